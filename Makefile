@@ -1,0 +1,51 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+UV := $(shell command -v uv || echo .tools/uv/bin/uv)
+MEMBERS := $(wildcard libs/* services/*)
+RUN := .venv/bin/
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: help setup check test run bench chaos lock format
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/.installed ## Install what requirements.lock says, and the workspace, into .venv
+
+.tools/uv/bin/uv:
+	@echo "Fetching uv …"
+	@python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target .tools/uv uv \
+	  || { python3 -m venv .tools/venv && .tools/venv/bin/pip install --quiet uv && mkdir -p .tools/uv/bin && ln -sf ../../venv/bin/uv .tools/uv/bin/uv; } \
+	  || { echo "make: cannot fetch uv: Python needs pip or venv (Debian: apt install python3-venv), or install uv yourself"; exit 1; }
+
+.venv/.installed: requirements.lock $(addsuffix /pyproject.toml,$(MEMBERS)) | $(if $(filter .tools/%,$(UV)),$(UV))
+	@test -x .venv/bin/python || $(UV) venv --quiet --python "$${PYTHON:-python3}" .venv
+	@$(UV) pip install --quiet --require-hashes -r requirements.lock
+	@$(UV) pip install --quiet --no-deps $(addprefix -e ,$(MEMBERS))
+	@touch $@
+
+lock: | $(if $(filter .tools/%,$(UV)),$(UV)) ## Renew requirements.lock (hashes, no hosts)
+	$(UV) lock --upgrade
+	$(UV) export --quiet --all-packages --all-groups --no-emit-workspace --no-header --format requirements-txt -o requirements.lock
+
+format: setup ## Rewrite the code in our format
+	$(RUN)ruff check --fix --quiet . ; $(RUN)ruff format --quiet .
+
+check: setup ## Format, lint, types, import contracts, unit tests
+	$(RUN)ruff format --check .
+	$(RUN)ruff check .
+	$(RUN)mypy $(addsuffix /src,$(MEMBERS))
+	$(RUN)lint-imports --no-cache
+	$(RUN)pytest -q -n 2 -m "not servers and not slow and not chaos"
+
+test: setup ## Every test, with real NATS and Postgres, and coverage over all processes
+	$(RUN)python tests/coverage_gate.py
+
+chaos: setup ## The long form of the kill tests
+	$(RUN)pytest -q -m chaos tests/chaos --long
+
+bench: setup ## Ours, the peer's and the limit side by side
+	$(RUN)python -m benchmarks $(BENCH)
+
+run: setup ## Start Tidemill on this machine with the bundled sources
+	$(RUN)tidemill up --demo

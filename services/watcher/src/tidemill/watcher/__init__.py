@@ -1,0 +1,1 @@
+"""Takes files that appear in a folder, once, and keeps their bytes."""
