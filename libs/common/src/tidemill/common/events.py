@@ -10,7 +10,10 @@ Int64 = Annotated[int, PlainSerializer(str, return_type=str, when_used="json")]
 
 
 class Message(BaseModel):
-    """A frozen proto3 message; unknown fields are ignored, so that versions N and N-1 understand each other."""
+    """A frozen proto3 message; unknown fields are ignored, so that versions N and N-1 understand each other.
+
+    proto3 leaves out zero, false and empty: a field that may hold them has that default.
+    """
 
     model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore")
 
@@ -39,7 +42,7 @@ class DocumentStored(Event):
     lane: str = "lo"
     """`hi` overtakes `lo`."""
     sha256: str
-    size_bytes: Int64
+    size_bytes: Int64 = 0
     name: str
     """File name, without folders."""
     path: str = ""
@@ -58,7 +61,7 @@ class DocumentUnchanged(Event):
     stream = "DOCUMENTS"
 
     sha256: str
-    size_bytes: Int64
+    size_bytes: Int64 = 0
     name: str
     path: str = ""
     run: str
@@ -93,7 +96,7 @@ class RunPlanned(Event):
     trigger: str
     """file, schedule, manual, …"""
     items: tuple[str, ...] = ()
-    closed: bool = True
+    closed: bool = False
     planned_at: AwareDatetime
 
 
@@ -148,7 +151,7 @@ class RecordsStored(Event):
 
     sha256: str
     run: str
-    batch: int
+    batch: int = 0
     records: dict[str, Changes] = Field(default_factory=dict)
 
 
@@ -160,7 +163,7 @@ class RecordsRejected(Event):
 
     sha256: str
     run: str
-    batch: int
+    batch: int = 0
     rejected: dict[str, int] = Field(default_factory=dict)
     """By reason."""
 
@@ -171,6 +174,8 @@ class JobDead(Event):
     subject = "tidemill.dead.{service}"
     stream = "DEAD"
 
+    source: str = ""
+    """Empty where the payload could not be read."""
     service: str
     consumer: str
     event_id: str
@@ -178,7 +183,7 @@ class JobDead(Event):
     reason: str
     """invalid, poison, exhausted, deliveries."""
     error: str
-    attempts: int
+    attempts: int = 0
     payload: Base64Bytes = b""
     headers: dict[str, str] = Field(default_factory=dict)
     died_at: AwareDatetime
