@@ -1,0 +1,245 @@
+"""Traces: a provider per service, ids that travel as `traceparent`, spans that leave only if a collector is named."""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Protocol, Self
+from uuid import uuid4
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, TraceIdRatioBased
+from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.util.types import AttributeValue
+from tidemill.common.telemetry.metrics import SPANS_DROPPED, Metrics
+
+log = logging.getLogger(__name__)
+
+Parent = str | SpanContext | None
+"""A traceparent, a span context, or None for the span that is current. The empty string begins a new trace."""
+
+_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
+
+EXPORT_SECONDS = 2.0
+"""One export, retries included; the same is the limit for flushing at the end."""
+PAUSE_SECONDS = 10.0
+"""After a failed export spans are dropped for so long, so that a dead collector costs next to nothing."""
+QUEUE = 4096
+
+
+class TracingSettings(Protocol):
+    """What of the configuration matters here."""
+
+    @property
+    def otlp_endpoint(self) -> str | None:
+        """Base URL of an OTLP/HTTP collector (`http://host:4318`); None keeps spans at home."""
+
+    @property
+    def sample_ratio(self) -> float:
+        """Share of traces that are exported; decided by the trace id, so that all services agree."""
+
+
+def context_from(traceparent: str) -> SpanContext | None:
+    """The remote span that a W3C `traceparent` names; None for anything else: no header is worth a failure."""
+    match = _TRACEPARENT.fullmatch(traceparent)
+    if match is None or match[1] == "ff":
+        return None
+    context = SpanContext(
+        int(match[2], 16), int(match[3], 16), is_remote=True, trace_flags=TraceFlags(int(match[4], 16))
+    )
+    return context if context.is_valid else None
+
+
+def traceparent(span: Span | SpanContext | None = None) -> str:
+    """The W3C header of a span, by default the current one; empty when there is none."""
+    if span is None:
+        span = trace.get_current_span()
+    context = span if isinstance(span, SpanContext) else span.get_span_context()
+    if not context.is_valid:
+        return ""
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
+def current_ids() -> tuple[str, str]:
+    """Trace id and span id of the current span in hex; both empty when there is none."""
+    context = trace.get_current_span().get_span_context()
+    return (f"{context.trace_id:032x}", f"{context.span_id:016x}") if context.is_valid else ("", "")
+
+
+@contextmanager
+def current(span: Span) -> Iterator[Span]:
+    """Make a span the current one without ending it, for work that is spread over callbacks and generators."""
+    with trace.use_span(span, end_on_exit=False, record_exception=False, set_status_on_exception=False):
+        yield span
+
+
+class _PatientExporter(SpanExporter):
+    """Says once that the collector is away, drops instead of retrying, and says once that it is back."""
+
+    def __init__(self, exporter: SpanExporter, endpoint: str, metrics: Metrics, pause: float) -> None:
+        self._exporter = exporter
+        self._endpoint = endpoint
+        self._dropped = metrics.of(SPANS_DROPPED)
+        self._pause = pause
+        self._away_until: float | None = None
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        if self._away_until is not None and time.monotonic() < self._away_until:
+            self._dropped.inc(len(spans))
+            return SpanExportResult.FAILURE
+        outcome = self._exporter.export(spans)
+        if outcome is SpanExportResult.SUCCESS:
+            if self._away_until is not None:
+                log.warning("The trace collector at %s takes spans again", self._endpoint)
+            self._away_until = None
+        else:
+            if self._away_until is None:
+                log.warning(
+                    "The trace collector at %s does not take spans; they are dropped until it does", self._endpoint
+                )
+            self._away_until = time.monotonic() + self._pause
+            self._dropped.inc(len(spans))
+        return outcome
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        return True
+
+
+def _open_exporter(endpoint: str, metrics: Metrics, pause: float) -> SpanExporter:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    url = endpoint.rstrip("/")
+    if not url.endswith("/v1/traces"):
+        url += "/v1/traces"
+    # Its own log has a line per failed batch and retry; ours has one per loss.
+    logging.getLogger(OTLPSpanExporter.__module__).setLevel(logging.CRITICAL)
+    # "Queue full" comes for every dropped span.
+    logging.getLogger("opentelemetry.sdk._shared_internal").setLevel(logging.CRITICAL)
+    return _PatientExporter(OTLPSpanExporter(endpoint=url, timeout=EXPORT_SECONDS), endpoint, metrics, pause)
+
+
+class Telemetry:
+    """The telemetry of one service in this process: its metrics and its tracer.
+
+    Without a collector spans only carry ids, for logs and messages, and cost next to nothing.
+    """
+
+    def __init__(self, service: str, version: str, metrics: Metrics, provider: TracerProvider) -> None:
+        self.service = service
+        self.version = version
+        self.metrics = metrics
+        self._provider = provider
+        self._tracer = provider.get_tracer("tidemill", version)
+
+    @classmethod
+    def open(
+        cls,
+        service: str,
+        version: str,
+        settings: TracingSettings | None = None,
+        *,
+        exporter: SpanExporter | None = None,
+        pause: float = PAUSE_SECONDS,
+        export_every: float = 1.0,
+    ) -> Self:
+        """Open a tracer provider of its own (never the global one: services share a process). `exporter` takes the
+        place of the configured collector."""
+        metrics = Metrics(service)
+        ratio = settings.sample_ratio if settings else 1.0
+        if exporter is None and settings and settings.otlp_endpoint:
+            exporter = _open_exporter(settings.otlp_endpoint, metrics, pause)
+        provider = TracerProvider(
+            sampler=TraceIdRatioBased(ratio) if exporter else ALWAYS_OFF,
+            shutdown_on_exit=False,
+            resource=Resource.create(
+                {
+                    "service.namespace": "tidemill",
+                    "service.name": service,
+                    "service.version": version,
+                    "service.instance.id": str(uuid4()),
+                }
+            ),
+        )
+        if exporter:
+            provider.add_span_processor(
+                BatchSpanProcessor(exporter, max_queue_size=QUEUE, schedule_delay_millis=export_every * 1000)
+            )
+        return cls(service, version, metrics, provider)
+
+    def begin(
+        self,
+        name: str,
+        *,
+        parent: Parent = None,
+        links: Iterable[str | SpanContext] = (),
+        kind: SpanKind = SpanKind.INTERNAL,
+        **attributes: AttributeValue,
+    ) -> Span:
+        """Start a span without making it current; the caller ends it (`fail` first where it failed)."""
+        return self._tracer.start_span(
+            name,
+            context=_parent_context(parent),
+            kind=kind,
+            attributes=attributes,
+            links=[Link(context) for link in links if (context := _span_context(link))],
+        )
+
+    @contextmanager
+    def span(
+        self,
+        name: str,
+        *,
+        parent: Parent = None,
+        links: Iterable[str | SpanContext] = (),
+        kind: SpanKind = SpanKind.INTERNAL,
+        **attributes: AttributeValue,
+    ) -> Iterator[Span]:
+        """A span around a block, current inside it; an exception marks it as failed and goes on."""
+        span = self.begin(name, parent=parent, links=links, kind=kind, **attributes)
+        with trace.use_span(span, end_on_exit=True):
+            yield span
+
+    async def close(self) -> None:
+        """Send what is left, for `EXPORT_SECONDS` at most."""
+        flushing = asyncio.to_thread(self._provider.shutdown)
+        try:
+            await asyncio.wait_for(flushing, EXPORT_SECONDS)
+        except TimeoutError:
+            log.warning("The last spans of %s were not taken in time", self.service)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def fail(span: Span, error: BaseException | str) -> None:
+    """Mark a span that was begun by hand as failed."""
+    if isinstance(error, BaseException):
+        span.record_exception(error)
+        error = f"{type(error).__name__}: {error}"
+    span.set_status(Status(StatusCode.ERROR, error))
+
+
+def _span_context(link: str | SpanContext) -> SpanContext | None:
+    return context_from(link) if isinstance(link, str) else link
+
+
+def _parent_context(parent: Parent) -> Context | None:
+    if parent is None:
+        return None
+    context = _span_context(parent)
+    return trace.set_span_in_context(NonRecordingSpan(context), Context()) if context else Context()
