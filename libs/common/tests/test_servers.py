@@ -1,0 +1,156 @@
+"""Child servers survive what happens to them."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import asyncpg
+import nats
+import psutil
+import pytest
+from tidemill.common.servers import FolderInUse, NatsServer, PostgresServer, ServerFailed
+
+pytestmark = pytest.mark.servers
+
+
+async def value(url: str, query: str) -> object:
+    connection = await asyncpg.connect(url)
+    try:
+        return await connection.fetchval(query)
+    finally:
+        await connection.close()
+
+
+async def test_postgres_keeps_what_was_committed_before_its_postmaster_was_killed(tmp_path: Path) -> None:
+    with PostgresServer(tmp_path / "pg") as server:
+        connection = await asyncpg.connect(server.url)
+        await connection.execute("CREATE TABLE kept AS SELECT 7 AS seven")
+        busy = asyncio.create_task(connection.execute("SELECT pg_sleep(60)"))
+        await asyncio.sleep(0.1)
+        server.kill()  # The backend that sleeps lives on and holds the shared memory.
+        server.start()
+        assert await value(server.url, "SELECT seven FROM kept") == 7
+        with pytest.raises((asyncpg.PostgresError, ConnectionError)):
+            await busy
+
+
+async def test_postgres_is_durable_and_reachable_by_its_socket_alone(tmp_path: Path) -> None:
+    with PostgresServer(tmp_path / "pg") as server:
+        assert await value(server.url, "SHOW fsync") == "on"
+        assert await value(server.url, "SHOW listen_addresses") == ""
+        assert await value(server.url, "SELECT current_database()") == "tidemill"
+
+
+async def test_postgres_asks_for_a_password_over_tcp(tmp_path: Path) -> None:
+    with PostgresServer(tmp_path / "pg", tcp=True) as server:
+        assert await value(server.tcp_url, "SELECT 1") == 1
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            await value(server.tcp_url.replace("postgres:", "postgres:wrong"), "SELECT 1")
+
+
+async def test_a_long_path_gets_a_short_socket_folder_which_is_remembered(tmp_path: Path) -> None:
+    folder = tmp_path / ("deep" * 20) / "pg"
+    with PostgresServer(folder) as server:
+        first = server.url
+        assert await value(first, "SELECT 1") == 1
+    with PostgresServer(folder) as again:
+        assert again.url == first
+        assert await value(again.url, "SELECT 1") == 1
+    Path((folder / "socket").read_text()).rmdir()
+
+
+async def test_an_interrupted_initdb_is_begun_again(tmp_path: Path) -> None:
+    (tmp_path / "pgdata.new" / "half").mkdir(parents=True)
+    with PostgresServer(tmp_path) as server:
+        assert await value(server.url, "SELECT 1") == 1
+
+
+async def test_a_stale_pid_file_that_names_a_living_stranger_does_not_block_the_start(tmp_path: Path) -> None:
+    with PostgresServer(tmp_path) as server:
+        data = server.data
+    (data / "postmaster.pid").write_text(f"{os.getpid()}\n{data}\n1\n5432\n{tmp_path}\n\n\nready\n")
+    with PostgresServer(tmp_path) as server:
+        assert await value(server.url, "SELECT 1") == 1
+
+
+async def test_nats_keeps_its_port_and_its_streams_over_a_kill(tmp_path: Path) -> None:
+    with NatsServer(tmp_path) as server:
+        url = server.url
+        client = await nats.connect(url)
+        js = client.jetstream()
+        await js.add_stream(name="KEPT", subjects=["kept.>"])
+        await js.publish("kept.one", b"1")
+        await client.close()
+        server.kill()
+        assert not server.alive()
+        assert server.start().url == url
+        client = await nats.connect(url)
+        assert (await client.jetstream().stream_info("KEPT")).state.messages == 1
+        await client.close()
+    with NatsServer(tmp_path) as again:
+        assert again.url == url
+
+
+def test_a_folder_serves_one_server(tmp_path: Path) -> None:
+    with NatsServer(tmp_path), pytest.raises(FolderInUse, match=str(os.getpid())):
+        NatsServer(tmp_path).start()
+
+
+def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+    with pytest.raises(ServerFailed, match="unknown field"):
+        NatsServer(tmp_path, config="no_such_setting: 1").start()
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from tidemill.common.servers import NatsServer, PostgresServer
+servers = NatsServer(Path(sys.argv[1])).start(), PostgresServer(Path(sys.argv[2])).start()
+print(*(server.pid for server in servers), flush=True)
+time.sleep(60)
+"""
+
+
+def test_servers_die_with_the_process_that_started_them(tmp_path: Path) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, tmp_path / "nats", tmp_path / "pg"], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout
+    pids = [int(word) for word in holder.stdout.readline().split()]
+    holder.send_signal(signal.SIGKILL)
+    holder.communicate()
+    deadline = time.monotonic() + 5
+    while any(running(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not any(running(pid) for pid in pids)
+    with NatsServer(tmp_path / "nats") as bus, PostgresServer(tmp_path / "pg") as store:
+        assert bus.alive()
+        assert store.alive()
+
+
+def running(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+async def test_each_test_gets_an_empty_database_and_a_nats_without_streams(
+    database_url: str, nats_url: str, postgres_server: PostgresServer
+) -> None:
+    assert await value(database_url, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == 0
+    client = await nats.connect(nats_url)
+    assert await client.jetstream().streams_info() == []
+    await client.close()
+
+
+def test_redis_is_real(redis_url: str) -> None:
+    import redis
+
+    with redis.Redis.from_url(redis_url) as client:
+        client.set("a", 1)
+        assert client.get("a") == b"1"
