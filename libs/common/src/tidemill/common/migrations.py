@@ -1,0 +1,166 @@
+"""Each service's tables, brought to a revision: Alembic without an env.py, one version table per schema."""
+
+import importlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection, MetaData, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
+
+VERSION_TABLE = "alembic_version"
+
+T = TypeVar("T")
+
+
+class Migrated(Protocol):
+    """What a service tells about its tables; a ServiceSpec does."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def metadata(self) -> MetaData: ...
+
+    @property
+    def migrations(self) -> str:
+        """Package whose modules are the revisions."""
+
+
+class UnknownRevision(Exception):
+    """The database, or the caller, names a revision that this version of the code does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a migration did to one service's schema; None is the empty one."""
+
+    service: str
+    before: str | None
+    after: str | None
+
+
+async def migrate(url: str, specs: Iterable[Migrated], revision: str = "head") -> list[Change]:
+    """Bring every service's schema up to `revision`, each in one transaction. Replicas may call it at once."""
+    return [await _under_lock(url, spec, partial(_run, spec=spec, revision=revision)) for spec in specs]
+
+
+async def downgrade(url: str, spec: Migrated, revision: str) -> Change:
+    """Back to `revision`; `base` removes all of the service's tables and what is in them."""
+    return await _under_lock(url, spec, partial(_run, spec=spec, revision=revision, down=True))
+
+
+async def differences(url: str, spec: Migrated) -> list[Any]:
+    """What Alembic would still change to make the database as the tables in the code are; empty when all is well."""
+    return await _under_lock(url, spec, partial(_compare, spec=spec))
+
+
+async def pending(connection: AsyncConnection, spec: Migrated) -> str | None:
+    """What is missing before this code can work on the database. One that is newer than the code is fine: migrations
+    work with the version that is running."""
+    head = scripts(spec).get_current_head()
+    current = await connection.run_sync(_current, spec)
+    if current == head or (current is not None and current not in revisions(spec)):
+        return None
+    return f"schema {schema_of(spec)} is at {current or 'nothing'}, not {head}: run `tidemill migrate`"
+
+
+def revisions(spec: Migrated) -> Sequence[str]:
+    """From the first to the head."""
+    return [script.revision for script in scripts(spec).walk_revisions()][::-1]
+
+
+def schema_of(spec: Migrated) -> str:
+    assert spec.metadata.schema, f"{spec.name}: its metadata has no schema"
+    return spec.metadata.schema
+
+
+def scripts(spec: Migrated) -> ScriptDirectory:
+    folder = Path(next(iter(importlib.import_module(spec.migrations).__path__)))
+    return ScriptDirectory(str(folder), version_locations=[str(folder)])
+
+
+async def _under_lock(url: str, spec: Migrated, work: Callable[[Connection], T]) -> T:
+    # No command timeout and no pool: a migration takes as long as it takes.
+    engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"), poolclass=NullPool)
+    try:
+        async with engine.begin() as connection:
+            schema = schema_of(spec)
+            await connection.execute(
+                text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": f"tidemill.migrate.{schema}"}
+            )
+            await connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{schema}"'))
+            return await connection.run_sync(work)
+    finally:
+        await engine.dispose()
+
+
+def _run(connection: Connection, spec: Migrated, revision: str, *, down: bool = False) -> Change:
+    directory = scripts(spec)
+    before = _current(connection, spec)
+    if before is not None and before not in revisions(spec):
+        raise UnknownRevision(
+            f"schema {schema_of(spec)} is at revision {before}, which this version of {spec.name} does not know: "
+            "it was migrated by a newer one; install that, or go down with it first"
+        )
+
+    def steps(current: Any, _context: Any) -> Any:
+        try:
+            if down:
+                return directory._downgrade_revs(revision, current)
+            return directory._upgrade_revs(revision, current)
+        except CommandError as unknown:
+            known = ", ".join(revisions(spec))
+            raise UnknownRevision(f"{spec.name} has no revision {revision}; it has: {known}") from unknown
+
+    with EnvironmentContext(Config(), directory, fn=steps, destination_rev=revision) as environment:
+        environment.configure(connection=connection, **_options(spec))
+        environment.run_migrations()
+    return Change(spec.name, before, _current(connection, spec))
+
+
+def _options(spec: Migrated) -> dict[str, Any]:
+    return {
+        "target_metadata": spec.metadata,
+        "version_table": VERSION_TABLE,
+        "version_table_schema": schema_of(spec),
+        "include_schemas": True,
+    }
+
+
+def _current(connection: Connection, spec: Migrated) -> str | None:
+    table = f"{schema_of(spec)}.{VERSION_TABLE}"
+    if connection.scalar(text("SELECT to_regclass(:table)"), {"table": table}) is None:
+        return None
+    current: str | None = connection.scalar(text(f"SELECT version_num FROM {table}"))
+    return current
+
+
+PARTITIONS = """
+SELECT child.relname FROM pg_class child JOIN pg_namespace space ON space.oid = child.relnamespace
+WHERE child.relispartition AND space.nspname = :schema
+"""
+
+
+def _compare(connection: Connection, spec: Migrated) -> list[Any]:
+    schema = schema_of(spec)
+    partitions = set(connection.scalars(text(PARTITIONS), {"schema": schema}))
+
+    def include(name: str | None, kind: str, parents: Any) -> bool:
+        if kind == "schema":
+            return name == schema
+        return not (kind == "table" and name in partitions)
+
+    with EnvironmentContext(Config(), scripts(spec)) as environment:
+        environment.configure(connection=connection, include_name=include, **_options(spec))
+        found: list[Any] = compare_metadata(environment.get_context(), spec.metadata)
+    return found

@@ -1,0 +1,92 @@
+"""What a service is, and how it runs: alone, beside replicas, or with all others in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from sqlalchemy import MetaData
+    from sqlalchemy.ext.asyncio import AsyncEngine
+    from structlog.stdlib import BoundLogger
+    from tidemill.common.archive import Archive
+    from tidemill.common.bus.bus import Bus
+    from tidemill.common.bus.step import Command, Step
+    from tidemill.common.bus.tables import BusTables
+    from tidemill.common.cache import Cache
+    from tidemill.common.config import Config, Sources
+    from tidemill.common.events import Event
+    from tidemill.common.telemetry.tracing import Telemetry
+
+GROUP = "tidemill.services"
+
+Task = Callable[[], Awaitable[None]]
+"""Runs until it is cancelled; when it ends or fails it is started again, after a pause."""
+
+Check = Callable[[], Awaitable[str | None]]
+"""What is wrong, in a few words for the readiness answer; None when all is well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSpec:
+    """A service, found by the entry point `tidemill.services` of its name."""
+
+    name: str
+    version: str
+    title: str
+    settings: type[BaseModel]
+    metadata: MetaData
+    tables: BusTables
+    migrations: str
+    """Package whose modules are the Alembic revisions, for instance `tidemill.watcher.migrations`."""
+    open: Callable[[Context], AbstractAsyncContextManager[Wiring]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a service is given to work with. `settings` is an instance of its own model."""
+
+    config: Config
+    settings: Any
+    sources: Sources
+    bus: Bus
+    engine: AsyncEngine
+    archive: Archive
+    cache: Cache
+    telemetry: Telemetry
+    log: BoundLogger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wiring:
+    """What a service does, handed to the bus."""
+
+    steps: Sequence[Step[Any, Any]] = ()
+    commands: Sequence[Command] = ()
+    tasks: Sequence[Task] = ()
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    publishes: Sequence[type[Event]] = ()
+
+
+class UnknownService(Exception):
+    """No installed package brings a service of this name."""
+
+
+def service_names() -> list[str]:
+    """Of every installed service, without importing any."""
+    return sorted(entry_points(group=GROUP).names)
+
+
+def find_services(names: Sequence[str] = ()) -> list[ServiceSpec]:
+    """The installed services; only those named, if any are."""
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    unknown = set(names) - set(found)
+    if unknown:
+        raise UnknownService(
+            f"no service {', '.join(sorted(unknown))}; installed: {', '.join(sorted(found)) or 'none'}"
+        )
+    return [found[name].load() for name in names or sorted(found)]
