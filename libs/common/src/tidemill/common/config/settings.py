@@ -1,0 +1,69 @@
+"""What an operator may change for every service; services add a section of their own each."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from tidemill.common.config.secrets import ServerUrl
+from tidemill.common.config.units import Duration
+
+
+class Settings(BaseModel):
+    """Base of every section. The docstring under a field is its description in the reference."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class LogSettings(Settings):
+    """What is logged, and in which form."""
+
+    format: Literal["auto", "json", "console"] = "auto"
+    """`json` is one object a line, `console` is for people; `auto` is `console` on a terminal, `json` elsewhere."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe level that is written."""
+
+
+class TelemetrySettings(Settings):
+    """Where traces go. Metrics need no setting: each service offers them at `/metrics` of its health port."""
+
+    otlp_endpoint: ServerUrl | None = None
+    """OTLP collector that takes traces over HTTP, for instance `http://localhost:4318`. Nothing is sent without it."""
+    otlp_headers: dict[str, SecretStr] = Field(default_factory=dict)
+    """Headers sent along, for instance `{Authorization: "Bearer …"}`."""
+    sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of traces that is kept, decided where a trace starts: 1 keeps all, 0.1 every tenth."""
+    export_timeout: Duration = timedelta(seconds=5)
+    """How long a collector may take for a batch. Its absence never slows the work: spans are dropped and counted."""
+
+
+class HealthSettings(Settings):
+    """The HTTP endpoints `/livez`, `/readyz`, `/startupz` and `/metrics`."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; `0.0.0.0` in containers."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Port of a service that runs alone; 0 takes a free one and says which. Services in one process share one port."""
+
+
+class CommonSettings(Settings):
+    """Top level of `tidemill.yaml`."""
+
+    data_dir: Path = Path("data")
+    """Folder for everything that is kept on this machine; relative to the folder of `tidemill.yaml`."""
+    sources_dir: Path = Path("sources")
+    """Folder with the source files; relative to the folder of `tidemill.yaml`."""
+    nats_url: ServerUrl | None = None
+    """NATS server or servers, separated by commas. Without it `tidemill up` starts one under `data_dir`."""
+    database_url: ServerUrl | None = None
+    """Postgres, as `postgresql://user:password@host/database`. Without it `tidemill up` starts one under `data_dir`."""
+    redis_url: ServerUrl | None = None
+    """Redis for caches and limits shared by replicas. Without it each process keeps its own."""
+    archive_url: ServerUrl | None = None
+    """Where the bytes of documents are kept: `file:///folder` or `s3://bucket/prefix`. Without it `archive` under
+    `data_dir`."""
+    shutdown_after: Duration = timedelta(seconds=20)
+    """Limit for finishing the work in hand after SIGTERM or Ctrl-C; what is left is given back and done later."""
+    log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    health: HealthSettings = HealthSettings()

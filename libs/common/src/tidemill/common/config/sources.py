@@ -1,0 +1,234 @@
+"""Source files: where data comes from and what it becomes, one YAML file each."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+from tidemill.common.config.errors import ConfigError, Origin, Problem, dotted
+from tidemill.common.config.layers import Layer
+from tidemill.common.config.patterns import Selection, common_file, matching
+from tidemill.common.config.settings import Settings
+from tidemill.common.config.units import ByteSize, Duration, size_text
+from tidemill.common.config.validate import unknown_choice, validated
+from tidemill.common.config.yamlfile import read_yaml
+
+OptionsError = Callable[[Mapping[str, Any]], str | None]
+"""A converter's judgement of `convert.options`: what is wrong with them, or None."""
+
+Pattern = Annotated[str, StringConstraints(min_length=1)]
+Lane = Literal["hi", "lo"]
+
+
+class Priority(Settings):
+    """Files that overtake, or wait."""
+
+    pattern: Pattern
+    """Files it holds for, for instance `*urgent*`."""
+    lane: Lane
+    """`hi` overtakes `lo`; `lo` still advances."""
+
+
+class Watch(Settings):
+    """A folder whose files are taken, each once."""
+
+    folder: Path
+    """Relative to `data_dir`, and inside it; or absolute, for instance a network share."""
+    include: Annotated[tuple[Pattern, ...], Field(min_length=1)] = ("*",)
+    """Files to take: `*` is any run of characters, `?` any one; upper and lower case are the same. A pattern with `/`
+    is about the path, one without about the name alone."""
+    exclude: tuple[Pattern, ...] = ("*.part", "~$*", ".*", "@eaDir/*")
+    """Files to leave, whatever `include` says. Unfinished downloads and hidden files, unless you say otherwise."""
+    recursive: bool = True
+    """Whether files in sub-folders are taken too; the sub-folder becomes a tag of the document."""
+    method: Literal["auto", "native", "polling"] = "auto"
+    """`native` is told by the system, `polling` looks every `poll_every`, `auto` tries at start what works there."""
+    poll_every: Duration = timedelta(seconds=2)
+    """How often polling looks."""
+    stable_for: Duration = timedelta(seconds=2)
+    """How long size and time of a file must have been still before it is taken."""
+    rescan_every: Duration = timedelta(minutes=5)
+    """How often the whole folder is read again, for events that were missed."""
+    min_size: ByteSize = 1
+    """Smaller files are refused."""
+    max_size: ByteSize = 200_000_000
+    """Larger files are refused."""
+    priority: tuple[Priority, ...] = ()
+    """The first pattern that fits a file decides on its lane; without one it is `lo`."""
+    after: Literal["leave", "move", "delete"] = "leave"
+    """What becomes of a file that is safe in the archive: left alone, moved to `processed/`, deleted."""
+
+    @field_validator("folder")
+    @classmethod
+    def _stays_inside(cls, folder: Path) -> Path:
+        if not folder.is_absolute() and os.path.normpath(folder).startswith(".."):
+            raise ValueError(f"{folder} leads out of data_dir; write the absolute path if that is meant")
+        return folder
+
+    @field_validator("poll_every", "rescan_every")
+    @classmethod
+    def _passes(cls, pause: timedelta) -> timedelta:
+        if pause <= timedelta(0):
+            raise ValueError("must be longer than 0s")
+        return pause
+
+    @model_validator(mode="after")
+    def _sizes_are_in_order(self) -> "Watch":
+        if self.min_size > self.max_size:
+            raise ValueError(f"min_size {size_text(self.min_size)} is more than max_size {size_text(self.max_size)}")
+        return self
+
+    def rejection(self, path: str) -> str | None:
+        """Why a file (path below the folder, with `/`) is not for us, by its name; None if it is."""
+        if matching(self.include, path) is None:
+            return "not included"
+        excluded = matching(self.exclude, path)
+        return None if excluded is None else f"excluded by {excluded}"
+
+    def lane(self, path: str) -> Lane:
+        return next((rule.lane for rule in self.priority if matching([rule.pattern], path)), "lo")
+
+    def selection(self) -> Selection:
+        return Selection(self.include, self.exclude, self.recursive)
+
+
+class Limits(Settings):
+    """What one document may use. Beyond it the conversion is ended, and the document says so."""
+
+    memory: Annotated[ByteSize, Field(gt=0)] = 512_000_000
+    """Of the worker process."""
+    cpu: Annotated[Duration, Field(gt=timedelta(0))] = timedelta(seconds=60)
+    """CPU time."""
+    time: Annotated[Duration, Field(gt=timedelta(0))] = timedelta(seconds=120)
+    """Time on the clock."""
+    pages: Annotated[int, Field(gt=0)] = 200
+    """Pages of a document; longer ones are refused before they are read."""
+
+
+class Convert(Settings):
+    """What makes records of the documents."""
+
+    with_: Annotated[str, Field(alias="with")]
+    """Name of an installed converter; `tidemill config check` lists them."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Passed to the converter, which checks them."""
+    limits: Limits = Limits()
+
+
+class SourceFile(Settings):
+    """One source: `sources/<source>.yaml`."""
+
+    source: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
+    """Its name, in lower case with dashes, the same as the file's. It stays: records and subjects carry it."""
+    title: str = ""
+    """For people."""
+    watch: Watch | None = None
+    convert: Convert | None = None
+    """Without it documents are stored and not converted."""
+
+
+@dataclass(frozen=True)
+class Sources(Mapping[str, SourceFile]):
+    """All sources, by name, with absolute folders."""
+
+    by_name: Mapping[str, SourceFile] = field(default_factory=dict)
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> SourceFile:
+        return self.by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.by_name)
+
+    def __len__(self) -> int:
+        return len(self.by_name)
+
+
+def load_sources(
+    folder: Path, data_dir: Path | None = None, *, converters: Mapping[str, OptionsError] | None = None
+) -> Sources:
+    """Read and check `folder/*.yaml`. Raises ConfigError with all that is wrong.
+
+    `data_dir` (default: `data` beside the folder) is what watched folders are relative to. Converters and their options
+    are checked where the installed ones are given.
+    """
+    folder = folder.resolve()
+    data_dir = (folder.parent / "data" if data_dir is None else data_dir).resolve()
+    found: list[Problem] = []
+    read: dict[str, _Read] = {}
+    for file in sorted(folder.glob("*.y*ml")):
+        name = f"{folder.name}/{file.name}"
+        try:
+            if file.suffix != ".yaml":
+                raise ConfigError([Problem(Origin("file", name), "", "is not read; name it .yaml")])
+            layer = read_yaml(file, name)
+            source = _with_absolute_folder(validated(SourceFile, layer), data_dir)
+        except ConfigError as error:
+            found += error.problems
+            continue
+        read[source.source] = _Read(source, file, layer)
+        found += _name_problems(read[source.source])
+        found += _convert_problems(read[source.source], converters)
+    found += _overlaps(read.values())
+    if found:
+        raise ConfigError(found)
+    return Sources({name: each.source for name, each in read.items()}, {name: each.file for name, each in read.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    source: SourceFile
+    file: Path
+    layer: Layer
+
+    def problem(self, path: tuple[str, ...], message: str) -> Problem:
+        return Problem(self.layer.origin(path), dotted(path), message)
+
+
+def _with_absolute_folder(source: SourceFile, data_dir: Path) -> SourceFile:
+    if source.watch is None:
+        return source
+    folder = Path(os.path.normpath(data_dir / source.watch.folder))
+    return source.model_copy(update={"watch": source.watch.model_copy(update={"folder": folder})})
+
+
+def _name_problems(read: _Read) -> Iterator[Problem]:
+    if read.source.source != read.file.stem:
+        yield read.problem(
+            ("source",), f"is {read.source.source}, but the file is {read.file.name}; give both the same name"
+        )
+
+
+def _convert_problems(read: _Read, converters: Mapping[str, OptionsError] | None) -> Iterator[Problem]:
+    convert = read.source.convert
+    if convert is None or converters is None:
+        return
+    if convert.with_ not in converters:
+        yield read.problem(("convert", "with"), unknown_choice(convert.with_, converters))
+        return
+    wrong = converters[convert.with_](convert.options)
+    if wrong:
+        yield read.problem(("convert", "options"), wrong)
+
+
+def _overlaps(read: Iterable[_Read]) -> Iterator[Problem]:
+    watched = [(each, each.source.watch) for each in read if each.source.watch is not None]
+    for (one, watch), (other, other_watch) in combinations(watched, 2):
+        path = _common(watch, other_watch)
+        if path is not None:
+            message = f"would take {path}, which {other.source.source} takes too; set them apart by include and exclude"
+            yield one.problem(("watch", "include"), message)
+
+
+def _common(one: Watch, other: Watch) -> Path | None:
+    """A file that both would take."""
+    outer, inner = (one, other) if other.folder.is_relative_to(one.folder) else (other, one)
+    if not inner.folder.is_relative_to(outer.folder):
+        return None
+    between = inner.folder.relative_to(outer.folder).as_posix()
+    path = common_file(outer.selection(), inner.selection(), "" if between == "." else between)
+    return None if path is None else outer.folder / path

@@ -1,0 +1,188 @@
+"""A tree of values into a settings model, and what pydantic found wrong into sentences."""
+
+import difflib
+import json
+import typing
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+from tidemill.common.config.errors import ConfigError, Problem, dotted
+from tidemill.common.config.layers import Layer, Path
+from tidemill.common.config.secrets import masked
+from tidemill.common.config.units import duration_text
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def validated(model: type[M], layer: Layer) -> M:
+    """The model of these values, strictly: `"5"` is no number, `yes` no boolean. Raises ConfigError with every problem.
+
+    A text from the environment that looks like a number stays text where the setting wants text.
+    """
+    try:
+        return _strictly(model, layer)
+    except ValidationError as error:
+        texts = {tuple(found["loc"]) for found in error.errors() if found["type"] in ("string_type", "path_type")}
+        texts &= layer.texts.keys()
+        for path in texts:
+            layer.replace(path, layer.texts[path])
+        if not texts:
+            raise ConfigError(problems(model, layer, error)) from None
+    try:
+        return _strictly(model, layer)
+    except ValidationError as error:
+        raise ConfigError(problems(model, layer, error)) from None
+
+
+def _strictly(model: type[M], layer: Layer) -> M:
+    # JSON, because strict validation of Python values refuses a list for a tuple and a text for a Path.
+    return model.model_validate_json(json.dumps(layer.data), strict=True)
+
+
+def problems(model: type[BaseModel], layer: Layer, error: ValidationError) -> list[Problem]:
+    """What is wrong, in the order of the file."""
+    found = []
+    for detail in error.errors():
+        path = tuple(detail["loc"])
+        while detail["type"] != "missing" and not layer.holds(path):
+            path = path[:-1]  # The name of a union's branch is no part of the file.
+        found.append(Problem(layer.origin(path), dotted(path), masked(_sentence(model, path, detail))))
+    return sorted(dict.fromkeys(found), key=lambda problem: (problem.line or 0, problem.column or 0))
+
+
+_WANTED = {
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "set_type": "a list",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+}
+
+
+def _sentence(  # noqa: PLR0911 - one return for each kind of mistake
+    model: type[BaseModel], path: Path, detail: ErrorDetails
+) -> str:
+    kind, value = detail["type"], detail["input"]
+    context = {name: duration_text(item) if isinstance(item, timedelta) else item for name, item in _context(detail)}
+    shown = "this secret" if _is_secret(model, path) else _short(value)
+    if kind in _WANTED:
+        return f"must be {_WANTED[kind].format(**context)}, not {shown}"
+    match kind:
+        case "extra_forbidden":
+            return unknown_key(str(path[-1]), _keys(model, path[:-1]))
+        case "missing":
+            return "is missing; it has no default"
+        case "literal_error" | "enum":
+            return unknown_choice(value if isinstance(value, str) else shown, _expected(context["expected"]))
+        case "string_type" | "path_type":
+            return f"must be text, not {shown}" + (
+                "; put it in quotes" if isinstance(value, (bool, int, float)) else ""
+            )
+        case "model_type" | "dict_type":
+            return f"must hold keys of its own, not {shown}. {_valid(_keys(model, path))}"
+        case "value_error":
+            return str(context["error"])
+    return detail["msg"][:1].lower() + detail["msg"][1:]
+
+
+def _context(detail: ErrorDetails) -> Iterable[tuple[str, Any]]:
+    return detail.get("ctx", {}).items()
+
+
+def unknown_key(key: str, valid: Iterable[str]) -> str:
+    """The sentence for a key that does not exist, with the nearest one that does."""
+    valid = list(valid)
+    near = difflib.get_close_matches(key.lower(), valid, n=1, cutoff=0.6)
+    meant = f"; did you mean {near[0]}?" if near else "."
+    return f"unknown key{meant} {_valid(valid)}"
+
+
+def unknown_choice(value: str, valid: Iterable[str]) -> str:
+    """The sentence for a value that is none of the possible ones."""
+    names = sorted(valid)
+    near = difflib.get_close_matches(value.lower(), names, n=1, cutoff=0.6)
+    meant = f"; did you mean {near[0]}?" if near else "."
+    return f"{value} is not possible here{meant} Valid values: {', '.join(names) or 'none'}"
+
+
+def _valid(keys: Iterable[str]) -> str:
+    return f"Valid keys: {', '.join(sorted(keys)) or 'none'}"
+
+
+def _expected(listed: str) -> list[str]:
+    """pydantic's `'auto', 'json' or 'console'` as names."""
+    return [name.strip("'") for name in listed.replace(" or ", ", ").split(", ")]
+
+
+def _short(value: Any) -> str:
+    match value:
+        case None:
+            return "nothing"
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def _keys(model: type[BaseModel], path: Path) -> list[str]:
+    inner = model_at(model, path)
+    return [key_of(name, field) for name, field in inner.model_fields.items()] if inner else []
+
+
+def key_of(name: str, field: FieldInfo) -> str:
+    """What a field is called in the file; `with` cannot be a name in Python."""
+    return field.alias or name
+
+
+def model_at(model: type[BaseModel], path: Path) -> type[BaseModel] | None:
+    """The model of the section at this path."""
+    if not path:
+        return model
+    field = field_at(model, path)
+    return _model_in(field.annotation) if field else None
+
+
+def field_at(model: type[BaseModel], path: Path) -> FieldInfo | None:
+    """The field that a path leads to; list indices and free keys lead to the field that holds them."""
+    field: FieldInfo | None = None
+    current: type[BaseModel] | None = model
+    for part in path:
+        if isinstance(part, int) or current is None:
+            continue
+        fields = {key_of(name, field): field for name, field in current.model_fields.items()}
+        field = fields.get(part)
+        if field is None:
+            return None
+        current = _model_in(field.annotation)
+    return field
+
+
+def _is_secret(model: type[BaseModel], path: Path) -> bool:
+    field = field_at(model, path)
+    return field is not None and SecretStr in _leaves(field.annotation)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model of `M`, `M | None`, `tuple[M, ...]`."""
+    return next((leaf for leaf in _leaves(annotation) if isinstance(leaf, type) and issubclass(leaf, BaseModel)), None)
+
+
+def _leaves(annotation: Any) -> Iterable[Any]:
+    """The types that a compound one is made of."""
+    if typing.get_origin(annotation) in (None, typing.Literal):
+        yield annotation
+        return
+    for argument in typing.get_args(annotation):
+        yield from _leaves(argument)
