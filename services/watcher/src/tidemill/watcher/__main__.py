@@ -1,0 +1,5 @@
+"""`python -m tidemill.watcher`."""
+
+from tidemill.watcher.main import run
+
+run()
