@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text, text
+
 from tidemill.common.database import open_engine, service_metadata
 from tidemill.common.migrations import UnknownRevision, differences, downgrade, migrate, pending, revisions
 

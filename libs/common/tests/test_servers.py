@@ -12,6 +12,7 @@ import asyncpg
 import nats
 import psutil
 import pytest
+
 from tidemill.common.servers import FolderInUse, NatsServer, PostgresServer, ServerFailed
 
 pytestmark = pytest.mark.servers

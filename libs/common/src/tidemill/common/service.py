@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sqlalchemy import MetaData
     from sqlalchemy.ext.asyncio import AsyncEngine
     from structlog.stdlib import BoundLogger
+
     from tidemill.common.archive import Archive
     from tidemill.common.bus.bus import Bus
     from tidemill.common.bus.step import Command, Step

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import psutil
+
 from tidemill.common.servers import launch
 
 LOG_KEPT_BYTES = 10_000_000
@@ -49,12 +50,23 @@ class FolderLock:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.read(file, 100).decode(errors="replace").strip()
             os.close(file)
-            raise FolderInUse(self.path.parent, f"process {holder}" if holder else "another process") from None
+            raise FolderInUse(self.path.parent, self.holder() or "another process") from None
         os.ftruncate(file, 0)
         os.write(file, str(os.getpid()).encode())
         self._file = file
+
+    def holder(self) -> str | None:
+        """Who has it, for people; None when nobody does."""
+        try:
+            with self.path.open() as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return f"process {file.read().strip() or '(unknown)'}"
+        except FileNotFoundError:
+            pass
+        return None
 
     def release(self) -> None:
         if self._file is not None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tidemill.common.servers import NatsServer, PostgresServer, free_port
 
 IN_A_HURRY = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}

@@ -1,0 +1,47 @@
+"""How every command finds the configuration and the servers, and how it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from tidemill.common.config import Config
+    from tidemill.common.servers import Addresses
+
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Overrides a setting, for instance log.level=debug."),
+]
+
+
+def read_config(assignments: Sequence[str] | None = (), *, services: bool = False) -> Config:
+    """The configuration of the working folder; with the sections of all installed services, where they matter. What is
+    wrong with it is told, and ends the command."""
+    from tidemill.common.config import ConfigError, load_config, parse_assignments
+    from tidemill.common.service import find_services
+
+    try:
+        models = {spec.name: spec.settings for spec in find_services()} if services else {}
+        return load_config(Path.cwd(), services=models, cli=parse_assignments(assignments or ()))
+    except ConfigError as error:
+        fail(str(error))
+
+
+def addresses(config: Config) -> Addresses:
+    """Of NATS and Postgres: those configured, else those of `tidemill up` in this folder."""
+    from tidemill.common.servers import Addresses, NothingRuns
+
+    try:
+        return Addresses.find(config.common)
+    except NothingRuns as nothing:
+        fail(str(nothing))
+
+
+def fail(message: str, status: int = 1) -> NoReturn:
+    """End the command with a sentence on stderr that says what to do."""
+    typer.echo(f"tidemill: {message}", err=True)
+    raise typer.Exit(status)
