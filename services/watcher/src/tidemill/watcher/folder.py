@@ -117,7 +117,7 @@ class Folder:
         await self._see((path, look) for path, look in found.items())
 
     async def _look_at(self, paths: set[Path]) -> None:
-        looks = {}
+        looks: dict[Path, Look] = {}
         for path in paths:
             try:
                 if path.is_dir() and not path.is_symlink():

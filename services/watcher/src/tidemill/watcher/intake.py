@@ -41,9 +41,8 @@ class Intake:
         """Raises StillChanging when it is not finished after all, and what archive and database raise."""
         await self.bus.control.wait_until_allowed(self.source.source)
         relative = PurePosixPath(still.path.relative_to(self.watch.folder))
-        with self.telemetry.span(
-            "file seen", parent="", **{"tidemill.source": self.source.source, "file.path": str(relative)}
-        ):
+        with self.telemetry.span("file seen", parent="") as span:
+            span.set_attributes({"tidemill.source": self.source.source, "file.path": str(relative)})
             if refused := policy.refusal(still.look, self.watch):
                 await self._refuse(still, relative, refused)
                 return
@@ -64,11 +63,11 @@ class Intake:
 
     async def _keep(self, still: Still, relative: PurePosixPath) -> store.Taken:
         _expect_finished(still)
-        with self.telemetry.span("file stored", **{"file.size": still.look.size}) as span:
+        with self.telemetry.span("file stored") as span:
             received_at = self.now()
             stored = await self.archive.put_file(still.path)
             _expect_finished(still)
-            span.set_attribute("document.sha256", stored.sha256)
+            span.set_attributes({"document.sha256": stored.sha256, "file.size": stored.size_bytes})
             return store.Taken(
                 source=self.source.source,
                 path=str(relative),

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, suppress
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -82,7 +82,7 @@ def filesystem_of(folder: Path) -> str:
     return found
 
 
-async def native_changes(folder: Path, *, recursive: bool) -> AsyncIterator[set[Path]]:
+async def native_changes(folder: Path, *, recursive: bool) -> AsyncGenerator[set[Path], None]:
     """Paths that something happened to, a moment after it happened; for ever."""
     # Without a deadline of its own the watching thread would only notice a cancel after five seconds.
     async for changes in awatch(

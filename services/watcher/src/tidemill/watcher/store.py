@@ -153,7 +153,7 @@ async def _dropped_again(tx: Tx, file: Taken) -> bool:
         )
         .values(look=str(file.look), outcome="duplicate", run=file.run_of_another_drop, settled_at=None)
     )
-    return again.rowcount > 0
+    return bool(again.rowcount)
 
 
 async def _note_look(tx: Tx, file: Taken) -> None:
@@ -245,7 +245,7 @@ async def find_known(engine: AsyncEngine, source: str, looks: Iterable[tuple[str
 
 
 async def _known_of(connection: AsyncConnection, source: str, pairs: list[tuple[str, str]]) -> dict[str, bool]:
-    found = {}
+    found: dict[str, bool] = {}
     for table in (files, refusals):
         query = select(table.c.path, table.c.settled_at).where(
             table.c.source == source, tuple_(table.c.path, table.c.look).in_(pairs)
