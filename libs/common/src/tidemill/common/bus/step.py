@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from opentelemetry.trace import SpanContext
 from sqlalchemy.ext.asyncio import AsyncConnection
+
 from tidemill.common.events import Event
 
 Tx = AsyncConnection

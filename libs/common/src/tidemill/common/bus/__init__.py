@@ -1,0 +1,1 @@
+"""The bus: JetStream in, one transaction, JetStream out, exactly once in effect."""

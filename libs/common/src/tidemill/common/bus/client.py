@@ -1,0 +1,79 @@
+"""What a program outside the services needs: ask a service for something, with errors a person understands."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import nats.errors
+from nats.aio.client import Client
+from nats.micro.request import ERROR_CODE_HEADER, ERROR_HEADER
+from tidemill.common.bus.headers import ID, new_id
+
+CONNECT_SECONDS = 2
+ANSWER_SECONDS = 10.0
+
+
+class CommandFailed(Exception):
+    """The sentence says what happened and what to do; `code` as in HTTP."""
+
+    def __init__(self, reason: str, code: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+async def _ignore(_: Exception) -> None:
+    """Errors come to us as exceptions; nats-py would print them as well."""
+
+
+@asynccontextmanager
+async def open_client(url: str) -> AsyncIterator[Client]:
+    """Connect once, at once; raises CommandFailed when nobody is there."""
+    client = Client()
+    where = urlsplit(url)
+    address = f"{where.hostname}:{where.port or 4222}"
+    try:
+        await client.connect(url, connect_timeout=CONNECT_SECONDS, allow_reconnect=False, error_cb=_ignore)
+    except (nats.errors.Error, OSError, TimeoutError) as error:
+        reason = str(error) or type(error).__name__
+        raise CommandFailed(f"no NATS at {address} ({reason}): is `tidemill up` running, NATS_URL right?", "503") from error
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def request_command(
+    nc: Client,
+    service: str,
+    verb: str,
+    parameters: Mapping[str, Any] | None = None,
+    id: str | None = None,
+    timeout: float = ANSWER_SECONDS,
+) -> dict[str, Any]:
+    """Send a command and return its answer, given after commit. The same `id` again gives the same answer and does
+    nothing. Raises CommandFailed."""
+    return await request(nc, f"tidemill.ctl.{service}.{verb}", parameters or {}, id=id, timeout=timeout)
+
+
+async def request(
+    nc: Client, subject: str, payload: Mapping[str, Any], *, id: str | None = None, timeout: float = ANSWER_SECONDS
+) -> dict[str, Any]:
+    try:
+        reply = await nc.request(
+            subject, json.dumps(payload, default=str).encode(), timeout=timeout, headers={ID: id or new_id()}
+        )
+    except nats.errors.NoRespondersError as error:
+        raise CommandFailed(
+            f"nobody listens on {subject}: the service does not run, or has no such command (`nats service ls`)", "404"
+        ) from error
+    except nats.errors.TimeoutError as error:
+        raise CommandFailed(f"no answer on {subject} within {timeout:g} s; it may still have been done", "504") from error
+    except (nats.errors.Error, OSError) as error:
+        raise CommandFailed(f"{subject}: {str(error) or type(error).__name__}", "503") from error
+    headers = reply.headers or {}
+    if ERROR_CODE_HEADER in headers:
+        raise CommandFailed(headers.get(ERROR_HEADER, ""), headers[ERROR_CODE_HEADER])
+    answer: dict[str, Any] = json.loads(reply.data)
+    return answer

@@ -1,0 +1,175 @@
+"""One connection to NATS that is there again after any outage, and knows which server process it speaks to."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Self
+
+import nats.errors
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from tidemill.common.telemetry.metrics import BUS_CONNECTED, RECONNECTS, Metrics
+
+log = structlog.get_logger(__name__)
+
+RECONNECT_WAIT = 0.25
+PROBE_EVERY = 1.0
+PROBE_TIMEOUT = 2.0
+REPLACE_AFTER = 15.0
+"""Seconds without an answer on a connection that says it is up: its reader is dead, a new one is made."""
+
+Listener = Callable[[], Awaitable[None]]
+
+
+@dataclass
+class ServerMessage(Msg):
+    """A message that remembers which server process sent it."""
+
+    server_id: str = ""
+
+    def __post_init__(self) -> None:
+        self.server_id = server_id_of(self._client)
+
+
+class NatsClient(Client):
+    msg_class = ServerMessage
+
+
+def server_id_of(client: Client) -> str:
+    """Changes with every start of nats-server; set before the client says that it is connected."""
+    return str(client._server_info.get("server_id", ""))
+
+
+class Connection:
+    """`nc` and `js` are those of the moment: whoever subscribes does it again in an `on_connect` listener when `nc` is
+    another one. nats-py gives a client up for good on some protocol errors, whatever `max_reconnect_attempts` says."""
+
+    def __init__(self, url: str, name: str, metrics: Metrics) -> None:
+        self._url = url
+        self._name = name
+        self._metrics = metrics
+        self._listeners: list[Listener] = []
+        self._heard_at = 0.0
+        self._established = 0
+        self._changed = asyncio.Event()
+        self.nc: NatsClient = NatsClient()
+        self.js: JetStreamContext = self.nc.jetstream()
+        self.problem: str | None = "not connected yet"
+
+    @property
+    def connected(self) -> bool:
+        return self.nc.is_connected
+
+    @property
+    def server_id(self) -> str:
+        """Of the server process we are connected to; empty while we are not."""
+        return server_id_of(self.nc) if self.nc.is_connected else ""
+
+    @property
+    def epoch(self) -> int:
+        """How often a connection was established: what belongs to an older one is void."""
+        return self._established
+
+    def on_connect(self, listener: Listener) -> None:
+        """Call `listener` after every connect and reconnect."""
+        self._listeners.append(listener)
+
+    async def wait_connected(self) -> None:
+        while not self.nc.is_connected:
+            self._changed.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), 0.5)
+
+    async def keep(self) -> None:
+        """Connect, and watch over the connection, until cancelled."""
+        while True:
+            await self._open()
+            await self._watch()
+            await self._abandon()
+
+    async def close(self) -> None:
+        """Send what is buffered (acks), then hang up."""
+        if self.nc.is_connected:
+            with suppress(nats.errors.Error, OSError, asyncio.TimeoutError):
+                await self.nc.flush(timeout=2)
+        await self._abandon()
+        self._metrics.of(BUS_CONNECTED).set(0)
+
+    async def _open(self) -> None:
+        self.nc = NatsClient()
+        self.js = self.nc.jetstream(timeout=5)
+        # With an unlimited number of attempts this returns when there is a connection, however long that takes.
+        await self.nc.connect(
+            self._url,
+            name=self._name,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type]
+            connect_timeout=2,
+            ping_interval=2,
+            max_outstanding_pings=2,
+            pending_size=0,  # Nothing is buffered while disconnected: an old ack could swallow a new message.
+            error_cb=self._on_error,
+            disconnected_cb=self._on_disconnect,
+            reconnected_cb=self._on_connect,
+        )
+        await self._on_connect()
+
+    async def _watch(self) -> None:
+        """Ask the server for an answer every second; return when this client will never give one again."""
+        while not self.nc.is_closed:
+            if self.nc.is_connected:
+                await self._probe()
+                if self._silent_for() > REPLACE_AFTER:
+                    log.warning("NATS connection is silent; making a new one", url=self._url)
+                    return
+            await asyncio.sleep(PROBE_EVERY)
+
+    async def _probe(self) -> None:
+        # Not rtt(): a pong that comes after its timeout kills the reader of nats-py.
+        try:
+            await self.nc.request("$JS.API.INFO", timeout=PROBE_TIMEOUT)
+        except (nats.errors.Error, OSError, asyncio.TimeoutError) as error:
+            self.problem = f"NATS at {self._url} does not answer: {type(error).__name__}"
+        else:
+            self._heard_at = asyncio.get_running_loop().time()
+            if self.nc.is_connected:
+                self.problem = None
+
+    def _silent_for(self) -> float:
+        return asyncio.get_running_loop().time() - self._heard_at
+
+    async def _abandon(self) -> None:
+        with suppress(Exception):  # noqa: BLE001 It is given up because it is broken.
+            await asyncio.wait_for(self.nc.close(), 3)
+
+    async def _on_connect(self) -> None:
+        self._established += 1
+        self._heard_at = asyncio.get_running_loop().time()
+        self.problem = None
+        self._changed.set()
+        self._metrics.of(BUS_CONNECTED).set(1)
+        if self._established > 1:
+            self._metrics.of(RECONNECTS, to="nats").inc()
+            log.info("connected to NATS again", url=self._url, server=self.server_id)
+        for listener in self._listeners:
+            await listener()
+
+    async def _on_disconnect(self) -> None:
+        # What was written but not flushed would go to the next server process, where its sequence numbers may mean
+        # other messages.
+        self.nc._pending.clear()
+        self.nc._pending_data_size = 0
+        self.problem = f"NATS at {self._url} is not connected"
+        self._metrics.of(BUS_CONNECTED).set(0)
+
+    async def _on_error(self, error: Exception) -> None:
+        log.debug("nats", error=repr(error))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
