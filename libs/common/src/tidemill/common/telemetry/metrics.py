@@ -179,7 +179,7 @@ def render_docs(metrics: Mapping[str, Metric[Any]] = METRICS) -> str:
         "",
         "Written by `python -m tidemill.common.telemetry.metrics > docs/metrics.md`; a test holds it equal.",
         "",
-        "Every metric has the label `service` besides those below. The `/metrics` of a service shows its own and those of",
+        "Every metric has the label `service` besides those below. A service's `/metrics` shows its own and those of",
         "its process (`process_cpu_seconds_total`, `process_resident_memory_bytes`, `process_open_fds`, …).",
         "",
         "| metric | kind | labels | meaning |",
