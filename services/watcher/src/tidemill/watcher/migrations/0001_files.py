@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from tidemill.common.bus.tables import create_bus_tables, drop_bus_tables
+from tidemill.common.bus.migration import create_bus_tables, drop_bus_tables
 
 revision = "0001"
 down_revision = None
