@@ -1,0 +1,213 @@
+"""The tables only the converter writes.
+
+`records`, `versions` and `sightings` are partitioned by dataset; a partition is made when a dataset is registered
+(`datasets.py`). They have no foreign keys: a check per row costs as much as the row.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Float,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    Sequence,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REAL
+
+from tidemill.common.bus.tables import bus_tables
+from tidemill.common.database import service_metadata
+
+SCHEMA = "converter"
+metadata = service_metadata(SCHEMA)
+bus = bus_tables(metadata)
+
+Time = DateTime(timezone=True)
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("id", SmallInteger, Identity(), primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("title", Text, nullable=False),
+    Column("views_hash", Text, comment="Of the SQL of its views; null: not made yet."),
+    Column("registered_at", Time, nullable=False, server_default=func.now()),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("run", Text, nullable=False),
+    Column("converter", Text, nullable=False),
+    Column("converter_version", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("path", Text, nullable=False, server_default=""),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("received_at", Time, nullable=False),
+    Column("modified_at", Time, comment="The source's own time of the bytes."),
+    Column("valid_from", Time, comment="What the document says its time is; null where it says nothing."),
+    Column("title", Text, nullable=False, server_default=""),
+    Column("attributes", JSONB, nullable=False, server_default="{}"),
+    Column("state", Text, nullable=False, server_default="begun", comment="begun or finished."),
+    Column("outcome", Text),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("pages", Integer, nullable=False, server_default="0"),
+    Column("accounting", JSONB, nullable=False, server_default="[]", comment="Rows per page, as they add up."),
+    Column("warnings", JSONB, nullable=False, server_default="[]"),
+    Column("cpu_seconds", Float, nullable=False, server_default="0"),
+    Column("peak_memory_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("begun_at", Time, nullable=False, server_default=func.clock_timestamp()),
+    Column("finished_at", Time),
+    UniqueConstraint("source", "sha256", "run", "converter", "converter_version"),
+    Index(None, "sha256"),
+    Index(None, "run"),
+    comment="One conversion of a document in a run: what its records were made of, and by what.",
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("document", BigInteger, ForeignKey(documents.c.id), primary_key=True),
+    Column("part", Integer, primary_key=True),
+    Column("dataset", Text, primary_key=True),
+    Column("new", Integer, nullable=False),
+    Column("changed", Integer, nullable=False),
+    Column("unchanged", Integer, nullable=False),
+    Column("history", Integer, nullable=False),
+    comment="What storing each part of a document changed.",
+)
+
+rejected = Table(
+    "rejected",
+    metadata,
+    Column("document", BigInteger, ForeignKey(documents.c.id), primary_key=True),
+    Column("part", Integer, primary_key=True),
+    Column("ordinal", Integer, primary_key=True),
+    Column("dataset", Text, comment="Of a record that the store refused; null for a row the converter rejected."),
+    Column("key", Text),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("raw", Text, nullable=False),
+    Column("page", Integer),
+    Column("item", BigInteger),
+    Column("box", ARRAY(REAL)),
+    Column("recorded_at", Time, nullable=False, server_default=func.clock_timestamp()),
+    comment="Rows that looked like records and could not become any.",
+)
+
+ids = Sequence("version_ids", metadata=metadata, cache=100)
+
+records = Table(
+    "records",
+    metadata,
+    Column("dataset", SmallInteger, primary_key=True),
+    Column("id", BigInteger, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("base", Text, comment="The base key of one that is not the first under it (`base~2`)."),
+    Column("version", BigInteger, nullable=False, comment="The current one; these columns repeat it."),
+    Column("content", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("valid_from", Time, nullable=False),
+    UniqueConstraint("dataset", "key"),
+    Index(None, "base", postgresql_where=text("base IS NOT NULL")),
+    postgresql_partition_by="LIST (dataset)",
+    comment="Every key ever seen, and its current version.",
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("dataset", SmallInteger, primary_key=True),
+    Column("id", BigInteger, primary_key=True),
+    Column("record", BigInteger, nullable=False),
+    Column("content", BigInteger, nullable=False, comment="The first version of this record with the same data."),
+    Column("document", BigInteger, nullable=False),
+    Column("valid_from", Time, nullable=False, comment="The source's own time."),
+    Column("recorded_from", Time, nullable=False, comment="When we came to know it."),
+    Column("recorded_to", Time, comment="When we came to know better; null while it holds."),
+    Column("page", Integer),
+    Column("item", BigInteger),
+    Column("quality", REAL, nullable=False),
+    Column("box", ARRAY(REAL)),
+    Column("hash", LargeBinary, nullable=False, comment="SHA-256 of the data alone, in canonical JSON."),
+    Column("run", Text, nullable=False),
+    Column("origin", Text, nullable=False, comment="stored, or reopened by an older document that came late."),
+    Column("data", JSONB, nullable=False),
+    Column("raw", Text, nullable=False),
+    Index(None, "record", "valid_from"),
+    Index(None, "document"),
+    Index(None, "recorded_from", postgresql_using="brin"),
+    postgresql_partition_by="LIST (dataset)",
+    comment="What each record said from when on. Rows are added and closed, never deleted.",
+)
+
+sightings = Table(
+    "sightings",
+    metadata,
+    Column("dataset", SmallInteger, primary_key=True),
+    Column("document", BigInteger, primary_key=True),
+    Column("part", Integer, primary_key=True),
+    Column("valid_at", Time, primary_key=True),
+    Column("contents", ARRAY(BigInteger), nullable=False, comment="versions.content, in the document's order."),
+    Index(None, "dataset", "valid_at"),
+    Index(None, "contents", postgresql_using="gin"),
+    postgresql_partition_by="LIST (dataset)",
+    comment="Which contents each part of a document stated: one row instead of one per unchanged record.",
+)
+
+vocabularies = Table(
+    "vocabularies",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("alias_version", BigInteger, nullable=False, server_default="1"),
+    Column("edited_at", Time, nullable=False, server_default=func.now()),
+)
+
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("vocabulary", Text, ForeignKey(vocabularies.c.name), primary_key=True),
+    Column("raw", Text, primary_key=True),
+    Column("scope", Text, primary_key=True, comment="Empty: in every scope."),
+    Column("entity", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("added_at", Time, nullable=False, server_default=func.now()),
+    comment="What users say a name stands for.",
+)
+
+names = Table(
+    "names",
+    metadata,
+    Column("vocabulary", Text, ForeignKey(vocabularies.c.name), primary_key=True),
+    Column("raw", Text, primary_key=True),
+    Column("scope", Text, primary_key=True),
+    Column("id", BigInteger, Identity(), nullable=False, comment="The order in which names came."),
+    Column("entity", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("confidence", REAL, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("candidates", JSONB, nullable=False),
+    Column("alias_version", BigInteger, nullable=False, comment="Of the vocabulary, when this was resolved."),
+    Column("state", Text, nullable=False, comment="settled, open (in review), accepted or rejected by a user."),
+    Column("first_seen_at", Time, nullable=False, server_default=func.now()),
+    Index(None, "vocabulary", "id"),
+    Index("ix_names_open", "vocabulary", "id", postgresql_where=text("state = 'open'")),
+    Index(None, "entity"),
+    comment="Every printed name that records hold, and what it stands for; the typed views join it.",
+)
