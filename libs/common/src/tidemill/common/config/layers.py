@@ -1,10 +1,14 @@
 """Values with their origins, one layer over the other."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tidemill.common.config.errors import DEFAULT, Origin
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from tidemill.common.config.errors import DEFAULT, Origin, dotted
+from tidemill.common.config.secrets import printable
 
 Path = tuple[str | int, ...]
 
@@ -64,9 +68,30 @@ class Layer:
                 return False
         return True
 
+    def setting_origins(self, model: BaseModel) -> dict[str, Origin]:
+        """Where each setting of a validated model comes from, by dotted key."""
+        return {dotted(path): self.origin(path) if self.holds(path) else DEFAULT for path, _ in leaves(model)}
+
     def replace(self, path: Path, value: Any) -> None:
         """Put another value where there is one."""
         inner: Any = self.data
         for part in path[:-1]:
             inner = inner[part]
         inner[path[-1]] = value
+
+
+def leaves(model: BaseModel, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """The settings of a model with their paths, sections unfolded; secrets are masked, units in written form."""
+    shown = printable(model)
+    for name, declared in type(model).model_fields.items():
+        value = getattr(model, name)
+        here = (*path, key_of(name, declared))
+        if isinstance(value, BaseModel):
+            yield from leaves(value, here)
+        else:
+            yield here, shown[name]
+
+
+def key_of(name: str, field: FieldInfo) -> str:
+    """What a field is called in the file: `with` cannot be a name in Python."""
+    return field.alias or name

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field, create_model
-from tidemill.common.config.errors import DEFAULT, ConfigError, Origin, Problem, dotted
+
+from tidemill.common.config.errors import ConfigError, Origin, Problem, dotted
 from tidemill.common.config.layers import Layer
-from tidemill.common.config.layers import Path as KeyPath
 from tidemill.common.config.settings import CommonSettings
 from tidemill.common.config.validate import validated
 from tidemill.common.config.yamlfile import parse_value, read_yaml
@@ -82,9 +82,7 @@ def load_config(
         folder=folder,
         common=settings,
         services={name: getattr(settings, name) for name in services},
-        origins={
-            dotted(path): layer.origin(path) if layer.holds(path) else DEFAULT for path in setting_paths(settings)
-        },
+        origins=layer.setting_origins(settings),
     )
 
 
@@ -96,16 +94,6 @@ def settings_model(services: Mapping[str, type[BaseModel]]) -> type[CommonSettin
 
 def installed_services() -> set[str]:
     return set(entry_points(group=SERVICES).names)
-
-
-def setting_paths(model: BaseModel, path: KeyPath = ()) -> list[KeyPath]:
-    """The paths of all settings of a model, sections unfolded."""
-    paths: list[KeyPath] = []
-    for name in type(model).model_fields:
-        value = getattr(model, name)
-        here = (*path, name)
-        paths += setting_paths(value, here) if isinstance(value, BaseModel) else [here]
-    return paths
 
 
 def parse_assignments(assignments: Sequence[str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
 from tidemill.common.config.secrets import ServerUrl
 from tidemill.common.config.units import Duration
 
@@ -33,8 +34,6 @@ class TelemetrySettings(Settings):
     """Headers sent along, for instance `{Authorization: "Bearer …"}`."""
     sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of traces that is kept, decided where a trace starts: 1 keeps all, 0.1 every tenth."""
-    export_timeout: Duration = timedelta(seconds=5)
-    """How long a collector may take for a batch. Its absence never slows the work: spans are dropped and counted."""
 
 
 class HealthSettings(Settings):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
+
 from tidemill.common.config.errors import ConfigError, Origin, Problem, dotted
 from tidemill.common.config.layers import Layer
 from tidemill.common.config.patterns import Selection, common_file, matching
@@ -58,7 +59,7 @@ class Watch(Settings):
     max_size: ByteSize = 200_000_000
     """Larger files are refused."""
     priority: tuple[Priority, ...] = ()
-    """The first pattern that fits a file decides on its lane; without one it is `lo`."""
+    """The first pattern that fits decides; a file that none fits is `lo`."""
     after: Literal["leave", "move", "delete"] = "leave"
     """What becomes of a file that is safe in the archive: left alone, moved to `processed/`, deleted."""
 
@@ -137,6 +138,8 @@ class Sources(Mapping[str, SourceFile]):
 
     by_name: Mapping[str, SourceFile] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
+    origins: Mapping[str, Mapping[str, Origin]] = field(default_factory=dict)
+    """By source and dotted key: where each value comes from."""
 
     def __getitem__(self, name: str) -> SourceFile:
         return self.by_name[name]
@@ -176,7 +179,11 @@ def load_sources(
     found += _overlaps(read.values())
     if found:
         raise ConfigError(found)
-    return Sources({name: each.source for name, each in read.items()}, {name: each.file for name, each in read.items()})
+    return Sources(
+        by_name={name: each.source for name, each in read.items()},
+        files={name: each.file for name, each in read.items()},
+        origins={name: each.layer.setting_origins(each.source) for name, each in read.items()},
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
+
 from tidemill.common.config.errors import ConfigError, Problem, dotted
-from tidemill.common.config.layers import Layer, Path
+from tidemill.common.config.layers import Layer, Path, key_of
 from tidemill.common.config.secrets import masked
 from tidemill.common.config.units import duration_text
 
@@ -139,11 +140,6 @@ def _short(value: Any) -> str:
 def _keys(model: type[BaseModel], path: Path) -> list[str]:
     inner = model_at(model, path)
     return [key_of(name, field) for name, field in inner.model_fields.items()] if inner else []
-
-
-def key_of(name: str, field: FieldInfo) -> str:
-    """What a field is called in the file; `with` cannot be a name in Python."""
-    return field.alias or name
 
 
 def model_at(model: type[BaseModel], path: Path) -> type[BaseModel] | None:

@@ -13,6 +13,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 import yaml
+
 from tidemill.common.config.errors import ConfigError, Origin, Problem, dotted
 from tidemill.common.config.layers import Layer, Path
 

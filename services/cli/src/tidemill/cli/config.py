@@ -1,0 +1,175 @@
+"""`tidemill config`: what is set, where it comes from, and what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tidemill.cli.running import Assignments, fail, read_config
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from tidemill.common.config import Config, Origin, Problem, Sources
+    from tidemill.common.config.sources import OptionsError
+
+CONVERTERS = "tidemill.converters"
+
+
+class Output(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+
+
+class SchemaOf(StrEnum):
+    SETTINGS = "settings"
+    SOURCE = "source"
+
+
+def register(app: typer.Typer) -> None:
+    config = typer.Typer(help="What is set, where it comes from, and what is wrong with it.", no_args_is_help=True)
+    config.command()(show)
+    config.command()(check)
+    config.command()(schema)
+    config.command()(reference)
+    app.add_typer(config, name="config")
+
+
+def show(
+    key: Annotated[str, typer.Argument(help="A setting or section, for instance log or sources.demo.watch.")] = "",
+    output: Annotated[
+        Output, typer.Option("-o", "--output", help="table for people, json for programs.")
+    ] = Output.TABLE,
+    assignments: Assignments = None,
+) -> None:
+    """Every setting with its value and origin; passwords are masked."""
+    from tidemill.common.config import ConfigError, load_sources
+
+    config = read_config(assignments, services=True)
+    try:
+        sources = load_sources(config.common.sources_dir, config.common.data_dir)
+    except ConfigError as error:
+        fail(str(error))
+    rows = {name: row for name, row in _rows(config, sources).items() if _within(name, key)}
+    if not rows:
+        fail(_no_such_key(key, _rows(config, sources)))
+    if output is Output.JSON:
+        document = {name: {"value": value, "origin": str(origin)} for name, (value, origin) in rows.items()}
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        return
+    texts = {name: _cell(value) for name, (value, _) in rows.items()}
+    key_width, text_width = max(map(len, rows)), min(60, max(map(len, texts.values())))
+    for name, (_, origin) in rows.items():
+        typer.echo(f"{name:<{key_width}}  {texts[name]:<{text_width}}  {origin}")
+
+
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with tidemill.yaml and sources/.")] = Path(),
+    assignments: Assignments = None,
+) -> None:
+    """Read tidemill.yaml, environment and source files, and say all that is wrong with them. Starts nothing."""
+    from tidemill.common.config import ConfigError, load_config, load_sources, parse_assignments
+
+    if not folder.is_dir():
+        fail(f"{folder} is no folder")
+    problems: list[Problem] = []
+    sources_dir, data_dir = folder / "sources", folder / "data"
+    try:
+        common = load_config(folder, services=_service_models(), cli=parse_assignments(assignments or ())).common
+        sources_dir, data_dir = common.sources_dir, common.data_dir
+    except ConfigError as error:
+        problems += error.problems
+    converters = installed_converters()
+    try:
+        sources = load_sources(sources_dir, data_dir, converters=converters)
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        fail("\n".join(["the configuration cannot be used:", *map(str, problems)]))
+    typer.echo(f"all is well: {_listed('source', sources)}; {_listed('converter', converters)} installed")
+
+
+def schema(
+    of: Annotated[SchemaOf, typer.Argument(help="settings: of tidemill.yaml; source: of a source file.")],
+) -> None:
+    """The JSON Schema by which an editor completes and checks a file."""
+    from tidemill.common.config import settings_model
+    from tidemill.common.config.reference import settings_schema, source_schema
+
+    document = source_schema() if of is SchemaOf.SOURCE else settings_schema(settings_model(_service_models()))
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def reference() -> None:
+    """All settings with their defaults and meaning, as Markdown."""
+    from tidemill.common.config import settings_model
+    from tidemill.common.config.reference import reference as page
+
+    typer.echo(page(settings_model(_service_models())), nl=False)
+
+
+def installed_converters() -> dict[str, OptionsError]:
+    """Name to its judgement of options. A converter is imported when it is asked, not before."""
+    return {point.name: _options_error(point) for point in entry_points(group=CONVERTERS)}
+
+
+def _options_error(point: EntryPoint) -> OptionsError:
+    def judge(options: Mapping[str, Any]) -> str | None:
+        try:
+            error: str | None = point.load()().options_error(options)
+        except Exception as failure:  # noqa: BLE001 - somebody else's code, whose failure is what we tell
+            return f"the converter {point.name} ({point.value}) does not work: {failure!r}"
+        return error
+
+    return judge
+
+
+def _service_models() -> dict[str, type[BaseModel]]:
+    from tidemill.common.service import find_services
+
+    return {spec.name: spec.settings for spec in find_services()}
+
+
+def _rows(config: Config, sources: Sources) -> dict[str, tuple[Any, Origin]]:
+    """Key to (printable value, origin), for the settings and then for every source file."""
+    from tidemill.common.config.errors import DEFAULT, dotted
+    from tidemill.common.config.layers import leaves
+
+    rows = {dotted(path): (value, config.origins[dotted(path)]) for path, value in leaves(config.common)}
+    for name, source in sources.items():
+        origins = sources.origins[name]
+        for path, value in leaves(source):
+            rows[f"sources.{name}.{dotted(path)}"] = (value, origins.get(dotted(path), DEFAULT))
+    return rows
+
+
+def _within(name: str, key: str) -> bool:
+    return not key or name == key or name.startswith(f"{key}.")
+
+
+def _no_such_key(key: str, rows: Mapping[str, object]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(key, rows, n=3)
+    return f"there is no setting {key}; " + (
+        f"did you mean {', '.join(near)}?" if near else "tidemill config show lists all of them"
+    )
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+
+
+def _listed(word: str, names: Mapping[str, object]) -> str:
+    """`2 sources (a, b)`, `1 source (a)`, `no sources`."""
+    if not names:
+        return f"no {word}s"
+    return f"{len(names)} {word}{'' if len(names) == 1 else 's'} ({', '.join(sorted(names))})"
