@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import re
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
 from opentelemetry import trace
@@ -19,7 +20,11 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, TraceIdRatioBased
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.util.types import AttributeValue
 
+from tidemill.common.config.secrets import masked
 from tidemill.common.telemetry.metrics import SPANS_DROPPED, Metrics
+
+if TYPE_CHECKING:
+    from tidemill.common.config import TelemetrySettings
 
 log = logging.getLogger(__name__)
 
@@ -28,23 +33,12 @@ Parent = str | SpanContext | None
 
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 
-EXPORT_SECONDS = 2.0
-"""One export, retries included; the same is the limit for flushing at the end."""
 PAUSE_SECONDS = 10.0
 """After a failed export spans are dropped for so long, so that a dead collector costs next to nothing."""
+EXPORT_SECONDS = 2.0
+"""For one export, its retries included."""
+CLOSE_SECONDS = 2.0
 QUEUE = 4096
-
-
-class TracingSettings(Protocol):
-    """What of the configuration matters here."""
-
-    @property
-    def otlp_endpoint(self) -> str | None:
-        """Base URL of an OTLP/HTTP collector (`http://host:4318`); None keeps spans at home."""
-
-    @property
-    def sample_ratio(self) -> float:
-        """Share of traces that are exported; decided by the trace id, so that all services agree."""
 
 
 def context_from(traceparent: str) -> SpanContext | None:
@@ -116,7 +110,7 @@ class _PatientExporter(SpanExporter):
         return True
 
 
-def _open_exporter(endpoint: str, metrics: Metrics, pause: float) -> SpanExporter:
+def _open_exporter(settings: "TelemetrySettings", endpoint: str, metrics: Metrics, pause: float) -> SpanExporter:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     url = endpoint.rstrip("/")
@@ -126,7 +120,12 @@ def _open_exporter(endpoint: str, metrics: Metrics, pause: float) -> SpanExporte
     logging.getLogger(OTLPSpanExporter.__module__).setLevel(logging.CRITICAL)
     # "Queue full" comes for every dropped span.
     logging.getLogger("opentelemetry.sdk._shared_internal").setLevel(logging.CRITICAL)
-    return _PatientExporter(OTLPSpanExporter(endpoint=url, timeout=EXPORT_SECONDS), endpoint, metrics, pause)
+    exporter = OTLPSpanExporter(
+        endpoint=url,
+        timeout=EXPORT_SECONDS,
+        headers={name: value.get_secret_value() for name, value in settings.otlp_headers.items()},
+    )
+    return _PatientExporter(exporter, masked(endpoint), metrics, pause)
 
 
 class Telemetry:
@@ -147,7 +146,7 @@ class Telemetry:
         cls,
         service: str,
         version: str,
-        settings: TracingSettings | None = None,
+        settings: "TelemetrySettings | None" = None,
         *,
         exporter: SpanExporter | None = None,
         pause: float = PAUSE_SECONDS,
@@ -156,11 +155,12 @@ class Telemetry:
         """Open a tracer provider of its own (never the global one: services share a process). `exporter` takes the
         place of the configured collector."""
         metrics = Metrics(service)
-        ratio = settings.sample_ratio if settings else 1.0
         if exporter is None and settings and settings.otlp_endpoint:
-            exporter = _open_exporter(settings.otlp_endpoint, metrics, pause)
+            exporter = _open_exporter(settings, settings.otlp_endpoint, metrics, pause)
+        # By the trace id and not by the parent's flag, so that all services agree, exporting or not.
+        sampler = TraceIdRatioBased(settings.sample_ratio if settings else 1.0) if exporter else ALWAYS_OFF
         provider = TracerProvider(
-            sampler=TraceIdRatioBased(ratio) if exporter else ALWAYS_OFF,
+            sampler=sampler,
             shutdown_on_exit=False,
             resource=Resource.create(
                 {
@@ -211,10 +211,19 @@ class Telemetry:
             yield span
 
     async def close(self) -> None:
-        """Send what is left, for `EXPORT_SECONDS` at most."""
-        flushing = asyncio.to_thread(self._provider.shutdown)
+        """Send what is left, for `CLOSE_SECONDS` at most."""
+        flushed = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def flush() -> None:
+            self._provider.shutdown()
+            with suppress(RuntimeError):  # The loop did not wait and is gone.
+                loop.call_soon_threadsafe(flushed.set)
+
+        # A thread that nobody joins: the interpreter waits for those of an executor, and a collector may hang.
+        threading.Thread(target=flush, name="last spans", daemon=True).start()
         try:
-            await asyncio.wait_for(flushing, EXPORT_SECONDS)
+            await asyncio.wait_for(flushed.wait(), CLOSE_SECONDS)
         except TimeoutError:
             log.warning("The last spans of %s were not taken in time", self.service)
 

@@ -1,0 +1,7 @@
+"""Answers worth keeping for a while, in this process or in Redis."""
+
+from tidemill.common.cache.cache import Cache, Found, open_cache
+from tidemill.common.cache.process import InProcessCache
+from tidemill.common.cache.redis import RedisCache
+
+__all__ = ["Cache", "Found", "InProcessCache", "RedisCache", "open_cache"]
