@@ -48,7 +48,8 @@ class Health:
         self.version = version
         self.started = False
         """Set once, when migrations, connections and subscriptions are done."""
-        self._checks = dict(checks)
+        self.checks = dict(checks)
+        """More may be added while the service starts."""
         self.time_limit = time_limit.total_seconds()
         metrics = Metrics(service)
         self._ready = metrics.of(READY)
@@ -58,18 +59,17 @@ class Health:
 
     async def wrong(self) -> dict[str, str]:
         """What is wrong, by the name of the check; empty when the service can work."""
-        if not self.started:
-            return dict(STARTING)
         if self._asking is None or (self._asking.done() and time.monotonic() - self._asked_at > KEEP_SECONDS):
             self._asking = asyncio.create_task(self._ask())
-        return await asyncio.shield(self._asking)
+        wrong = await asyncio.shield(self._asking)
+        return wrong if self.started else {**STARTING, **wrong}
 
     async def _ask(self) -> dict[str, str]:
-        asked = {name: asyncio.ensure_future(check()) for name, check in self._checks.items()}
+        asked = {name: asyncio.ensure_future(check()) for name, check in self.checks.items()}
         if asked:
             await asyncio.wait(asked.values(), timeout=self.time_limit)
         wrong = {name: problem for name, task in asked.items() if (problem := self._outcome(task))}
-        self._ready.set(not wrong)
+        self._ready.set(self.started and not wrong)
         self._asked_at = time.monotonic()
         return wrong
 
