@@ -75,13 +75,13 @@ async def missing(url: str, mill: Mill) -> str | None:
 
 async def test_tables_go_up_and_down_and_say_where_they_are(database_url: str, mill: Mill) -> None:
     assert revisions(mill) == ["0001", "0002"]
-    assert "is at nothing, not 0002" in str(await missing(database_url, mill))
+    assert "is at nothing, not at 0002" in str(await missing(database_url, mill))
     (change,) = await migrate(database_url, [mill])
     assert (change.before, change.after) == (None, "0002")
     assert await missing(database_url, mill) is None
     back = await downgrade(database_url, mill, "0001")
     assert (back.before, back.after) == ("0002", "0001")
-    assert "is at 0001, not 0002" in str(await missing(database_url, mill))
+    assert "is at 0001, not at 0002" in str(await missing(database_url, mill))
     assert (await downgrade(database_url, mill, "base")).after is None
 
 

@@ -71,7 +71,7 @@ async def pending(connection: AsyncConnection, spec: Migrated) -> str | None:
     current = await connection.run_sync(_current, spec)
     if current == head or (current is not None and current not in revisions(spec)):
         return None
-    return f"schema {schema_of(spec)} is at {current or 'nothing'}, not {head}: run `tidemill migrate`"
+    return f"schema {schema_of(spec)} is at {current or 'nothing'}, not at {head}"
 
 
 def revisions(spec: Migrated) -> Sequence[str]:

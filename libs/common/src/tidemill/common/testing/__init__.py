@@ -5,9 +5,9 @@ from pathlib import Path
 
 
 def shared_data() -> Path | None:
-    """The folder with real documents: `TIDEMILL_SHARED_DATA`, or `shared/data` beside the repository. Tests that need
+    """The folder with real documents: `TIDEMILL_TEST_DATA`, or `shared/data` beside the repository. Tests that need
     it skip where it is missing; no product code reads it."""
-    named = os.environ.get("TIDEMILL_SHARED_DATA")
+    named = os.environ.get("TIDEMILL_TEST_DATA")
     if named:
         return Path(named)
     for parent in Path(__file__).resolve().parents:
