@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -61,13 +61,13 @@ class Archive:
         self._read = metrics.of(ARCHIVE_BYTES, direction="read")
 
     @classmethod
-    def open(cls, url: str, metrics: Metrics | None = None) -> Self:
+    def open(cls, url: str, metrics: Metrics | None = None, *, make: bool = True) -> Self:
         """`file:///folder`, `s3://bucket/prefix[?endpoint=…&region=…]`, `gs://…`, `az://…`, `memory:///`.
 
-        A folder is made where it is missing. Raises ValueError for a URL that cannot work and ArchiveUnavailable where
-        the folder cannot be used.
+        A folder is made where it is missing, if `make`. Raises ValueError for a URL that cannot work and
+        ArchiveUnavailable where the folder cannot be used.
         """
-        return cls(open_store(url), metrics or Metrics("archive"))
+        return cls(open_store(url, make=make), metrics or Metrics("archive"))
 
     @property
     def name(self) -> str:
@@ -127,7 +127,7 @@ class Archive:
                     await self._in_thread(packing.packer.feed, piece)
                 return await self._in_thread(self._keep, packing)
 
-    async def read(self, sha256: str) -> AsyncIterator[bytes]:
+    async def read(self, sha256: str) -> AsyncGenerator[bytes, None]:
         """The content in slices of at most 1 MiB. The last one comes only after the whole was verified: whoever came to
         the end has the content, and everybody else gets NotArchived, CorruptArchive or ArchiveUnavailable."""
         reader = await self._in_thread(_Reader, self._store, sha256, self._read)
@@ -165,7 +165,7 @@ class Archive:
         """Whether there was something to delete."""
         return await self._in_thread(self._delete, sha256)
 
-    async def list(self) -> AsyncIterator[Entry]:
+    async def list(self) -> AsyncGenerator[Entry, None]:
         """Everything stored, in no order, with constant memory."""
         blocks = self._store.list()
         while (block := await self._in_thread(next, blocks, None)) is not None:

@@ -192,9 +192,11 @@ class FolderArchive(ObjectArchive):
     """A folder. obstore lists and deletes; finding, reading and writing are ours: obstore does not sync to disk before
     the rename, and costs 35 times the CPU on small files."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, make: bool = True) -> None:
         self._root = root
         self._incoming = root / INCOMING
+        if not make and not self._incoming.is_dir():
+            raise ArchiveUnavailable(f"there is no archive in {root}")
         with _reported(f"cannot use the archive folder {root}"):
             self._incoming.mkdir(parents=True, exist_ok=True)
             self._sweep()
@@ -276,7 +278,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def open_store(url: str) -> ObjectArchive:
+def open_store(url: str, *, make: bool = True) -> ObjectArchive:
     """The store that a URL names: `file:///folder`, `memory:///`, `s3://bucket/prefix`, `gs://…`, `az://…`.
 
     An S3-compatible server: `s3://bucket/prefix?endpoint=http://host:9000&region=eu-central-1`. Credentials come from
@@ -287,7 +289,7 @@ def open_store(url: str) -> ObjectArchive:
     if parts.scheme == "file":
         if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
             raise ValueError(f"a folder archive is file:///absolute/path, not {url!r}")
-        return FolderArchive(Path(unquote(parts.path)))
+        return FolderArchive(Path(unquote(parts.path)), make=make)
     if parts.scheme == "memory":
         return ObjectArchive(MemoryStore(), url)
     if "@" in parts.netloc:
