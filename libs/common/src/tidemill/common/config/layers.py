@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -11,6 +11,7 @@ from tidemill.common.config.errors import DEFAULT, Origin, dotted
 from tidemill.common.config.secrets import printable
 
 Path = tuple[str | int, ...]
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -29,27 +30,24 @@ class Layer:
         for part in path[:-1]:
             inner[str(part)] = inner = {}
         inner[str(path[-1])] = value
-        self.overlay(Layer(tree, {path: origin}, {path: text}))
+        origins = {path[:length]: origin for length in range(1, len(path) + 1)}
+        self.overlay(Layer(tree, origins, {path: text}))
 
     def overlay(self, upper: "Layer") -> None:
         """Take the values of another layer over mine: mappings are merged key by key, everything else replaced."""
-        self._merge(self.data, upper.data, ())
-        self.origins.update(upper.origins)
-        self.texts.update(upper.texts)
+        if () in upper.origins:
+            self.origins.setdefault((), upper.origins[()])
+        self._merge(self.data, upper.data, (), upper)
 
-    def _merge(self, lower: dict[str, Any], upper: Mapping[str, Any], path: Path) -> None:
-        for key, value in upper.items():
+    def _merge(self, mine: dict[str, Any], theirs: Mapping[str, Any], path: Path, upper: "Layer") -> None:
+        for key, value in theirs.items():
             here = (*path, key)
-            if isinstance(value, dict) and isinstance(lower.get(key), dict):
-                self._merge(lower[key], value, here)
+            if isinstance(value, dict) and isinstance(mine.get(key), dict):
+                self._merge(mine[key], value, here, upper)
             else:
-                self._forget(here)
-                lower[key] = value
-
-    def _forget(self, path: Path) -> None:
-        for notes in (self.origins, self.texts):
-            for known in [known for known in notes if known[: len(path)] == path]:
-                del notes[known]
+                mine[key] = value
+                self.origins = _replaced(self.origins, upper.origins, here)
+                self.texts = _replaced(self.texts, upper.texts, here)
 
     def origin(self, path: Path) -> Origin:
         """Where the value at this path was written, or what it is part of."""
@@ -78,6 +76,12 @@ class Layer:
         for part in path[:-1]:
             inner = inner[part]
         inner[path[-1]] = value
+
+
+def _replaced(mine: dict[Path, T], theirs: dict[Path, T], path: Path) -> dict[Path, T]:
+    """My notes, with theirs about this path and everything below it in place of mine."""
+    kept = {known: note for known, note in mine.items() if known[: len(path)] != path}
+    return kept | {known: note for known, note in theirs.items() if known[: len(path)] == path}
 
 
 def leaves(model: BaseModel, path: Path = ()) -> Iterator[tuple[Path, Any]]:

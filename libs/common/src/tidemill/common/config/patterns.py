@@ -9,7 +9,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-_STATES = 20_000
+_STATES = 3_000
 _BEFORE = -1
 """Still in the folders before the pattern."""
 
@@ -47,7 +47,7 @@ class Selection:
 
 
 def common_file(outer: Selection, inner: Selection, between: str = "") -> str | None:
-    """The shortest path below the outer folder that both take, or None.
+    """The shortest path below the outer folder that both take; None if there is none, or none is found in some 100 ms.
 
     `between` is the inner folder's path below the outer one; empty when they are the same folder.
     """

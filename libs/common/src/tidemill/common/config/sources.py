@@ -66,7 +66,7 @@ class Watch(Settings):
     @field_validator("folder")
     @classmethod
     def _stays_inside(cls, folder: Path) -> Path:
-        if not folder.is_absolute() and os.path.normpath(folder).startswith(".."):
+        if not folder.is_absolute() and Path(os.path.normpath(folder)).parts[:1] == ("..",):
             raise ValueError(f"{folder} leads out of data_dir; write the absolute path if that is meant")
         return folder
 

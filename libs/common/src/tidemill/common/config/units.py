@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
@@ -48,7 +49,7 @@ def parse_size(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not an amount of bytes; write {SIZE_FORM}")
-    return round(float(match[1]) * _UNIT[match[2].lower()])
+    return round(Decimal(match[1]) * _UNIT[match[2].lower()])
 
 
 def size_text(value: int) -> str:

@@ -74,7 +74,7 @@ def _sentence(  # noqa: PLR0911 - one return for each kind of mistake
     model: type[BaseModel], path: Path, detail: ErrorDetails
 ) -> str:
     kind, value = detail["type"], detail["input"]
-    context = {name: duration_text(item) if isinstance(item, timedelta) else item for name, item in _context(detail)}
+    context = _context(model, path, detail)
     shown = "this secret" if _is_secret(model, path) else _short(value)
     if kind in _WANTED:
         return f"must be {_WANTED[kind].format(**context)}, not {shown}"
@@ -91,13 +91,21 @@ def _sentence(  # noqa: PLR0911 - one return for each kind of mistake
             )
         case "model_type" | "dict_type":
             return f"must hold keys of its own, not {shown}. {_valid(_keys(model, path))}"
+        case "string_pattern_mismatch":
+            return f"{shown} does not have the form {context['pattern']}"
         case "value_error":
             return str(context["error"])
     return detail["msg"][:1].lower() + detail["msg"][1:]
 
 
-def _context(detail: ErrorDetails) -> Iterable[tuple[str, Any]]:
-    return detail.get("ctx", {}).items()
+def _context(model: type[BaseModel], path: Path, detail: ErrorDetails) -> dict[str, Any]:
+    """What the message is about; limits as declared, because pydantic gives only the repr of a timedelta."""
+    field = field_at(model, path)
+    context = dict(detail.get("ctx", {}))
+    for name in context.keys() & {"gt", "ge", "lt", "le"}:
+        limits = [getattr(item, name) for item in (field.metadata if field else ()) if hasattr(item, name)]
+        context[name] = duration_text(limits[0]) if limits and isinstance(limits[0], timedelta) else context[name]
+    return context
 
 
 def unknown_key(key: str, valid: Iterable[str]) -> str:

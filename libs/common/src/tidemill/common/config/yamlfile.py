@@ -45,7 +45,7 @@ def parse_yaml(text: str, name: str) -> Layer:
     try:
         reading.read(yaml.parse(text, Loader=_LOADER))
     except yaml.YAMLError as error:
-        raise ConfigError([_syntax(error, text, name)]) from error
+        raise ConfigError([_syntax(error, text, name)]) from None  # Its text may quote a secret.
     if reading.problems:
         raise ConfigError(reading.problems)
     return reading.layer
