@@ -1,35 +1,30 @@
-"""What a service is, and how it runs: alone, beside replicas, or with all others in one process."""
-
-from __future__ import annotations
+"""What a service is."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from pydantic import BaseModel
-    from sqlalchemy import MetaData
-    from sqlalchemy.ext.asyncio import AsyncEngine
-    from structlog.stdlib import BoundLogger
+from pydantic import BaseModel
+from sqlalchemy import MetaData
+from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.stdlib import BoundLogger
 
-    from tidemill.common.archive import Archive
-    from tidemill.common.bus.bus import Bus
-    from tidemill.common.bus.step import Command, Step
-    from tidemill.common.bus.tables import BusTables
-    from tidemill.common.cache import Cache
-    from tidemill.common.config import Config, Sources
-    from tidemill.common.events import Event
-    from tidemill.common.telemetry.tracing import Telemetry
+from tidemill.common.archive import Archive
+from tidemill.common.bus.bus import Bus
+from tidemill.common.bus.step import Command, Step
+from tidemill.common.bus.tables import BusTables
+from tidemill.common.cache import Cache
+from tidemill.common.config import Config, Sources
+from tidemill.common.events import Event
+from tidemill.common.telemetry.health import Check
+from tidemill.common.telemetry.tracing import Telemetry
 
 GROUP = "tidemill.services"
 
 Task = Callable[[], Awaitable[None]]
 """Runs until it is cancelled; when it ends or fails it is started again, after a pause."""
-
-Check = Callable[[], Awaitable[str | None]]
-"""What is wrong, in a few words for the readiness answer; None when all is well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +39,7 @@ class ServiceSpec:
     tables: BusTables
     migrations: str
     """Package whose modules are the Alembic revisions, for instance `tidemill.watcher.migrations`."""
-    open: Callable[[Context], AbstractAsyncContextManager[Wiring]]
+    open: Callable[["Context"], AbstractAsyncContextManager["Wiring"]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

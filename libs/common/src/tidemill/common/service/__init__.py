@@ -1,0 +1,29 @@
+"""What a service is, and how it runs."""
+
+from tidemill.common.service.run import Service, main, run, run_services, stop_on_signals
+from tidemill.common.service.spec import (
+    Context,
+    ServiceSpec,
+    Task,
+    UnknownService,
+    Wiring,
+    find_services,
+    service_names,
+)
+from tidemill.common.telemetry.health import Check
+
+__all__ = [
+    "Check",
+    "Context",
+    "Service",
+    "ServiceSpec",
+    "Task",
+    "UnknownService",
+    "Wiring",
+    "find_services",
+    "main",
+    "run",
+    "run_services",
+    "service_names",
+    "stop_on_signals",
+]

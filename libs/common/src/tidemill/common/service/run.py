@@ -1,0 +1,240 @@
+"""How a service runs: alone, beside replicas, or with all others in one process."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from tidemill.common.archive import Archive
+from tidemill.common.bus.bus import Bus
+from tidemill.common.cache import open_cache
+from tidemill.common.config import Config, ConfigError, Sources, load_config, load_sources, parse_assignments
+from tidemill.common.database import open_engine
+from tidemill.common.servers import Addresses, NothingRuns
+from tidemill.common.service.spec import Context, ServiceSpec, Wiring
+from tidemill.common.telemetry.health import Check, Health, HealthServer
+from tidemill.common.telemetry.logs import configure_logs, get_logger, log_fields
+from tidemill.common.telemetry.tracing import Telemetry
+
+LOOK_AGAIN_SECONDS = 0.5
+"""While tables are missing."""
+PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
+"""Before a service that failed is started again; the last one repeats."""
+GRACE_SECONDS = 5.0
+"""Beyond `shutdown_after`, for closing connections; then what is left is cancelled."""
+
+
+class Service:
+    """One service of this process, from its first connection to its last acknowledgement."""
+
+    def __init__(self, spec: ServiceSpec, config: Config, sources: Sources, addresses: Addresses) -> None:
+        self.spec = spec
+        self.health = Health(spec.name, spec.version, {})
+        self._config = config
+        self._sources = sources
+        self._addresses = addresses
+        self._log = get_logger(f"tidemill.{spec.name}")
+        self._missing: str | None = "not looked at yet"
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`; then finish what is in hand, within the limit. A service that fails is started again: only
+        what nobody could repair by waiting ends it."""
+        with log_fields(service=self.spec.name):
+            failures = 0
+            while not stop.is_set():
+                failure = await self._run_once(stop)
+                if failure is None:
+                    break
+                pause = PAUSES[min(failures, len(PAUSES) - 1)]
+                failures += 1
+                self._log.error("service failed and is started again", pause=pause, exc_info=failure)
+                self._fail(failure)
+                await _until(stop, asyncio.sleep(pause))
+            self._log.info("stopped")
+
+    async def _run_once(self, stop: asyncio.Event) -> Exception | None:
+        """In a task of its own, so that it can be ended while it waits for a server."""
+        serving = asyncio.create_task(self._serve(stop))
+        await _until(stop, asyncio.wait([serving]))
+        if not self.health.started:
+            serving.cancel()
+        limit = self._config.common.shutdown_after.total_seconds() + GRACE_SECONDS
+        _, late = await asyncio.wait([serving], timeout=limit)
+        if late:
+            self._log.warning("not stopped within the limit; what is left is given back", limit=limit)
+            serving.cancel()
+        (result,) = await asyncio.gather(serving, return_exceptions=True)
+        self.health.started = False
+        return result if isinstance(result, Exception) else None
+
+    def _fail(self, failure: Exception) -> None:
+        async def why() -> str:
+            return f"{type(failure).__name__}: {failure}"
+
+        self.health.checks = {"start": why}
+
+    async def _serve(self, stop: asyncio.Event) -> None:
+        async with AsyncExitStack() as stack:
+            bus, wiring = await self._open(stack)
+            handling = asyncio.create_task(bus.run(wiring.steps, wiring.commands, wiring.tasks))
+            self.health.started = True
+            self._log.info("started", version=self.spec.version)
+            await _until(stop, asyncio.wait([handling]))
+            await bus.stop(self._config.common.shutdown_after)
+            await handling
+
+    async def _open(self, stack: AsyncExitStack) -> tuple[Bus, Wiring]:
+        spec, common = self.spec, self._config.common
+        telemetry = await stack.enter_async_context(Telemetry.open(spec.name, spec.version, common.telemetry))
+        engine = self._open_engine(stack)
+        archive = Archive.open(archive_url(self._config), telemetry.metrics)
+        stack.push_async_callback(archive.close)
+        cache = open_cache(common.redis_url, telemetry.metrics)
+        stack.push_async_callback(cache.close)
+        bus = await stack.enter_async_context(
+            Bus.open(
+                self._addresses.nats_url,
+                service=spec.name,
+                version=spec.version,
+                engine=engine,
+                tables=spec.tables,
+                telemetry=telemetry,
+            )
+        )
+        self.health.checks = {
+            "postgres": self._postgres_check(stack),
+            "archive": archive.complaint,
+            "migrations": self._migrations_check,
+            **{name: _bus_check(bus, name) for name in bus.health()},
+        }
+        await self._wait_for_tables(engine)
+        context = Context(
+            config=self._config,
+            settings=self._config.service(spec.name),
+            sources=self._sources,
+            bus=bus,
+            engine=engine,
+            archive=archive,
+            cache=cache,
+            telemetry=telemetry,
+            log=self._log,
+        )
+        wiring = await stack.enter_async_context(spec.open(context))
+        self.health.checks.update(wiring.checks)
+        return bus, wiring
+
+    def _open_engine(self, stack: AsyncExitStack, pool: int = 5) -> AsyncEngine:
+        engine = open_engine(self._addresses.database_url, pool=pool, application=f"tidemill-{self.spec.name}")
+        stack.push_async_callback(engine.dispose)
+        return engine
+
+    def _postgres_check(self, stack: AsyncExitStack) -> Check:
+        # A connection of its own: a pool that is busy is no reason to be unready.
+        engine = self._open_engine(stack, pool=1)
+
+        async def check() -> str | None:
+            try:
+                async with engine.connect() as connection:
+                    await connection.execute(text("SELECT 1"))
+            except Exception as error:  # noqa: BLE001 - every layer below has errors of its own, and each is the answer
+                return f"{type(error).__name__}: {error}".partition("\n")[0]
+            return None
+
+        return check
+
+    async def _migrations_check(self) -> str | None:
+        return self._missing
+
+    async def _wait_for_tables(self, engine: AsyncEngine) -> None:
+        from tidemill.common.migrations import pending
+
+        while True:
+            try:
+                async with engine.connect() as connection:
+                    missing = await pending(connection, self.spec)
+            except Exception as error:  # noqa: BLE001 - as above; the check of Postgres names it
+                missing = f"not known: {type(error).__name__}"
+            if missing != self._missing and missing:
+                self._log.warning("waiting for the tables", missing=missing, remedy="tidemill migrate")
+            self._missing = missing
+            if not missing:
+                return
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+
+def archive_url(config: Config) -> str:
+    return str(config.common.archive_url or f"file://{quote(str(config.common.data_dir / 'archive'))}")
+
+
+async def run_services(
+    specs: Sequence[ServiceSpec], config: Config, stop: asyncio.Event, *, sources: Sources, addresses: Addresses
+) -> None:
+    """Run these services in this process until `stop`, with one health port for all."""
+    health = config.common.health
+    async with await HealthServer.open(health.host, health.port) as server:
+        get_logger("tidemill").info("health", url=server.url)
+        services = [Service(spec, config, sources, addresses) for spec in specs]
+        for service in services:
+            server.add(service.health)
+        await asyncio.gather(*(service.run(stop) for service in services))
+
+
+def stop_on_signals(stop: asyncio.Event) -> None:
+    """SIGTERM and Ctrl-C ask for an orderly end; a second one gets it at once, which a restart repairs."""
+
+    def ask() -> None:
+        if stop.is_set():
+            os._exit(130)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ask)
+
+
+def run(spec: ServiceSpec, assignments: Sequence[str] = ()) -> int:
+    """One service in this process; its exit status. The configuration is that of the working folder."""
+    try:
+        config = load_config(Path.cwd(), services={spec.name: spec.settings}, cli=parse_assignments(assignments))
+        sources = load_sources(config.common.sources_dir, config.common.data_dir)
+        addresses = Addresses.find(config.common)
+    except (ConfigError, NothingRuns) as wrong:
+        print(f"tidemill: {wrong}", file=sys.stderr)
+        return 1
+    configure_logs(config.common.log)
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        stop_on_signals(stop)
+        await run_services([spec], config, stop, sources=sources, addresses=addresses)
+
+    asyncio.run(serve())
+    return 0
+
+
+def main(spec: ServiceSpec) -> None:
+    """`python -m tidemill.<service> [KEY=VALUE …]`"""
+    sys.exit(run(spec, sys.argv[1:]))
+
+
+def _bus_check(bus: Bus, name: str) -> Check:
+    async def check() -> str | None:
+        return bus.health().get(name)
+
+    return check
+
+
+async def _until(stop: asyncio.Event, work: Awaitable[object]) -> None:
+    """Wait for either; what is not done is cancelled."""
+    tasks = [asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
