@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from uuid import uuid4
@@ -33,7 +34,7 @@ Parent = str | SpanContext | None
 
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 
-PAUSE_SECONDS = 10.0
+PAUSE = timedelta(seconds=10)
 """After a failed export spans are dropped for so long, so that a dead collector costs next to nothing."""
 EXPORT_SECONDS = 2.0
 """For one export, its retries included."""
@@ -78,11 +79,11 @@ def current(span: Span) -> Iterator[Span]:
 class _PatientExporter(SpanExporter):
     """Says once that the collector is away, drops instead of retrying, and says once that it is back."""
 
-    def __init__(self, exporter: SpanExporter, endpoint: str, metrics: Metrics, pause: float) -> None:
+    def __init__(self, exporter: SpanExporter, endpoint: str, metrics: Metrics, pause: timedelta) -> None:
         self._exporter = exporter
         self._endpoint = endpoint
         self._dropped = metrics.of(SPANS_DROPPED)
-        self._pause = pause
+        self._pause = pause.total_seconds()
         self._away_until: float | None = None
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
@@ -110,7 +111,7 @@ class _PatientExporter(SpanExporter):
         return True
 
 
-def _open_exporter(settings: "TelemetrySettings", endpoint: str, metrics: Metrics, pause: float) -> SpanExporter:
+def _open_exporter(settings: "TelemetrySettings", endpoint: str, metrics: Metrics, pause: timedelta) -> SpanExporter:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     url = endpoint.rstrip("/")
@@ -149,8 +150,8 @@ class Telemetry:
         settings: "TelemetrySettings | None" = None,
         *,
         exporter: SpanExporter | None = None,
-        pause: float = PAUSE_SECONDS,
-        export_every: float = 1.0,
+        pause: timedelta = PAUSE,
+        export_every: timedelta = timedelta(seconds=1),
     ) -> Self:
         """Open a tracer provider of its own (never the global one: services share a process). `exporter` takes the
         place of the configured collector."""
@@ -173,7 +174,9 @@ class Telemetry:
         )
         if exporter:
             provider.add_span_processor(
-                BatchSpanProcessor(exporter, max_queue_size=QUEUE, schedule_delay_millis=export_every * 1000)
+                BatchSpanProcessor(
+                    exporter, max_queue_size=QUEUE, schedule_delay_millis=export_every / timedelta(milliseconds=1)
+                )
             )
         return cls(service, version, metrics, provider)
 
