@@ -13,6 +13,7 @@ from pydantic import BaseModel
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import contracts as proto
+
 from tidemill.common.events import EVENTS, Event, Int64
 
 DESCRIPTORS = proto.compile_protos()

@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tidemill.common.archive import Archive
-from tidemill.common.bus import Bus
+from tidemill.common.archive import Archive, ChangedWhileReading
+from tidemill.common.bus.bus import Bus
 from tidemill.common.config.sources import SourceFile, Watch
 from tidemill.common.telemetry.metrics import FILES, WATCH_LATENCY_SECONDS
 from tidemill.common.telemetry.tracing import Telemetry, traceparent
@@ -65,7 +65,10 @@ class Intake:
         _expect_finished(still)
         with self.telemetry.span("file stored") as span:
             received_at = self.now()
-            stored = await self.archive.put_file(still.path)
+            try:
+                stored = await self.archive.put_file(still.path)
+            except ChangedWhileReading as changed:
+                raise StillChanging(str(changed)) from changed
             _expect_finished(still)
             span.set_attributes({"document.sha256": stored.sha256, "file.size": stored.size_bytes})
             return store.Taken(

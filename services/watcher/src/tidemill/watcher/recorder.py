@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from tidemill.common.bus import Bus
+from tidemill.common.bus.bus import Bus
 from tidemill.common.telemetry.metrics import DUPLICATES_SUPPRESSED, Metrics
 from tidemill.watcher import store
 

@@ -9,7 +9,7 @@ from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from tidemill.common.bus import Outgoing, Tx
+from tidemill.common.bus.step import Outgoing, Tx
 from tidemill.common.events import DocumentRefused, DocumentStored, DocumentUnchanged, Event, RunPlanned
 from tidemill.watcher.policy import Refused, run_id
 from tidemill.watcher.stillness import Look

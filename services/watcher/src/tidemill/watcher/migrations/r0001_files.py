@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 from alembic import op
+from alembic.operations import Operations
 
 from tidemill.common.bus.migration import create_bus_tables, drop_bus_tables
 
@@ -14,7 +15,7 @@ SCHEMA = "watcher"
 
 
 def upgrade() -> None:
-    create_bus_tables(op, SCHEMA)
+    create_bus_tables(Operations(op.get_context()), SCHEMA)
     op.create_table(
         "documents",
         sa.Column("source", sa.Text, nullable=False),
@@ -72,4 +73,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in ("refusals", "files", "documents"):
         op.drop_table(table, schema=SCHEMA)
-    drop_bus_tables(op, SCHEMA)
+    drop_bus_tables(Operations(op.get_context()), SCHEMA)
