@@ -31,13 +31,15 @@ class NothingRuns(Exception):
 class Addresses:
     nats_url: str
     database_url: str
+    health_url: str = ""
+    """Of the services in `tidemill up`; empty where they run elsewhere."""
 
     @classmethod
     def find(cls, settings: Configured) -> Self:
         """Raises NothingRuns."""
-        if settings.nats_url and settings.database_url:
-            return cls(settings.nats_url, settings.database_url)
         if FolderLock(settings.data_dir / FILE.parent).holder() is None:
+            if settings.nats_url and settings.database_url:
+                return cls(settings.nats_url, settings.database_url)
             missing = "NATS_URL and DATABASE_URL" if not settings.nats_url else "DATABASE_URL"
             raise NothingRuns(
                 f"nothing runs with the data of {settings.data_dir}: start `tidemill up`, or set {missing}"
@@ -46,7 +48,11 @@ class Addresses:
             running = json.loads((settings.data_dir / FILE).read_text())
         except FileNotFoundError:
             raise NothingRuns("`tidemill up` is still starting: try again in a few seconds") from None
-        return cls(settings.nats_url or running["nats_url"], settings.database_url or running["database_url"])
+        return cls(
+            settings.nats_url or running["nats_url"],
+            settings.database_url or running["database_url"],
+            running["health_url"],
+        )
 
     def write(self, data_dir: Path) -> None:
         """For the other commands in this folder. Only who holds the lock of `run` writes."""

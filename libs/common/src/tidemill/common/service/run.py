@@ -187,15 +187,17 @@ async def run_services(
 
 
 def stop_on_signals(stop: asyncio.Event) -> None:
-    """SIGTERM and Ctrl-C ask for an orderly end; a second one gets it at once, which a restart repairs."""
+    """SIGTERM, Ctrl-C and a closed terminal ask for an orderly end; a second time gets it at once, which the next start
+    repairs."""
 
     def ask() -> None:
         if stop.is_set():
             os._exit(130)
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, ask)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` means it.
+            asyncio.get_running_loop().add_signal_handler(number, ask)
 
 
 def run(spec: ServiceSpec, assignments: Sequence[str] = ()) -> int:

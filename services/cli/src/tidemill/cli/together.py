@@ -1,0 +1,200 @@
+"""All services and their servers in one process, shown to a person."""
+
+import asyncio
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from io import TextIOBase
+from pathlib import Path
+
+import nats.errors
+
+from tidemill.cli import sample
+from tidemill.cli.live import Screen, numbers
+from tidemill.cli.machine import Machine
+from tidemill.cli.status import waiting
+from tidemill.common.bus.client import CommandFailed, open_client
+from tidemill.common.config import Config, Sources, masked
+from tidemill.common.migrations import migrate
+from tidemill.common.servers import Addresses
+from tidemill.common.servers.postgres import binary
+from tidemill.common.service import Service, ServiceSpec, archive_url, stop_on_signals
+from tidemill.common.telemetry.health import HealthServer
+from tidemill.common.telemetry.logs import get_logger
+
+LIVE_SECONDS = 1.0
+COUNT_SECONDS = 2.0
+READY_LOOK_SECONDS = 0.05
+PATIENCE_SECONDS = 10.0
+"""After so long what is still missing is told."""
+LOG_KEPT_BYTES = 20_000_000
+
+
+class LogFile(TextIOBase):
+    """Where the logs go while the terminal is for the person; the one before it is kept beside it."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, text: str) -> int:
+        if self._file.tell() > LOG_KEPT_BYTES:
+            self._file.close()
+            self._path.replace(self._path.with_suffix(".old.log"))
+            self._file = self._path.open("a", encoding="utf-8")
+        return self._file.write(text)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+class Together:
+    def __init__(
+        self, config: Config, sources: Sources, specs: Sequence[ServiceSpec], machine: Machine, screen: Screen
+    ) -> None:
+        self._config = config
+        self._sources = sources
+        self._specs = specs
+        self._machine = machine
+        self._screen = screen
+        self._services: list[Service] = []
+        self._stop = asyncio.Event()
+        self._queue = 0
+
+    async def run(self, *, demo: bool, begun: float) -> None:
+        """Until SIGTERM or Ctrl-C; `begun` is when the person did (`time.monotonic`)."""
+        stop_on_signals(self._stop)
+        try:
+            addresses = await self._machine.start()
+            await self._migrate(addresses)
+            if not self._stop.is_set():
+                await self._serve(addresses, demo, begun)
+        finally:
+            await self._machine.stop()
+        self._screen.say("Stopped.")
+
+    async def _migrate(self, addresses: Addresses) -> None:
+        told = False
+        while not self._stop.is_set():
+            try:
+                await migrate(addresses.database_url, self._specs)
+            except (OSError, TimeoutError) as error:
+                if not told:
+                    self._screen.say(f"Waiting for Postgres at {masked(addresses.database_url)}: {error}")
+                told = True
+                await asyncio.sleep(1)
+            else:
+                return
+
+    async def _serve(self, addresses: Addresses, demo: bool, begun: float) -> None:
+        host = self._config.common.health.host
+        async with await HealthServer.open(host, self._machine.health_port()) as health:
+            addresses = Addresses(addresses.nats_url, addresses.database_url, health.url)
+            self._services = [Service(spec, self._config, self._sources, addresses) for spec in self._specs]
+            for service in self._services:
+                health.add(service.health)
+            running = [asyncio.create_task(service.run(self._stop)) for service in self._services]
+            showing = asyncio.create_task(self._show(addresses, demo, begun))
+            await self._stop.wait()
+            showing.cancel()
+            await asyncio.gather(showing, return_exceptions=True)
+            self._screen.end()
+            self._screen.say("Stopping; Ctrl-C again ends at once.")
+            await asyncio.gather(*running)
+
+    async def _show(self, addresses: Addresses, demo: bool, begun: float) -> None:
+        """What goes wrong here is only told: the services work on."""
+        try:
+            await self._tell(addresses, demo, begun)
+        except Exception:  # noqa: BLE001 - whatever it is, the work matters more than its display
+            self._screen.say(f"Nothing more is shown here; see {self._machine.log}")
+            get_logger("tidemill.up").exception("cannot show what happens")
+
+    async def _tell(self, addresses: Addresses, demo: bool, begun: float) -> None:
+        await self._wait_until_ready()
+        addresses.write(self._config.common.data_dir)
+        self._screen.say(self._summary(addresses, time.monotonic() - begun))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._count(addresses))
+            tasks.create_task(self._live())
+            if demo:
+                tasks.create_task(self._convert_sample(addresses))
+
+    async def _wait_until_ready(self) -> None:
+        begun = time.monotonic()
+        told: dict[str, str] = {}
+        while wrong := await self._wrong():
+            if time.monotonic() - begun > PATIENCE_SECONDS and wrong != told:
+                self._screen.say("Still waiting: " + "; ".join(f"{name}: {problem}" for name, problem in wrong.items()))
+                told = wrong
+            await asyncio.sleep(READY_LOOK_SECONDS)
+
+    async def _wrong(self) -> dict[str, str]:
+        return {
+            f"{service.spec.name}: {name}": problem
+            for service in self._services
+            for name, problem in (await service.health.wrong()).items()
+        }
+
+    async def _live(self) -> None:
+        while True:
+            wrong = await self._wrong()
+            state = (
+                "NOT READY " + "; ".join(f"{name}: {problem}" for name, problem in wrong.items()) if wrong else "ready"
+            )
+            line = f"{state} · {numbers(self._queue)}"
+            width = shutil.get_terminal_size().columns
+            self._screen.show(line[: width - 1], time.monotonic())
+            await asyncio.sleep(LIVE_SECONDS)
+
+    async def _count(self, addresses: Addresses) -> None:
+        """What waits in the streams, over a connection of its own."""
+        while True:
+            with suppress(CommandFailed, nats.errors.Error, OSError, TimeoutError):
+                async with open_client(addresses.nats_url) as client:
+                    while client.is_connected:
+                        _, consumers = await waiting(client.jetstream())
+                        self._queue = sum(each.pending + each.in_hand for each in consumers)
+                        await asyncio.sleep(COUNT_SECONDS)
+            await asyncio.sleep(COUNT_SECONDS)
+
+    async def _convert_sample(self, addresses: Addresses) -> None:
+        for document in sample.drop(self._sources):
+            outcome = await sample.converted(addresses.database_url, document)
+            self._screen.say(
+                f"\n{document.name} is {outcome}. Look at it, in another terminal here:\n\n{self._commands()}\n"
+            )
+
+    def _commands(self) -> str:
+        program = Path(sys.executable).parent / "tidemill"
+        shown = program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program
+        return "\n".join(f"  {shown} {words}" for words in ("records football.match", "status", "--help"))
+
+    def _summary(self, addresses: Addresses, seconds: float) -> str:
+        data = self._config.common.data_dir
+        rows = [
+            *(
+                (f"inbox {name}", f"{source.watch.folder}  ({', '.join(source.watch.include)})")
+                for name, source in sorted(self._sources.items())
+                if source.watch
+            ),
+            ("archive", archive_url(self._config)),
+            ("NATS", masked(addresses.nats_url)),
+            ("Postgres", f"{psql()} {shlex.quote(masked(addresses.database_url))}"),
+            ("health", f"{addresses.health_url}/readyz"),
+            ("metrics", f"{addresses.health_url}/metrics"),
+            ("log", str(self._machine.log)),
+            ("data", str(data)),
+        ]
+        lines = "\n".join(f"  {name:<20} {value}" for name, value in rows)
+        names = ", ".join(spec.name for spec in self._specs)
+        return f"Tidemill is ready after {seconds:.1f} s: {names}\n\n{lines}\n\nCtrl-C ends it.\n"
+
+
+def psql() -> str:
+    """The one on PATH, else the wheel's."""
+    return "psql" if shutil.which("psql") else str(binary("psql"))
