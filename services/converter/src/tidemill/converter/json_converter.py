@@ -1,0 +1,194 @@
+"""JSON documents and JSON lines of any size to records, as the source file's options say."""
+
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, ClassVar
+
+import orjson
+
+from tidemill.converter import json_items
+from tidemill.converter.json_options import Path, Plan, Unfit, look_up, make_plan
+from tidemill.plugin.conversion import (
+    API_VERSION,
+    Accounting,
+    Described,
+    Document,
+    Item,
+    Options,
+    Outcome,
+    Position,
+    Progress,
+    Record,
+    Refusal,
+    Rejected,
+)
+
+GENERIC = "json.item"
+"""The dataset for items without a model; see tidemill.converter.item."""
+
+RECORD_BYTES = 1_000_000
+PROGRESS_ITEMS = 1_000
+
+
+class JsonConverter:
+    """Every item at a path, or every line, is a record of one dataset, or a rejected row with the reason.
+
+    Where a member comes twice in an object the last one holds, as everywhere in Python; `duplicate_keys: reject`
+    rejects such an item. Numbers with a fraction become floats of 64 bits, unless a field asks for a string.
+    """
+
+    name: ClassVar[str] = "json"
+    version: ClassVar[str] = "1"
+    api_version: ClassVar[int] = API_VERSION
+    datasets: ClassVar[tuple[str, ...]] = ("*",)
+
+    def options_error(self, options: Options) -> str | None:
+        try:
+            make_plan(options, tuple(_installed()), GENERIC)
+        except ValueError as error:
+            return str(error)
+        return None
+
+    def convert(self, document: Document, options: Options) -> Iterator[Item]:
+        plan = make_plan(options, tuple(_installed()), GENERIC)
+        content = document.content
+        json_items.check_start(content)
+        start = content.tell()
+        yield from _describe(plan, content)
+        content.seek(start)
+
+        make = _Maker(plan, document.source)
+        ignored: dict[str, int] = {}
+        accepted = rejected = 0
+        broken: Refusal | None = None
+        try:
+            for index, item in enumerate(_find_items(plan, options, content)):
+                if item is json_items.BLANK_LINE:
+                    ignored["blank"] = ignored.get("blank", 0) + 1
+                    continue
+                try:
+                    record = make.record(item, index)
+                except Unfit as unfit:
+                    rejected += 1
+                    yield Rejected(unfit.reason, unfit.detail, _raw(item), Position(item=index))
+                else:
+                    accepted += 1
+                    yield record
+                if index % PROGRESS_ITEMS == PROGRESS_ITEMS - 1:
+                    yield Progress(content.tell(), document.size_bytes)
+        except Refusal as refusal:
+            broken = refusal
+        yield Accounting(None, accepted + rejected + sum(ignored.values()), accepted, rejected, ignored)
+
+        if broken is not None and accepted + rejected:
+            raise Refusal(Outcome.INCOMPLETE, f"{broken.reason} There were {accepted + rejected:,} items before.")
+        if broken is not None:
+            raise broken
+        if not accepted + rejected:
+            content.seek(start)
+            absence = json_items.absence(plan.items, content)
+            if absence is not None:
+                raise Refusal(Outcome.UNRECOGNISED, absence)
+
+
+def _describe(plan: Plan, content: Any) -> Iterator[Item]:
+    if plan.document_valid_from is None:
+        yield Described()
+        return
+    path = ".".join(plan.document_valid_from.path)
+    said = json_items.first_value(path, plan.items, content)
+    try:
+        yield Described(None if said is None else plan.document_valid_from.read(said))
+    except Unfit as unfit:
+        yield Described()
+        yield Progress(warning=f"The document's own time is not known: {unfit.detail}")
+    if said is None:
+        yield Progress(warning=f"The document's own time is not known: no {path} before its items")
+
+
+def _find_items(plan: Plan, options: Options, content: Any) -> Iterator[Any]:
+    guessed = plan.format or ("json" if "items" in options else json_items.guess_format(content))
+    if guessed == "jsonl":
+        return json_items.lines(content, plan.refuse_duplicates)
+    return json_items.items_at(plan.items, content, plan.refuse_duplicates)
+
+
+class _Maker:
+    """Makes the record of an item."""
+
+    def __init__(self, plan: Plan, source: str) -> None:
+        self._plan = plan
+        self._model = None if plan.dataset == GENERIC else _installed()[plan.dataset].load().model
+        # Sources share the generic dataset, and one's number 7 is not the other's.
+        self._prefix = f"{source}/" if source and plan.dataset == GENERIC else ""
+
+    def record(self, item: Any, index: int) -> Record:
+        """Raises Unfit."""
+        plan = self._plan
+        if isinstance(item, Unfit):
+            raise item
+        if plan.refuse_duplicates and (twice := json_items.find_duplicate(item)) is not None:
+            raise Unfit("duplicate_key", f"{twice!r} comes twice")
+        key = "/".join([_key(item, path) for path in plan.key])
+        said = None if plan.valid_from is None else look_up(item, plan.valid_from.path)
+        valid_from = None if plan.valid_from is None or said is None else plan.valid_from.read(said)
+        if plan.fields:
+            data = {field.name: field.value_in(item) for field in plan.fields}
+        else:
+            data = item if isinstance(item, dict) else {"value": item}
+        _check(data)
+        if self._model is not None:
+            data = _fit(self._model, data)
+        if not plan.key:
+            key = sha256(orjson.dumps(data, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+        return Record(plan.dataset, self._prefix + key, data, Position(item=index), valid_from)
+
+
+def _key(item: Any, path: Path) -> str:
+    value = look_up(item, path)
+    if value is None or value == "" or isinstance(value, (dict, list)):
+        raise Unfit("no_key", f"there is no {'.'.join(path)}")
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value).replace("%", "%25").replace("/", "%2F")
+
+
+def _check(data: Mapping[str, Any]) -> None:
+    """Raises Unfit for what a record cannot hold, as orjson finds it: nothing is faster, or stricter."""
+    try:
+        size_bytes = len(orjson.dumps(data))
+    except TypeError as error:
+        said = str(error)
+        if "Recursion" in said:
+            raise Unfit("too_deep", "the item is nested too deeply") from None
+        if "Integer" in said:
+            raise Unfit("invalid", "a whole number has more than 64 bits; a field of type string can hold it") from None
+        return  # Half of a surrogate pair: replaced when the record is sent.
+    if size_bytes > RECORD_BYTES:
+        raise Unfit("too_large", f"the item has {size_bytes:,} bytes; the limit is {RECORD_BYTES:,}")
+
+
+def _fit(model: Any, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The data as the dataset's model writes it."""
+    try:
+        fitted: dict[str, Any] = model.model_validate(data).model_dump(mode="json", exclude_unset=True)
+    except ValueError as error:  # pydantic's, which only a worker with a model imports
+        first = error.errors()[0]  # type: ignore[attr-defined]
+        where = ".".join(map(str, first["loc"])) or "the item"
+        raise Unfit("invalid", f"{where}: {first['msg']}") from None
+    return fitted
+
+
+def _raw(item: Any) -> str:
+    """The item as JSON, cut, for people."""
+    if isinstance(item, Unfit):
+        return item.raw
+    try:
+        return orjson.dumps(item, default=str)[: json_items.RAW_CHARACTERS].decode(errors="ignore")
+    except TypeError:
+        return ""
+
+
+def _installed() -> Mapping[str, EntryPoint]:
+    return {point.name: point for point in sorted(entry_points(group="tidemill.datasets"))}
