@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidemill.cli.running import Assignments, fail, read_config
+from tidemill.cli.running import Assignments, Output, OutputOption, fail, read_config
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from tidemill.common.config.sources import OptionsError
 
 CONVERTERS = "tidemill.converters"
-
-
-class Output(StrEnum):
-    TABLE = "table"
-    JSON = "json"
 
 
 class SchemaOf(StrEnum):
@@ -43,9 +38,7 @@ def register(app: typer.Typer) -> None:
 
 def show(
     key: Annotated[str, typer.Argument(help="A setting or section, for instance log or sources.demo.watch.")] = "",
-    output: Annotated[
-        Output, typer.Option("-o", "--output", help="table for people, json for programs.")
-    ] = Output.TABLE,
+    output: OutputOption = Output.TABLE,
     assignments: Assignments = None,
 ) -> None:
     """Every setting with its value and origin; passwords are masked."""

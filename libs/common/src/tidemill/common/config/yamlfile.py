@@ -57,10 +57,12 @@ def parse_value(text: str) -> Any:
     ValueError where a list or mapping is begun and broken.
     """
     text = text.strip()
-    if text[:1] in ("[", "{"):
+    if text[:1] in ("[", "{", '"', "'"):
         try:
             return parse_yaml(f"value: {text}", "").data["value"]
         except ConfigError:
+            if text[0] in "\"'":
+                return text
             form = '["a", "b"]' if text[0] == "[" else '{"key": "value"}'
             raise ValueError(f"is not a valid {'list' if text[0] == '[' else 'mapping'}; write {form}") from None
     return _scalar(text)
