@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidemill.cli.running import Assignments, Output, OutputOption, addresses, fail, read_config
+from tidemill.cli.running import Assignments, Output, OutputOption, addresses, fail, read_config, services_named
 
 if TYPE_CHECKING:
     from tidemill.common.migrations import Change
@@ -31,14 +31,13 @@ def migrate(
 ) -> None:
     """Bring the tables of every service up to date. Harmless when they are; several may run it at once."""
     from tidemill.common.migrations import UnknownRevision
-    from tidemill.common.service import UnknownService, find_services
 
+    specs = services_named(service or ())
     try:
-        specs = find_services(service or ())
         if down is not None and len(specs) != 1:
             fail("--down goes with one service: add --service NAME")
         changes = asyncio.run(change(addresses(read_config(assignments)).database_url, specs, down))
-    except (UnknownService, UnknownRevision, OSError) as error:
+    except (UnknownRevision, OSError) as error:
         fail(str(error))
     if output is Output.JSON:
         typer.echo(json.dumps([asdict(change) for change in changes], indent=2))

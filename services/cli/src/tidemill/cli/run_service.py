@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tidemill.cli.running import Assignments, fail
+from tidemill.cli.running import Assignments, services_named
 
 
 def register(app: typer.Typer) -> None:
@@ -17,10 +17,7 @@ def run_service(
     name: Annotated[str, typer.Argument(help="For instance watcher.")], assignments: Assignments = None
 ) -> None:
     """Run one service until SIGTERM or Ctrl-C. It waits for NATS, Postgres and migrations, and says so."""
-    from tidemill.common.service import UnknownService, find_services, run
+    from tidemill.common.service import run
 
-    try:
-        (spec,) = find_services([name])
-    except UnknownService as unknown:
-        fail(str(unknown))
+    (spec,) = services_named([name])
     raise typer.Exit(run(spec, assignments or ()))

@@ -12,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from tidemill.common.config import Config
     from tidemill.common.servers import Addresses
+    from tidemill.common.service import ServiceSpec
 
 
 class Output(StrEnum):
@@ -26,17 +27,26 @@ Assignments = Annotated[
 ]
 
 
-def read_config(assignments: Sequence[str] | None = (), *, services: bool = False) -> Config:
-    """The configuration of the working folder; with the sections of all installed services, where they matter. What is
-    wrong with it is told, and ends the command."""
+def read_config(assignments: Sequence[str] | None = (), *, services: bool = False, only: Sequence[str] = ()) -> Config:
+    """The configuration of the working folder; with the sections of all installed services (or `only` some), where they
+    matter. What is wrong with it is told, and ends the command."""
     from tidemill.common.config import ConfigError, load_config, parse_assignments
-    from tidemill.common.service import find_services
 
+    models = {spec.name: spec.settings for spec in services_named(only)} if services else {}
     try:
-        models = {spec.name: spec.settings for spec in find_services()} if services else {}
         return load_config(Path.cwd(), services=models, cli=parse_assignments(assignments or ()))
     except ConfigError as error:
         fail(str(error))
+
+
+def services_named(names: Sequence[str] = ()) -> list[ServiceSpec]:
+    """All installed services, or those named."""
+    from tidemill.common.service import UnknownService, find_services
+
+    try:
+        return find_services(names)
+    except UnknownService as unknown:
+        fail(str(unknown))
 
 
 def addresses(config: Config) -> Addresses:

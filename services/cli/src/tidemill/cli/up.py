@@ -9,7 +9,7 @@ from typing import Annotated, TextIO, cast
 
 import typer
 
-from tidemill.cli.running import Assignments, fail, read_config
+from tidemill.cli.running import Assignments, fail, read_config, services_named
 
 
 def register(app: typer.Typer) -> None:
@@ -19,6 +19,9 @@ def register(app: typer.Typer) -> None:
 def up(
     demo: Annotated[bool, typer.Option("--demo", help="Put the bundled sample into its inbox and convert it.")] = False,
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for everything that is kept.")] = None,
+    service: Annotated[
+        list[str] | None, typer.Option(help="Only this service, the others elsewhere; may be given more than once.")
+    ] = None,
     assignments: Assignments = None,
 ) -> None:
     """Start everything on this machine: NATS, Postgres (unless NATS_URL, DATABASE_URL name others) and all services."""
@@ -31,11 +34,10 @@ def up(
     from tidemill.cli.together import LogFile, Together
     from tidemill.common.config import ConfigError, load_sources
     from tidemill.common.servers import FolderInUse, ServerFailed
-    from tidemill.common.service import find_services
     from tidemill.common.telemetry.logs import configure_logs
 
     chosen = [] if data is None else [f"data_dir={json.dumps(str(data))}"]
-    config = read_config([*(assignments or ()), *chosen], services=True)
+    config = read_config([*(assignments or ()), *chosen], services=True, only=service or ())
     screen = Screen()
     machine = Machine(config.common, screen.say)
     try:
@@ -44,7 +46,9 @@ def up(
             sample.provide_source(config)
         sources = load_sources(config.common.sources_dir, config.common.data_dir)
         configure_logs(config.common.log, cast(TextIO, LogFile(machine.log)))
-        asyncio.run(Together(config, sources, find_services(), machine, screen).run(demo=demo, begun=begun))
+        asyncio.run(
+            Together(config, sources, services_named(service or ()), machine, screen).run(demo=demo, begun=begun)
+        )
     except FolderInUse as taken:
         fail(
             f"another `tidemill up` ({taken.holder}) runs with the data of {config.common.data_dir}: "
