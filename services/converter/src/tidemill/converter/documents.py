@@ -1,0 +1,188 @@
+"""The rows of documents: begun with the first part, finished with the last."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+
+from tidemill.common.bus.step import Tx
+from tidemill.common.events import Changes, Rows
+from tidemill.converter.content import RejectedRecord, storable
+from tidemill.converter.tables import batches, documents, rejected
+from tidemill.plugin import Accounting, Position, Rejected
+
+POINTS = 1e9
+"""No page is larger; what is further off is no position."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentFacts:
+    """What is known of a document when its conversion begins; the first five name it."""
+
+    source: str
+    sha256: str
+    run: str
+    converter: str
+    converter_version: str
+    name: str
+    size_bytes: int
+    received_at: datetime
+    path: str = ""
+    modified_at: datetime | None = None
+    valid_from: datetime | None = None
+    title: str = ""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """How the conversion of a document ended."""
+
+    outcome: str
+    reason: str = ""
+    pages: int = 0
+    accounting: Sequence[Accounting] = ()
+    warnings: Sequence[str] = ()
+    cpu_seconds: float = 0.0
+    peak_memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The whole document, over all of its parts."""
+
+    rows: Rows
+    records: Mapping[str, Changes]
+    """By dataset."""
+    rejected: Mapping[str, int]
+    """By reason."""
+
+
+async def begin_document(tx: Tx, facts: DocumentFacts) -> int:
+    """The document's id; the same when it began before, with another part or another delivery."""
+    values = asdict(facts)
+    for text in ("name", "path", "title"):
+        values[text] = storable(values[text])
+    statement = insert(documents).values(values)
+    # An update that changes nothing, because an insert that does nothing returns nothing.
+    statement = statement.on_conflict_do_update(
+        index_elements=["source", "sha256", "run", "converter", "converter_version"],
+        set_={"received_at": documents.c.received_at},
+    )
+    id: int = (await tx.execute(statement.returning(documents.c.id))).scalar_one()
+    return id
+
+
+async def insert_rejected(tx: Tx, document: int, part: int, rows: Sequence[Rejected], first: int = 0) -> None:
+    """Keep the rejected rows of one part; doing it again changes nothing. `first` numbers the first of them."""
+    if not rows:
+        return
+    values = []
+    for ordinal, row in enumerate(rows, first):
+        position = placeable(row.position)
+        values.append(
+            {
+                "document": document,
+                "part": part,
+                "ordinal": ordinal,
+                "dataset": row.dataset if isinstance(row, RejectedRecord) else None,
+                "key": row.key if isinstance(row, RejectedRecord) else None,
+                "reason": storable(row.reason),
+                "detail": storable(row.detail),
+                "raw": storable(row.raw),
+                "page": position.page,
+                "item": position.item,
+                "box": position.box and list(position.box),
+            }
+        )
+    await tx.execute(insert(rejected).on_conflict_do_nothing(), values)
+
+
+async def insert_batch(tx: Tx, document: int, part: int, changes: Mapping[str, Changes]) -> None:
+    """Keep what storing a part changed; the first time counts."""
+    if changes:
+        rows = [{"document": document, "part": part, "dataset": name, **c.model_dump()} for name, c in changes.items()]
+        await tx.execute(insert(batches).on_conflict_do_nothing(), rows)
+
+
+async def finish_document(tx: Tx, document: int, finished: Finished) -> Totals:
+    """Close the document's row, and add up what all its parts came to.
+
+    A row that the converter accepted and the store refused counts as rejected, so that seen is still accepted +
+    rejected + ignored.
+    """
+    accounting = _corrected(finished.accounting, await _refused_rows(tx, document))
+    totals = Totals(_sum(accounting), await _changes(tx, document), await _rejected(tx, document))
+    await tx.execute(
+        update(documents)
+        .where(documents.c.id == document)
+        .values(
+            state="finished",
+            outcome=finished.outcome,
+            reason=storable(finished.reason),
+            pages=finished.pages,
+            accounting=[asdict(page) for page in accounting],
+            warnings=[storable(warning) for warning in finished.warnings],
+            cpu_seconds=finished.cpu_seconds,
+            peak_memory_bytes=finished.peak_memory_bytes,
+            finished_at=func.clock_timestamp(),
+        )
+    )
+    return totals
+
+
+def placeable(position: Position) -> Position:
+    """Without numbers that no column holds."""
+    page = position.page if position.page is not None and 0 <= position.page < 2**31 else None
+    item = position.item if position.item is not None and 0 <= position.item < 2**63 else None
+    box = position.box if position.box is not None and all(abs(edge) < POINTS for edge in position.box) else None
+    return position if (page, box, item) == (position.page, position.box, position.item) else Position(page, box, item)
+
+
+async def _refused_rows(tx: Tx, document: int) -> dict[int | None, int]:
+    """Rows by page; a row whose match and market were both refused is one."""
+    row = tuple_(rejected.c.box, rejected.c.item, rejected.c.raw)
+    statement = (
+        select(rejected.c.page, func.count(row.distinct()))
+        .where(rejected.c.document == document, rejected.c.dataset.is_not(None))
+        .group_by(rejected.c.page)
+    )
+    return {row[0]: row[1] for row in await tx.execute(statement)}
+
+
+def _corrected(accounting: Sequence[Accounting], refused: Mapping[int | None, int]) -> list[Accounting]:
+    corrected = []
+    for page in accounting:
+        moved = min(refused.get(page.page, 0), page.accepted)
+        corrected.append(
+            Accounting(page.page, page.seen, page.accepted - moved, page.rejected + moved, dict(page.ignored))
+        )
+    return corrected
+
+
+def _sum(accounting: Sequence[Accounting]) -> Rows:
+    ignored: dict[str, int] = {}
+    for page in accounting:
+        for kind, count in page.ignored.items():
+            ignored[kind] = ignored.get(kind, 0) + count
+    return Rows(
+        seen=sum(page.seen for page in accounting),
+        accepted=sum(page.accepted for page in accounting),
+        rejected=sum(page.rejected for page in accounting),
+        ignored=ignored,
+    )
+
+
+async def _changes(tx: Tx, document: int) -> dict[str, Changes]:
+    counts = [func.sum(batches.c[name]).label(name) for name in Changes.model_fields]
+    statement = select(batches.c.dataset, *counts).where(batches.c.document == document).group_by(batches.c.dataset)
+    rows = (await tx.execute(statement.order_by(batches.c.dataset))).mappings()
+    return {row["dataset"]: Changes(**{name: row[name] for name in Changes.model_fields}) for row in rows}
+
+
+async def _rejected(tx: Tx, document: int) -> dict[str, int]:
+    statement = select(rejected.c.reason, func.count()).where(rejected.c.document == document)
+    return {row[0]: row[1] for row in await tx.execute(statement.group_by(rejected.c.reason))}

@@ -1,0 +1,414 @@
+"""The SQL of records, versions and sightings; `store.py` decides what is written."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    DateTime,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Text,
+    TextClause,
+    bindparam,
+    text,
+)
+from sqlalchemy.dialects.postgresql import REAL
+
+from tidemill.common.bus.step import Tx
+from tidemill.converter.content import CheckedRecord
+from tidemill.converter.tables import SCHEMA
+from tidemill.plugin import Position
+
+TYPES: dict[str, Any] = {
+    "dataset": SmallInteger(),
+    "document": BigInteger(),
+    "part": Integer(),
+    "keys": ARRAY(Text),
+    "ids": ARRAY(BigInteger),
+    "records": ARRAY(BigInteger),
+    "contents": ARRAY(BigInteger),
+    "hashes": ARRAY(LargeBinary),
+    "times": ARRAY(DateTime(timezone=True)),
+    "time": DateTime(timezone=True),
+    "bases": ARRAY(Text),
+    "pages": ARRAY(Integer),
+    "items": ARRAY(BigInteger),
+    "qualities": ARRAY(REAL),
+    "lefts": ARRAY(REAL),
+    "tops": ARRAY(REAL),
+    "rights": ARRAY(REAL),
+    "bottoms": ARRAY(REAL),
+    "data": ARRAY(Text),
+    "raws": ARRAY(Text),
+    "believed": ARRAY(Boolean),
+    "run": Text(),
+    "count": Integer(),
+}
+
+
+def _sql(statement: str) -> TextClause:
+    clause = text(statement.replace("{s}", SCHEMA))
+    return clause.bindparams(*(bindparam(name, type_=TYPES[name]) for name in clause._bindparams if name in TYPES))
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A record in the store, and its current version."""
+
+    id: int
+    key: str
+    content: int
+    hash: bytes
+    valid_from: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KnownVersion:
+    id: int
+    content: int
+    hash: bytes
+    valid_from: datetime
+    holds: bool
+    """Not superseded."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSighting:
+    valid_at: datetime
+    received_at: datetime
+    sha256: str
+    document: int
+    part: int
+    place: int
+    content: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What a batch has to know before it writes."""
+
+    recorded_at: datetime
+    newest_elsewhere: datetime | None
+    """The greatest valid time that any other document stated for the dataset."""
+    newest_here: datetime | None
+    ids: Sequence[int]
+    """Fresh, for versions."""
+
+
+@dataclass(slots=True)
+class Opened:
+    """Versions to insert, as columns."""
+
+    ids: list[int] = field(default_factory=list)
+    records: list[int] = field(default_factory=list)
+    contents: list[int] = field(default_factory=list)
+    times: list[datetime] = field(default_factory=list)
+    hashes: list[bytes] = field(default_factory=list)
+    data: list[str] = field(default_factory=list)
+    raws: list[str] = field(default_factory=list)
+    qualities: list[float] = field(default_factory=list)
+    positions: list[Position] = field(default_factory=list)
+    believed: list[bool] = field(default_factory=list)
+
+    def add(
+        self, id: int, record: int, content: int, valid_from: datetime, stated: CheckedRecord, *, believed: bool = True
+    ) -> None:
+        """A version that is not believed is superseded from the start: another document knew better."""
+        self.ids.append(id)
+        self.records.append(record)
+        self.contents.append(content)
+        self.times.append(valid_from)
+        self.hashes.append(stated.hash)
+        self.data.append(stated.data)
+        self.raws.append(stated.raw)
+        self.qualities.append(stated.quality)
+        self.positions.append(stated.position)
+        self.believed.append(believed)
+
+
+@dataclass(slots=True)
+class Currents:
+    """Current versions of records to insert or to update, as columns."""
+
+    records: list[int] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
+    contents: list[int] = field(default_factory=list)
+    hashes: list[bytes] = field(default_factory=list)
+    times: list[datetime] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    bases: list[str | None] = field(default_factory=list)
+
+    def add(
+        self, record: int, version: int, content: int, hash: bytes, valid_from: datetime, key: str, base: str | None
+    ) -> None:
+        self.records.append(record)
+        self.ids.append(version)
+        self.contents.append(content)
+        self.hashes.append(hash)
+        self.times.append(valid_from)
+        self.keys.append(key)
+        self.bases.append(base)
+
+
+LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+
+
+async def lock_datasets(tx: Tx, names: Iterable[str]) -> None:
+    """Be the only writer of these datasets until commit. Everybody locks in the order of names, so nobody waits in
+    a circle."""
+    for name in sorted(set(names)):
+        await tx.execute(LOCK, {"name": f"tidemill.dataset.{name}"})
+
+
+BY_KEY = _sql("""
+    SELECT r.id, r.key, r.content, r.hash, r.valid_from
+    FROM unnest(:keys) k (key) JOIN {s}.records r ON r.dataset = :dataset AND r.key = k.key
+""")
+
+
+async def find_by_key(tx: Tx, dataset: int, keys: Sequence[str]) -> dict[str, Known]:
+    rows = await tx.execute(BY_KEY, {"keys": keys, "dataset": dataset})
+    return {row[1]: Known(*row) for row in rows}
+
+
+BY_BASE = _sql("""
+    SELECT k.base, r.id, r.key, r.content, r.hash, r.valid_from
+    FROM unnest(:bases) k (base), LATERAL (
+        SELECT * FROM {s}.records WHERE dataset = :dataset AND key = k.base
+        UNION ALL
+        SELECT * FROM {s}.records WHERE dataset = :dataset AND base = k.base
+    ) r ORDER BY r.id
+""")
+
+
+async def find_by_base(tx: Tx, dataset: int, bases: Sequence[str]) -> dict[str, list[Known]]:
+    """All records under each base key, the oldest first."""
+    found: dict[str, list[Known]] = {}
+    for row in await tx.execute(BY_BASE, {"bases": bases, "dataset": dataset}):
+        found.setdefault(row[0], []).append(Known(*row[1:]))
+    return found
+
+
+STATED = _sql("""
+    SELECT record, hash, data::text FROM {s}.versions
+    WHERE dataset = :dataset AND record = ANY(:records) AND recorded_to IS NULL ORDER BY valid_from DESC
+""")
+
+
+async def find_contents(tx: Tx, dataset: int, records: Sequence[int]) -> dict[int, list[tuple[bytes, str]]]:
+    """Hash and data of every content that holds at some valid time, the newest first."""
+    found: dict[int, list[tuple[bytes, str]]] = {}
+    for record, hash, data in await tx.execute(STATED, {"records": records, "dataset": dataset}):
+        found.setdefault(record, []).append((hash, data))
+    return found
+
+
+KEYS_IN_DOCUMENT = _sql("""
+    WITH stated AS (
+        SELECT DISTINCT k.base, r.key, v.content
+        FROM unnest(:bases) k (base), LATERAL (
+            SELECT id, key FROM {s}.records WHERE dataset = :dataset AND key = k.base
+            UNION ALL
+            SELECT id, key FROM {s}.records WHERE dataset = :dataset AND base = k.base
+        ) r JOIN {s}.versions v ON v.dataset = :dataset AND v.record = r.id
+    )
+    SELECT stated.base, stated.key
+    FROM {s}.sightings s, unnest(s.contents) WITH ORDINALITY c (content, place) JOIN stated USING (content)
+    WHERE s.dataset = :dataset AND s.document = :document
+      AND s.contents && (SELECT array_agg(content) FROM stated)
+    ORDER BY s.part, c.place
+""")
+
+
+async def find_keys_in_document(tx: Tx, dataset: int, document: int, bases: Sequence[str]) -> dict[str, str]:
+    """Base keys of records that earlier parts of the document stated, to the keys they got; the last one counts."""
+    rows = await tx.execute(KEYS_IN_DOCUMENT, {"bases": bases, "dataset": dataset, "document": document})
+    return {row[0]: row[1] for row in rows}
+
+
+MOMENT = _sql("""
+    SELECT clock_timestamp(),
+        (SELECT valid_at FROM {s}.sightings WHERE dataset = :dataset AND document <> :document
+         ORDER BY valid_at DESC LIMIT 1),
+        (SELECT max(valid_at) FROM {s}.sightings WHERE dataset = :dataset AND document = :document),
+        ARRAY(SELECT nextval('{s}.version_ids') FROM generate_series(1, :count))
+""")
+
+
+async def fetch_moment(tx: Tx, dataset: int, document: int, count: int) -> Moment:
+    row = (await tx.execute(MOMENT, {"dataset": dataset, "document": document, "count": count})).one()
+    return Moment(*row)
+
+
+IDS = _sql("SELECT nextval('{s}.version_ids') FROM generate_series(1, :count)")
+
+
+async def fetch_ids(tx: Tx, count: int) -> list[int]:
+    return list(await tx.scalars(IDS, {"count": count}))
+
+
+ARRIVAL = _sql("SELECT received_at, sha256 FROM {s}.documents WHERE id = :document")
+
+
+async def fetch_arrival(tx: Tx, document: int) -> tuple[datetime, str]:
+    """When a document was received, and its SHA-256."""
+    row = (await tx.execute(ARRIVAL, {"document": document})).one()
+    return row[0], row[1]
+
+
+VERSIONS = _sql("""
+    SELECT record, id, content, hash, valid_from, recorded_to IS NULL FROM {s}.versions
+    WHERE dataset = :dataset AND record = ANY(:records) ORDER BY valid_from
+""")
+
+
+async def find_versions(tx: Tx, dataset: int, records: Sequence[int]) -> dict[int, list[KnownVersion]]:
+    """Every version, superseded ones too."""
+    found: dict[int, list[KnownVersion]] = {}
+    for record, *version in await tx.execute(VERSIONS, {"records": records, "dataset": dataset}):
+        found.setdefault(record, []).append(KnownVersion(*version))
+    return found
+
+
+SIGHTINGS = _sql("""
+    SELECT s.valid_at, d.received_at, d.sha256, s.document, s.part, c.place, c.content
+    FROM {s}.sightings s
+    JOIN {s}.documents d ON d.id = s.document
+    CROSS JOIN unnest(s.contents) WITH ORDINALITY c (content, place)
+    JOIN unnest(:contents) wanted (content) ON wanted.content = c.content
+    WHERE s.dataset = :dataset AND s.contents && :contents
+""")
+
+
+async def find_sightings(tx: Tx, dataset: int, contents: Sequence[int]) -> list[KnownSighting]:
+    rows = await tx.execute(SIGHTINGS, {"contents": contents, "dataset": dataset})
+    return [KnownSighting(*row) for row in rows]
+
+
+INSERT_VERSIONS = _sql("""
+    INSERT INTO {s}.versions (dataset, id, record, content, document, valid_from, recorded_from, recorded_to, page,
+        item, quality, box, hash, run, origin, data, raw)
+    SELECT :dataset, id, record, content, :document, valid_from, :time, CASE WHEN NOT believed THEN :time END, page,
+        item, quality, CASE WHEN l IS NOT NULL THEN ARRAY[l, t, r, b] END, hash, :run, 'stored', data::jsonb, raw
+    FROM unnest(:ids, :records, :contents, :times, :pages, :items, :qualities, :lefts, :tops, :rights, :bottoms,
+        :hashes, :data, :raws, :believed)
+        v (id, record, content, valid_from, page, item, quality, l, t, r, b, hash, data, raw, believed)
+""")
+
+
+async def insert_versions(tx: Tx, dataset: int, document: int, run: str, recorded_at: datetime, opened: Opened) -> None:
+    if not opened.ids:
+        return
+    nowhere = (None, None, None, None)
+    boxes = [position.box or nowhere for position in opened.positions]
+    await tx.execute(
+        INSERT_VERSIONS,
+        {
+            "dataset": dataset,
+            "document": document,
+            "run": run,
+            "time": recorded_at,
+            "ids": opened.ids,
+            "records": opened.records,
+            "contents": opened.contents,
+            "times": opened.times,
+            "pages": [position.page for position in opened.positions],
+            "items": [position.item for position in opened.positions],
+            "qualities": opened.qualities,
+            "lefts": [box[0] for box in boxes],
+            "tops": [box[1] for box in boxes],
+            "rights": [box[2] for box in boxes],
+            "bottoms": [box[3] for box in boxes],
+            "hashes": opened.hashes,
+            "data": opened.data,
+            "raws": opened.raws,
+            "believed": opened.believed,
+        },
+    )
+
+
+REOPEN = _sql("""
+    INSERT INTO {s}.versions (dataset, id, record, content, document, valid_from, recorded_from, page, item, quality,
+        box, hash, run, origin, data, raw)
+    SELECT dataset, again.id, record, v.content, document, again.valid_from, :time, page, item, quality,
+        box, hash, run, 'reopened', data, raw
+    FROM unnest(:ids, :contents, :times) again (id, content, valid_from)
+    JOIN {s}.versions v ON v.dataset = :dataset AND v.id = again.content
+""")
+
+
+async def reopen_versions(
+    tx: Tx, dataset: int, recorded_at: datetime, again: Sequence[tuple[int, int, datetime]]
+) -> None:
+    """Say a content once more from another time on, as (new id, content, valid from); it keeps the document and the
+    position where the content stood first."""
+    if again:
+        ids, contents, times = (list(column) for column in zip(*again, strict=True))
+        await tx.execute(
+            REOPEN, {"dataset": dataset, "time": recorded_at, "ids": ids, "contents": contents, "times": times}
+        )
+
+
+SUPERSEDE = _sql("""
+    UPDATE {s}.versions SET recorded_to = greatest(recorded_from, :time)
+    WHERE dataset = :dataset AND id = ANY(:ids)
+""")
+
+
+async def supersede_versions(tx: Tx, dataset: int, recorded_at: datetime, ids: Sequence[int]) -> None:
+    if ids:
+        await tx.execute(SUPERSEDE, {"dataset": dataset, "time": recorded_at, "ids": ids})
+
+
+INSERT_RECORDS = _sql("""
+    INSERT INTO {s}.records (dataset, id, key, base, version, content, hash, valid_from)
+    SELECT :dataset, * FROM unnest(:records, :keys, :bases, :ids, :contents, :hashes, :times)
+""")
+
+
+async def insert_records(tx: Tx, dataset: int, new: Currents) -> None:
+    if new.records:
+        await tx.execute(INSERT_RECORDS, {"dataset": dataset, **_columns(new), "keys": new.keys, "bases": new.bases})
+
+
+UPDATE_RECORDS = _sql("""
+    UPDATE {s}.records r
+    SET version = c.version, content = c.content, hash = c.hash, valid_from = c.valid_from
+    FROM unnest(:records, :ids, :contents, :hashes, :times) c (record, version, content, hash, valid_from)
+    WHERE r.dataset = :dataset AND r.id = c.record
+""")
+
+
+async def update_records(tx: Tx, dataset: int, changed: Currents) -> None:
+    if changed.records:
+        await tx.execute(UPDATE_RECORDS, {"dataset": dataset, **_columns(changed)})
+
+
+def _columns(currents: Currents) -> dict[str, list[Any]]:
+    names = ("records", "ids", "contents", "hashes", "times")
+    return {name: getattr(currents, name) for name in names}
+
+
+INSERT_SIGHTING = _sql("""
+    INSERT INTO {s}.sightings AS s (dataset, document, part, valid_at, contents)
+    VALUES (:dataset, :document, :part, :time, :contents)
+    ON CONFLICT (dataset, document, part, valid_at) DO UPDATE SET contents = s.contents || excluded.contents
+""")
+
+
+async def insert_sightings(
+    tx: Tx, dataset: int, document: int, part: int, stated: Iterable[tuple[datetime, list[int]]]
+) -> None:
+    await tx.execute(
+        INSERT_SIGHTING,
+        [
+            {"dataset": dataset, "document": document, "part": part, "time": valid_at, "contents": contents}
+            for valid_at, contents in stated
+        ],
+    )
