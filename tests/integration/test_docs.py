@@ -1,0 +1,112 @@
+"""What the documentation says to type is typed, and says what it is shown to say.
+
+A block that starts with ```console runnable is run in a copy of `sources/` and `examples/`. Lines after
+a command are what it prints: each must come, in this order; `…` stands for anything.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+BLOCK = re.compile(r"^```console runnable\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)(?:#[^)]*)?\)")
+COMMAND_SECONDS = 60
+
+
+@dataclass
+class Step:
+    command: str
+    shown: list[str] = field(default_factory=list)
+
+
+def steps(page: Path) -> list[Step]:
+    found: list[Step] = []
+    for block in BLOCK.findall(page.read_text(encoding="utf-8")):
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                found.append(Step(line.removeprefix("$ ")))
+            elif line.startswith("> "):
+                found[-1].command += f"\n{line.removeprefix('> ')}"
+            elif line.strip():
+                found[-1].shown.append(line)
+    return found
+
+
+def missing(shown: list[str], output: str) -> str | None:
+    """The first line of `shown` that does not come after the one before it."""
+    lines: Iterator[str] = iter(output.splitlines())
+    for wanted in shown:
+        pattern = re.compile(r"\s*" + re.escape(wanted.strip()).replace("…", ".*").replace(r"\ ", r"\s+") + r"\s*")
+        if not any(pattern.fullmatch(line) for line in lines):
+            return wanted
+    return None
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    for folder in ("sources", "examples"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    return tmp_path
+
+
+def environment() -> dict[str, str]:
+    """Ours, without settings of Tidemill, and with the commands of this installation first."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not re.match(r"TIDEMILL_|(NATS|DATABASE|REDIS|ARCHIVE)_URL", name)
+    }
+    return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}", "COLUMNS": "200"}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if steps(page)], ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_of_the_documentation_print_what_it_shows(page: Path, project: Path) -> None:
+    for step in steps(page):
+        done = subprocess.run(
+            ["bash", "-c", step.command],
+            cwd=project,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+        output = done.stdout + done.stderr
+        absent = missing(step.shown, output)
+        assert absent is None, f"$ {step.command}\ndoes not print: {absent}\nbut:\n{output}"
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    broken = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in PAGES
+        for target in LINK.findall(page.read_text(encoding="utf-8"))
+        if not (page.parent / target).exists()
+    ]
+    assert broken == []
+
+
+def test_every_page_can_be_reached_from_the_index() -> None:
+    index = ROOT / "docs" / "index.md"
+    reached, waiting = {index}, [index]
+    while waiting:
+        page = waiting.pop()
+        for target in LINK.findall(page.read_text(encoding="utf-8")):
+            found = (page.parent / target).resolve()
+            pages = found.glob("*.md") if found.is_dir() else [found]
+            for one in pages:
+                if one.suffix == ".md" and one not in reached and one.exists():
+                    reached.add(one)
+                    waiting.append(one)
+    assert {str(page.relative_to(ROOT)) for page in ROOT.glob("docs/**/*.md")} <= {
+        str(page.relative_to(ROOT)) for page in reached
+    }
