@@ -1,0 +1,49 @@
+"""Headings of the offer: a day, or a sport with its league."""
+
+import re
+from dataclasses import dataclass
+from datetime import date
+
+from tidemill.football.dates import parse_day_heading
+from tidemill.football.spelling import clean, fold
+
+FOOTBALL = "labdarugas"
+_PAGE_REFERENCE = re.compile(r"[\s►▶→»:]*\d+(?:\s?,\s?\d+)*\.?\s?oldal\.?\s*$")
+_LEAGUE = re.compile(r"^((?:\d|[^\W\d_])[^,:()?+]{1,40}),\s+(\S.*)$")
+_SPORTS = frozenset(
+    "labdarugas tenisz kosarlabda mma rogbi asztalitenisz snooker okolvivas baseball darts roplabda krikett vizilabda "
+    "kezilabda jegkorong kerekpar tollaslabda futsal kajak-kenu gyeplabda".split()
+) | {"aussie rules", "amerikai foci", "3x3 kosarlabda", "virtualis labdarugas", "forma-1"}
+"""Sports that were printed. Only a help where a heading looks like something else: what is football is decided by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class DayHeading:
+    day: date
+
+
+@dataclass(frozen=True, slots=True)
+class LeagueHeading:
+    sport: str
+    league: str
+
+    @property
+    def is_football(self) -> bool:
+        return fold(self.sport) == FOOTBALL
+
+
+def parse_heading(text: str) -> DayHeading | LeagueHeading | None:
+    """What a line announces, if anything. Page references and icons are left out."""
+    day = parse_day_heading(text)
+    if day:
+        return DayHeading(day)
+    line = _PAGE_REFERENCE.sub("", clean(text))
+    found = _LEAGUE.match(line)
+    if not found or line.count("(") != line.count(")") or line[0].islower() or fold(line).startswith("szuper odds"):
+        return None
+    return LeagueHeading(found[1].strip(), found[2].strip(" :►"))
+
+
+def names_a_sport(text: str) -> bool:
+    """Whether a line begins with a sport that was seen in print."""
+    return fold(text.partition(",")[0]) in _SPORTS

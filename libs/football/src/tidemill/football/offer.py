@@ -1,0 +1,208 @@
+"""From printed rows to matches and markets: the offer's grammar."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any, NamedTuple
+
+from tidemill.football.datasets import MARKET_NAME, MATCH_NAME
+from tidemill.football.dates import kickoff, match_day
+from tidemill.football.fixtures import Appointment, Event, Fixture, parse_event
+from tidemill.football.headings import DayHeading, LeagueHeading, parse_heading
+from tidemill.football.markets import OTHER, Market, classify
+from tidemill.football.rows import Line, Row
+from tidemill.football.spelling import clean, fold
+from tidemill.plugin import Accounting, Item, Position, Record, Rejected
+
+_ROUND = re.compile(r"\d\s?\.\s?fordulo|\d+\s?merkozes")
+_SPECIAL = "specialis"
+
+
+class _Unfit(NamedTuple):
+    """Why a row cannot become a record."""
+
+    reason: str
+    detail: str
+
+
+class _Ignored(NamedTuple):
+    """A row that is rightly no record."""
+
+    kind: str
+
+
+@dataclass(slots=True)
+class _Count:
+    seen: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    ignored: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class Offer:
+    """Reads rows and headings in reading order; what a heading says holds over page and column breaks."""
+
+    unknown_markets: Counter[str] = field(default_factory=Counter)
+    """Market texts that the taxonomy does not know, with their rows."""
+    undated: int = 0
+    _day: date | None = None
+    _heading: LeagueHeading | None = None
+    _fixtures: dict[Appointment, Fixture] = field(default_factory=dict)
+    _current: Fixture | None = None
+
+    def forget_heading(self) -> None:
+        """A page is missing: whatever heading stood on it, the one before no longer holds."""
+        self._heading = None
+        self._current = None
+
+    def read_page(self, page: int, items: Sequence[Row | Line], outside: Mapping[str, int]) -> Iterator[Item]:
+        """The records of one page, then its accounting; `outside` counts ignored rows beside the table, by kind."""
+        count = _Count(seen=sum(outside.values()), ignored=Counter(outside))
+        for item in items:
+            if isinstance(item, Line):
+                self._read_heading(item)
+                continue
+            count.seen += 1
+            read = self._read_row(page, item)
+            if isinstance(read, _Ignored):
+                count.ignored[read.kind] += 1
+            elif isinstance(read, _Unfit):
+                count.rejected += 1
+                yield Rejected(read.reason, read.detail, item.raw, Position(page, item.box))
+            else:
+                count.accepted += 1
+                yield from read
+        yield Accounting(page, count.seen, count.accepted, count.rejected, dict(sorted(count.ignored.items())))
+
+    def _read_heading(self, line: Line) -> None:
+        heading = parse_heading(line.text)
+        if heading:
+            self._current = None
+        if isinstance(heading, DayHeading):
+            self._day = heading.day
+        elif heading:
+            self._heading = heading
+
+    def _read_row(self, page: int, row: Row) -> list[Record] | _Unfit | _Ignored:
+        if row.boxed:
+            return _Ignored("szuper_odds")
+        if self._heading and not self._heading.is_football:
+            return _Ignored("other_sport")
+        event, market_text = self._resolve(row)
+        if event is None and self._is_special(row):
+            return _Ignored("special")
+        unfit = _unfit(row)
+        if unfit:
+            return unfit
+        if self._heading is None:
+            return _Unfit("no_league", "no heading names the sport and league of this row")
+        if event is None:
+            return _Unfit("no_teams", f"{row.event!r} does not name two teams")
+        return self._read_market(page, row, event, market_text, self._heading.league)
+
+    def _is_special(self, row: Row) -> bool:
+        """A bet on a whole round names no pair of teams."""
+        league = fold(self._heading.league) if self._heading else ""
+        return _SPECIAL in league or bool(_ROUND.search(fold(row.event)))
+
+    def _resolve(self, row: Row) -> tuple[Event | None, str]:
+        """Event and market of a row; where no gap tells them apart, the event of the row before does."""
+        market = clean(row.market)
+        if self._current and not market:
+            printed, known = clean(row.event), self._current.event.printed
+            rest = printed[len(known) :].strip()
+            if rest and fold(printed).startswith(known) and classify(rest).key != OTHER:
+                return self._current.event, rest
+        return parse_event(row.event), market
+
+    def _read_market(
+        self, page: int, row: Row, event: Event, text: str, league: str
+    ) -> list[Record] | _Unfit | _Ignored:
+        day = match_day(self._day, row.day) if self._day else None
+        appointment = Appointment(event.identity, day, row.time)
+        fixture, records = self._fixtures.get(appointment), []
+        position = Position(page, row.box)
+        if fixture is None:
+            if text:
+                return _Unfit("no_main_row", f"no row before this one opens {event.home} - {event.away}")
+            fixture = Fixture(f"{row.serial}:{event.identity}", event)
+            self._fixtures[appointment] = fixture
+            records.append(_match(fixture, row, day, league, position))
+            self.undated += day is None
+        self._current = fixture
+        market = classify(text)
+        key = fixture.add_row(market, text, row.serial, row.kim, row.prices)
+        if not isinstance(key, str):
+            same = key == row.prices
+            return _Ignored("duplicate") if same else _Unfit("contradiction", "printed before with other prices")
+        if market.key == OTHER:
+            self.unknown_markets[text] += 1
+        records.append(_market(fixture, key, market, text, row, position))
+        return records
+
+
+def _unfit(row: Row) -> _Unfit | None:
+    if not row.serial:
+        return _Unfit("no_serial", "a row of the offer without its serial")
+    if not row.time:
+        return _Unfit("no_time", "a row of the offer without its time")
+    hour, minute = map(int, row.time.split(":"))
+    if hour > 23 or minute > 59:
+        return _Unfit("bad_time", f"{row.time} is no time of day")
+    if not row.prices:
+        return _Unfit("no_price", "a row of the offer without a price")
+    low = [price.value for price in row.prices if price.value < 1]
+    if low:
+        return _Unfit("bad_price", f"{low[0]} is no price: it is below 1")
+    return None
+
+
+def _match(fixture: Fixture, row: Row, day: date | None, league: str, position: Position) -> Record:
+    event = fixture.event
+    data: dict[str, Any] = {
+        "date": day.isoformat() if day else None,
+        "time": row.time.rjust(5, "0"),
+        "kickoff": _utc(kickoff(day, row.time)) if day else None,
+        "league": league,
+        "home": event.home,
+        "away": event.away,
+        "venue": event.venue,
+        "serial": row.serial,
+    }
+    return Record(MATCH_NAME, fixture.key, data, position, raw=row.raw, quality=1.0 if day else 0.5)
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _market(fixture: Fixture, key: str, market: Market, text: str, row: Row, position: Position) -> Record:
+    odds = {market.outcome_in(price.column, row.kim): price.value for price in row.prices}
+    if len(odds) < len(row.prices):
+        odds = {price.column: price.value for price in row.prices}
+    data: dict[str, Any] = {
+        "key": market.key,
+        "period": market.period,
+        "side": market.side,
+        "line": market.line,
+        "param": market.param,
+        "outcome": market.outcome,
+        "text": text,
+        "serial": row.serial,
+        "mark": row.mark or None,
+        "kim": row.kim or None,
+        "cols": "".join(price.column for price in row.prices),
+        "odds": odds,
+    }
+    return Record(
+        MARKET_NAME,
+        key,
+        data,
+        position,
+        parent=(MATCH_NAME, fixture.key),
+        raw=row.raw,
+        quality=0.5 if market.key == OTHER else 1.0,
+    )

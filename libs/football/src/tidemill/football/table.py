@@ -1,0 +1,61 @@
+"""The offer on one page: rows and headings in reading order, from the places of its words."""
+
+from collections.abc import Sequence
+
+from tidemill.football.anchors import Anchor, find_anchors
+from tidemill.football.blocks import Block, RowWords, find_blocks
+from tidemill.football.cells import Columns, cut, learn_columns
+from tidemill.football.headings import parse_heading
+from tidemill.football.rows import Line, Row
+from tidemill.football.words import Word, box_of, lines_of, text_of
+from tidemill.football.wraps import Alignment, settle
+
+_WRAPPED_HEADING = 1.7
+"""The second line of a heading is at most so many heights below the first; a row or another heading is further."""
+
+
+class TableReader:
+    """Reads the pages of one document in order; what a page does not tell is taken from those before it."""
+
+    def __init__(self) -> None:
+        self._columns: Columns | None = None
+        self._alignment = Alignment.TOP
+
+    def read(self, words: Sequence[Word]) -> list[Row | Line]:
+        """The rows and lines of a page's table, column of rows after column of rows; empty for a page without one."""
+        in_lines = [word for line in lines_of(words) for word in line]
+        in_lines.sort(key=lambda word: word.middle)
+        anchors, boxed = find_anchors(in_lines)
+        blocks = find_blocks(in_lines, anchors)
+        items: list[Row | Line] = [_boxed_row(anchor, in_lines) for anchor in boxed]
+        if blocks:
+            self._columns = learn_columns(blocks, self._columns)
+            self._alignment = settle(blocks, self._columns, self._alignment)
+            for block in blocks:
+                items.extend(_in_order(block, self._columns))
+        return items
+
+
+def _in_order(block: Block, columns: Columns) -> list[Row | Line]:
+    stack: list[tuple[float, RowWords | list[Word]]] = [(row.middle, row) for row in block.rows]
+    stack += [(line[0].middle, line) for line in block.loose]
+    items: list[Row | Line] = []
+    heading_ends = 0.0
+    for middle, item in sorted(stack, key=lambda pair: pair[0]):
+        if isinstance(item, RowWords):
+            items.append(cut(item, block.origin, columns))
+            heading_ends = 0.0
+            continue
+        line = Line(box_of(item), text_of(item))
+        last = items[-1] if items else None
+        if isinstance(last, Line) and middle < heading_ends and parse_heading(line.text) is None:
+            items[-1] = Line(box_of(item), f"{last.text} {line.text}")
+            continue
+        items.append(line)
+        heading_ends = middle + _WRAPPED_HEADING * item[0].height if parse_heading(line.text) else 0.0
+    return items
+
+
+def _boxed_row(anchor: Anchor, words: Sequence[Word]) -> Row:
+    serial, time = anchor
+    return Row(box_of(anchor), f"{time.text} {serial.text}", time=time.text, serial=serial.text, boxed=True)

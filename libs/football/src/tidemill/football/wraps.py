@@ -1,0 +1,134 @@
+"""Lines between rows: which belong to a wrapped cell, and which stand for themselves."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from tidemill.football.blocks import Block, RowWords
+from tidemill.football.cells import Columns, texts
+from tidemill.football.headings import names_a_sport, parse_heading
+from tidemill.football.words import Word, text_of
+
+_REACH = 2.2
+"""The next line of a cell is at most so many heights away from the last."""
+
+
+class Alignment(Enum):
+    """How the one-line cells of a row stand beside a wrapped one."""
+
+    TOP = "top"
+    MIDDLE = "middle"
+    BOTTOM = "bottom"
+
+
+@dataclass(eq=False, slots=True)
+class _Loose:
+    """A line without an anchor."""
+
+    words: list[Word]
+    middle: float
+    height: float
+    may_continue: bool
+
+
+_Item = RowWords | _Loose
+_Owners = dict[int, RowWords]
+"""Row by the identity of the line it owns."""
+
+
+def settle(blocks: Sequence[Block], columns: Columns, usual: Alignment) -> Alignment:
+    """Move the further lines of wrapped cells from the blocks' loose lines to their rows; return the alignment found.
+
+    Of the ways in which a table may be set, the one is taken under which the cells read right.
+    """
+    stacks = [(block, _stack(block, columns)) for block in blocks if block.loose]
+    stacks = [(block, stack) for block, stack in stacks if any(isinstance(i, _Loose) and i.may_continue for i in stack)]
+    best, lowest = usual, _cost(stacks, columns, usual)
+    for alignment in Alignment:
+        if lowest and alignment is not usual:
+            cost = _cost(stacks, columns, alignment)
+            if cost < lowest:
+                best, lowest = alignment, cost
+    for block, stack in stacks:
+        owners = _owners(stack, best)
+        for line in block.loose:
+            if id(line) in owners:
+                owners[id(line)].tail.extend(line)
+        block.loose = [line for line in block.loose if id(line) not in owners]
+    return best
+
+
+def _stack(block: Block, columns: Columns) -> list[_Item]:
+    """Rows and loose lines of a block, from top to bottom."""
+    lines = [_Loose(line, line[0].middle, line[0].height, _may_continue(block, line, columns)) for line in block.loose]
+    return sorted([*block.rows, *lines], key=lambda item: item.middle)
+
+
+def _may_continue(block: Block, line: list[Word], columns: Columns) -> bool:
+    left, height = line[0].left - block.origin, line[0].height
+    if left < columns.text_begins - height:
+        return False
+    text = text_of(line)
+    if parse_heading(text) is None:
+        return True
+    at_market = columns.market is not None and abs(left - columns.market) < 0.2 * height
+    return at_market and not names_a_sport(text)
+
+
+def _owners(stack: Sequence[_Item], alignment: Alignment) -> _Owners:
+    owners: _Owners = {}
+    for index, item in enumerate(stack):
+        if isinstance(item, _Loose) and item.may_continue:
+            row = _owner(stack, index, item, alignment)
+            if row:
+                owners[id(item.words)] = row
+    return owners
+
+
+def _owner(stack: Sequence[_Item], index: int, item: _Loose, alignment: Alignment) -> RowWords | None:
+    above = _next_row(stack, index, -1) if alignment is not Alignment.BOTTOM else None
+    below = _next_row(stack, index, 1) if alignment is not Alignment.TOP else None
+    if above and below:
+        return above if item.middle - above.middle <= below.middle - item.middle else below
+    return above or below
+
+
+def _next_row(stack: Sequence[_Item], index: int, step: int) -> RowWords | None:
+    """The row that is reached from a line without a jump and without passing a heading."""
+    while 0 <= index + step < len(stack):
+        here, there = stack[index], stack[index + step]
+        if abs(there.middle - here.middle) > _REACH * here.height:
+            return None
+        if isinstance(there, RowWords):
+            return there
+        if not there.may_continue:
+            return None
+        index += step
+    return None
+
+
+def _cost(stacks: Sequence[tuple[Block, list[_Item]]], columns: Columns, alignment: Alignment) -> int:
+    """How many cells beside loose lines read wrong under an alignment."""
+    cost = 0
+    for block, stack in stacks:
+        tails: dict[int, list[Word]] = defaultdict(list)
+        for index, item in enumerate(stack):
+            if isinstance(item, _Loose) and item.may_continue:
+                row = _owner(stack, index, item, alignment)
+                cost += row is None
+                if row:
+                    tails[id(row)].extend(item.words)
+        for row in _beside(stack):
+            event, market = texts(row, tails.get(id(row), []), block.origin, columns)
+            cost += _misreads(market) + (" - " not in event)
+    return cost
+
+
+def _beside(stack: Sequence[_Item]) -> list[RowWords]:
+    near = {index + step for index, item in enumerate(stack) if isinstance(item, _Loose) for step in (-1, 1)}
+    return [item for index, item in enumerate(stack) if index in near and isinstance(item, RowWords)]
+
+
+def _misreads(market: str) -> bool:
+    return market.count("(") != market.count(")") or market[:1] in {"(", ")", "+", "/"} or market[:1].islower()
