@@ -23,7 +23,7 @@ JobMaker = Callable[..., Job]
 @pytest.fixture(autouse=True)
 def misbehaving_importable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Worker processes find the converters of these tests as a plugin's author would provide them: on the path."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "plugin"))
 
 
 @pytest.fixture
@@ -338,5 +338,5 @@ async def test_the_event_loop_is_never_held_up_by_a_document(workers: Workers, j
 async def settled(workers: Workers) -> None:
     """Until the spare is there."""
     async with asyncio.timeout(10):
-        while not workers.pids:  # noqa: ASYNC110 - a product that told tests when it is idle would be odd
+        while not workers.pids:
             await asyncio.sleep(0.01)

@@ -104,7 +104,7 @@ async def _statements(
     earlier: dict[Ref, str] = {}
     for name, bases in family.unknown_parents(generation).items():
         if name in datasets:
-            keys = await find_keys_in_document(tx, datasets.id(name), batch.document, sorted(bases))
+            keys = await find_keys_in_document(tx, datasets.id(name), batch.document, batch.part, sorted(bases))
             earlier.update({(name, base): key for base, key in keys.items()})
     statements: dict[str, list[Statement]] = {}
     orphans = []

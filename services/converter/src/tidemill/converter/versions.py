@@ -220,15 +220,16 @@ KEYS_IN_DOCUMENT = _sql("""
     )
     SELECT stated.base, stated.key
     FROM {s}.sightings s, unnest(s.contents) WITH ORDINALITY c (content, place) JOIN stated USING (content)
-    WHERE s.dataset = :dataset AND s.document = :document
+    WHERE s.dataset = :dataset AND s.document = :document AND s.part < :part
       AND s.contents && (SELECT array_agg(content) FROM stated)
     ORDER BY s.part, c.place
 """)
 
 
-async def find_keys_in_document(tx: Tx, dataset: int, document: int, bases: Sequence[str]) -> dict[str, str]:
+async def find_keys_in_document(tx: Tx, dataset: int, document: int, part: int, bases: Sequence[str]) -> dict[str, str]:
     """Base keys of records that earlier parts of the document stated, to the keys they got; the last one counts."""
-    rows = await tx.execute(KEYS_IN_DOCUMENT, {"bases": bases, "dataset": dataset, "document": document})
+    parameters = {"bases": bases, "dataset": dataset, "document": document, "part": part}
+    rows = await tx.execute(KEYS_IN_DOCUMENT, parameters)
     return {row[0]: row[1] for row in rows}
 
 
