@@ -1,0 +1,121 @@
+"""A printed team name, taken apart: the words that name the club, its club forms, and the marks of its kind."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tidemill.football.teams import words
+from tidemill.football.teams.countries import by_mark
+from tidemill.football.teams.fold import fold
+from tidemill.football.teams.kinds import Kind
+
+_BRACKETS = re.compile(r"[(\[]([^()\[\]]*)[)\]]?")
+_AGE = re.compile(r"u(1[5-9]|2[0-3])(?!\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class TeamName:
+    spelling: str
+    """Folded, with everything that was printed but the country mark: equal for the same spelling in any case."""
+    words: tuple[str, ...]
+    """What tells this club from others, in the order of print; never empty for a name with letters or digits."""
+    forms: frozenset[str]
+    """Club forms and state marks that were left out of the words."""
+    kind: Kind
+    """As far as the name tells."""
+    country: str = ""
+    """From a mark such as `(KSA)`."""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The words in an order that printing does not change (`FF Malmö`, `Malmö FF`)."""
+        return tuple(sorted(self.words))
+
+    def __str__(self) -> str:
+        return " ".join(self.words)
+
+
+def parse_name(raw: str) -> TeamName:
+    """Take a name apart; pure, total, and stable: parsing the words again gives the same words."""
+    text, country, women = _take_brackets(raw)
+    spelling = fold(text)
+    parts = spelling.split()
+    age = 0
+    if found := _AGE.match("".join(parts[:2])):
+        age, parts = int(found[1]), _without_leading(parts, found[0])
+    elif parts and (found := _AGE.fullmatch(parts[-1])):
+        age, parts = int(found[1]), parts[:-1]
+    named = [word for word in parts if word not in words.WOMEN]
+    if named and len(named) < len(parts):
+        women, parts = True, named
+    parts, reserve = _take_reserve(parts)
+    parts = [words.SYNONYMS.get(word, word) for word in parts]
+    core, forms = split_forms(parts)
+    return TeamName(spelling, tuple(core), frozenset(forms), Kind(women, age, reserve), country)
+
+
+def _take_brackets(raw: str) -> tuple[str, str, bool]:
+    """The name without its bracketed marks, the country and whether they say women; other brackets are words."""
+    country, women = "", False
+
+    def take(bracket: re.Match[str]) -> str:
+        nonlocal country, women
+        content = fold(bracket[1])
+        if content in words.WOMEN or content == "w":
+            women = True
+        elif content in by_mark():
+            country = by_mark()[content].code
+        else:
+            return f" {bracket[1]} "
+        return " "
+
+    return (_BRACKETS.sub(take, raw) if "(" in raw or "[" in raw else raw), country, women
+
+
+def _without_leading(parts: Sequence[str], mark: str) -> list[str]:
+    """`u21spanyolorszag`, `u21 spain`, `u 21 spain` without the mark."""
+    rest = list(parts)
+    while mark:
+        taken = rest.pop(0)
+        if len(taken) > len(mark):
+            return [taken[len(mark) :], *rest]
+        mark = mark[len(taken) :]
+    return rest
+
+
+def _take_reserve(parts: list[str]) -> tuple[list[str], int]:
+    """The name without its reserve mark, and the number of the team (2, 3) or 0.
+
+    Numbers that belong to the name stay: `PK-35`, `Schalke 04`, `Willem II`, `ADC Juan Pablo II`.
+    """
+    if len(parts) > 1 and parts[0] == words.JONG:
+        return parts[1:], 2
+    team = 0
+    while len(parts) > 1 and parts[-2] not in words.REGNAL and (team := _reserve_team(parts[-1]) or team):
+        if not _reserve_team(parts[-1]):
+            break
+        parts = parts[:-1]
+    return parts, team
+
+
+def _reserve_team(word: str) -> int:
+    word = word if word in words.RESERVE else word.rstrip(".")
+    return 2 if word in words.RESERVE else 3 if word in words.THIRD else 0
+
+
+def split_forms(parts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words that identify, and the club forms that do not; all words where the rest would identify nothing."""
+    core: list[str] = []
+    forms: list[str] = []
+    for at, word in enumerate(parts):
+        last = at == len(parts) - 1
+        if word in words.CLUB or (word in words.CONNECTING and not last) or (word in {"1", "1."} and not last):
+            continue
+        if word in words.CLUB_FORMS or (last and at and word in words.STATES):
+            forms.append(word)
+        else:
+            core.append(word)
+    if any(word not in words.GENERIC and len(word) > 1 for word in core):
+        return core, forms
+    kept = [word for word in parts if word not in words.CONNECTING]
+    return kept or list(parts), []

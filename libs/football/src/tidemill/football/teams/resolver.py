@@ -1,0 +1,279 @@
+"""From a printed name to a team: the same spelling, a user's alias, the register, likeness, a person, a new team."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from tidemill.football.teams.competitions import Competition, parse_competition
+from tidemill.football.teams.kinds import SENIOR, Kind
+from tidemill.football.teams.likeness import Likeness, likeness
+from tidemill.football.teams.names import TeamName, parse_name
+from tidemill.football.teams.register import registered
+from tidemill.football.teams.spellings import Spelling, Spellings
+from tidemill.football.teams.teams import Side, Team, other_id, read_team, refusal, team_id
+from tidemill.plugin import Candidate, KnownName, Resolution
+from tidemill.plugin.vocabulary import Method
+
+ACCEPTED = 0.8
+"""Likeness from which a name is taken for a team, if no other comes near."""
+MARGIN = 0.1
+"""How much less alike the next best team has to be."""
+DOUBTFUL = 0.55
+"""Likeness from which a person is asked."""
+NOTED = 0.2
+"""Likeness from which a near miss is recorded."""
+CANDIDATES = 5
+_REMEMBERED = 100_000
+"""Answers kept for names met in other leagues than the ones they are known from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A name in its competition."""
+
+    raw: str
+    scope: str
+    name: TeamName
+    competition: Competition
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A team that a name might mean, how much alike, and what speaks against it."""
+
+    team: Team
+    spelling: Spelling
+    score: float
+    refused_by: str = ""
+    likeness: Likeness | None = None
+
+
+def ask(raw: str, scope: str) -> Question:
+    """Put together what the name and the competition tell."""
+    name, competition = parse_name(raw), parse_competition(scope)
+    kind = Kind(name.kind.women or competition.women, name.kind.age or competition.age, name.kind.reserve)
+    country = name.country or competition.country
+    nation = None if competition.sides == "any" else competition.sides == "nations"
+    return Question(raw, scope, name, competition, Side(kind, (country,) if country else (), nation))
+
+
+class TeamResolver:
+    """Implements `tidemill.plugin.Resolver`."""
+
+    def __init__(self, known: Iterable[KnownName]) -> None:
+        self._aliases: dict[str, list[KnownName]] = {}
+        self._known: dict[tuple[str, str], Resolution] = {}
+        self._waiting: list[KnownName] = []
+        self._spellings: Spellings | None = None
+        self._remembered: dict[tuple[str, str], Resolution] = {}
+        self._ids: set[str] = set()
+        for entry in known:
+            self._ids.add(entry.entity)
+            if entry.by_user:
+                self._aliases.setdefault(parse_name(entry.raw).spelling, []).append(entry)
+            else:
+                self._waiting.append(entry)
+        for entry in self._waiting:
+            if not (self._aliases and parse_name(entry.raw).spelling in self._aliases):
+                self._known[entry.raw, entry.scope] = _same_spelling(entry.raw, entry.scope, entry)
+
+    def known(self, raw: str, scope: str) -> Resolution | None:
+        place = (raw, scope)
+        if answer := self._known.get(place) or self._remembered.get(place):
+            return answer
+        question = ask(raw, scope)
+        answer = self._by_alias(question) or self._by_words(question, self._same_words(question))
+        if answer and answer.method != "review":
+            if len(self._remembered) >= _REMEMBERED:
+                self._remembered.clear()
+            self._remembered[place] = answer
+            return answer
+        return None
+
+    def resolve(self, raw: str, scope: str) -> Resolution:
+        if answer := self.known(raw, scope):
+            return answer
+        question = ask(raw, scope)
+        same = self._same_words(question)
+        return self._by_words(question, same) or self._by_likeness(question, same)
+
+    def learn(self, resolution: Resolution) -> None:
+        entry = KnownName(resolution.raw, resolution.scope, resolution.entity, resolution.name, resolution.kind)
+        self._known[entry.raw, entry.scope] = _same_spelling(entry.raw, entry.scope, entry)
+        self._ids.add(entry.entity)
+        self._index().add(_spelling_of(entry))
+
+    def _index(self) -> Spellings:
+        """Built when first needed: a run that meets known names only does without."""
+        if self._spellings is None:
+            self._spellings = Spellings(registered())
+            for entry in (*self._waiting, *(alias for same in self._aliases.values() for alias in same)):
+                self._spellings.add(_spelling_of(entry))
+            self._ids.update(spelling.team.id for spelling in registered())
+        return self._spellings
+
+    def _by_alias(self, question: Question) -> Resolution | None:
+        """A user's alias: one for this competition, else one for any that the guards allow."""
+        aliases = self._aliases.get(question.name.spelling, ())
+        for alias in aliases:
+            if alias.scope and parse_competition(alias.scope) == question.competition:
+                return _answer(
+                    question, read_team(alias.entity, alias.name, alias.kind), "alias", 1.0, "alias set by a user"
+                )
+        for alias in aliases:
+            team = read_team(alias.entity, alias.name, alias.kind)
+            if not alias.scope and not refusal(question.side, _side_of(team)):
+                return _answer(question, team, "alias", 1.0, "alias set by a user")
+        return None
+
+    def _same_words(self, question: Question) -> list[Match]:
+        return [_match(question, spelling, 1.0) for spelling in self._index().same_words(question.name)]
+
+    def _by_words(self, question: Question, same: Sequence[Match]) -> Resolution | None:
+        """The team whose name has the same words, if there is one and no other."""
+        allowed = [match for match in same if not match.refused_by]
+        if not allowed:
+            return None
+        best = max(_rank(question, match) for match in allowed)
+        chosen = {match.team.id: match for match in allowed if _rank(question, match) == best}
+        rivals = {match.team.id for match in allowed}
+        match = next(iter(chosen.values()))
+        if len(chosen) > 1 or (len(rivals) > 1 and match.spelling.name.forms != question.name.forms):
+            doubtful = [replace(match, refused_by="margin") for match in allowed]
+            return self._own(question, "review", "several teams have these words", [*doubtful, *same])
+        return _by_same_words(question, match)
+
+    def _by_likeness(self, question: Question, same: Sequence[Match]) -> Resolution:
+        """The one team that is alike enough and far more alike than any other; else a team of its own."""
+        index = self._index()
+        weight = partial(index.weight, countries=question.side.countries)
+        glued = [_match(question, spelling, 0.97) for spelling in index.same_letters(question.name)]
+        matches = [match for match in glued if match.spelling.name.key != question.name.key]
+        for spelling in index.alike(question.name, question.side.countries):
+            like = likeness(question.name.words, spelling.name.words, weight)
+            if like.score >= NOTED and spelling.name.key != question.name.key:
+                matches.append(_match(question, spelling, like.score, like))
+        ranked = _best_of_each_team(matches)
+        allowed = [match for match in ranked if not match.refused_by]
+        if not allowed or allowed[0].score < DOUBTFUL:
+            return self._own(question, "new", "no known name is alike", [*same, *ranked])
+        best, fault = allowed[0], _fault(question, allowed)
+        if not fault:
+            return _answer(question, best.team, "fuzzy", best.score, f"like {best.spelling.name.spelling}", ranked[1:])
+        return self._own(
+            question, "review", fault, [*same, *(replace(m, refused_by=m.refused_by or fault) for m in ranked)]
+        )
+
+    def _own(self, question: Question, method: Method, reason: str, matches: Sequence[Match]) -> Resolution:
+        """A team of the name's own."""
+        country = "".join(question.side.countries)
+        id = team_id(question.name.words, country, question.side.kind)
+        if id in self._ids:
+            id = other_id(id, question.name.spelling)
+        near = _best_of_each_team(matches)
+        kind = question.side.kind
+        name = question.raw if question.name.kind == kind else kind.of(question.raw)
+        confidence = 1.0 - max((match.score for match in near if match.refused_by in {"margin", ""}), default=0.0) / 2
+        return _answer(question, Team(id, name, kind), method, confidence, reason, near)
+
+
+def _side_of(team: Team) -> Side:
+    return Side(team.kind, team.countries, team.nation if team.countries else None)
+
+
+def _spelling_of(entry: KnownName) -> Spelling:
+    """A name met before. Its team's country is that of the id, else that of the league it was met in."""
+    question = ask(entry.raw, entry.scope)
+    team = read_team(entry.entity, entry.name, entry.kind)
+    kind = question.side.kind if entry.scope else replace(question.side.kind, women=team.kind.women, age=team.kind.age)
+    countries = team.countries or question.side.countries
+    return Spelling(question.name, team, Side(kind, countries, team.nation if countries else question.side.nation))
+
+
+def _match(question: Question, spelling: Spelling, score: float, like: Likeness | None = None) -> Match:
+    """Judge one spelling: the guards, then the forms of the names."""
+    team, side = spelling.team, spelling.side
+    if spelling.registered and team.kind == SENIOR and side.kind == SENIOR and question.side.kind != SENIOR:
+        team, side = team.of_kind(question.side.kind), replace(side, kind=question.side.kind)
+    refused = refusal(question.side, side)
+    if not refused and spelling.level and spelling.level != question.competition.level:
+        refused = "level"
+    forms, others = question.name.forms, spelling.name.forms
+    if not refused and forms and others and not forms & others:
+        refused = "club form"
+    if not refused and question.side.countries and not side.countries:
+        refused = "country unknown"
+    return Match(team, spelling, score, refused, like)
+
+
+def _rank(question: Question, match: Match) -> tuple[bool, ...]:
+    """Which of several teams with the same words is meant: most telling first."""
+    spelling = match.spelling
+    return (
+        spelling.name.forms == question.name.forms,
+        spelling.level > 0,
+        spelling.side.kind == question.side.kind,
+        spelling.name.spelling == question.name.spelling,
+        spelling.own,
+    )
+
+
+def _best_of_each_team(matches: Iterable[Match]) -> list[Match]:
+    best: dict[str, Match] = {}
+    for match in sorted(matches, key=lambda match: (bool(match.refused_by), -match.score, match.team.id)):
+        best.setdefault(match.team.id, match)
+    return sorted(best.values(), key=lambda match: (-match.score, match.team.id))
+
+
+def _fault(question: Question, allowed: Sequence[Match]) -> str:
+    """Why the most alike team is not taken; empty if it is."""
+    best = allowed[0]
+    if best.likeness and best.likeness.fault:
+        return best.likeness.fault
+    if best.score < ACCEPTED:
+        return "threshold"
+    if not question.side.countries:
+        return "country unknown"
+    if len(allowed) > 1 and allowed[1].score > best.score - MARGIN:
+        return "margin"
+    extended = best.likeness is not None and any(best.likeness.missing)
+    if extended and any(rival.likeness and best.likeness.shared <= rival.likeness.shared for rival in allowed[1:]):
+        return "margin"
+    return ""
+
+
+def _same_spelling(raw: str, scope: str, entry: KnownName) -> Resolution:
+    return Resolution(raw, scope, entry.entity, entry.name, entry.kind, 1.0, "exact", "same spelling")
+
+
+def _by_same_words(question: Question, match: Match) -> Resolution:
+    known = match.spelling
+    same = known.name.spelling == question.name.spelling
+    confidence = (1.0 if same else 0.97) if known.name.forms == question.name.forms else 0.93
+    if not question.side.countries and known.side.countries:
+        confidence -= 0.05
+    reason = "same spelling" if same else f"same words as {known.name.spelling}"
+    method: Method = "register" if known.registered else "exact" if same else "fuzzy"
+    return _answer(question, match.team, method, round(confidence, 3), reason)
+
+
+def _answer(
+    question: Question, team: Team, method: Method, confidence: float, reason: str, near: Sequence[Match] = ()
+) -> Resolution:
+    candidates = tuple(
+        Candidate(match.team.id, match.team.name, round(match.score, 3), match.refused_by)
+        for match in near[:CANDIDATES]
+        if match.team.id != team.id
+    )
+    return Resolution(
+        question.raw,
+        question.scope,
+        team.id,
+        team.name,
+        team.kind.label,
+        round(confidence, 3),
+        method,
+        reason,
+        candidates,
+    )
