@@ -6,10 +6,10 @@ import signal
 import sys
 from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.archive import Archive
@@ -19,7 +19,7 @@ from tidemill.common.config import Config, ConfigError, Sources, load_config, lo
 from tidemill.common.database import open_engine
 from tidemill.common.servers import Addresses, NothingRuns
 from tidemill.common.service.spec import Context, ServiceSpec, Wiring
-from tidemill.common.telemetry.health import Check, Health, HealthServer
+from tidemill.common.telemetry.health import Health, HealthServer
 from tidemill.common.telemetry.logs import configure_logs, get_logger, log_fields
 from tidemill.common.telemetry.tracing import Telemetry
 
@@ -27,6 +27,8 @@ LOOK_AGAIN_SECONDS = 0.5
 """While tables are missing."""
 PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Before a service that failed is started again; the last one repeats."""
+BUS_PARTS = ("nats", "postgres", "outbox")
+"""What of the bus has a check of its own in the readiness answer."""
 GRACE_SECONDS = 5.0
 """Beyond `shutdown_after`, for closing connections; then what is left is cancelled."""
 
@@ -93,7 +95,8 @@ class Service:
     async def _open(self, stack: AsyncExitStack) -> tuple[Bus, Wiring]:
         spec, common = self.spec, self._config.common
         telemetry = await stack.enter_async_context(Telemetry.open(spec.name, spec.version, common.telemetry))
-        engine = self._open_engine(stack)
+        engine = open_engine(self._addresses.database_url, application=f"tidemill-{spec.name}")
+        stack.push_async_callback(engine.dispose)
         archive = Archive.open(archive_url(self._config), telemetry.metrics)
         stack.push_async_callback(archive.close)
         cache = open_cache(common.redis_url, telemetry.metrics)
@@ -109,10 +112,10 @@ class Service:
             )
         )
         self.health.checks = {
-            "postgres": self._postgres_check(stack),
+            **{name: partial(_bus_part, bus, name) for name in BUS_PARTS},
+            "bus": partial(_bus_rest, bus),
             "archive": archive.complaint,
             "migrations": self._migrations_check,
-            **{name: _bus_check(bus, name) for name in bus.health()},
         }
         await self._wait_for_tables(engine)
         context = Context(
@@ -130,25 +133,6 @@ class Service:
         self.health.checks.update(wiring.checks)
         return bus, wiring
 
-    def _open_engine(self, stack: AsyncExitStack, pool: int = 5) -> AsyncEngine:
-        engine = open_engine(self._addresses.database_url, pool=pool, application=f"tidemill-{self.spec.name}")
-        stack.push_async_callback(engine.dispose)
-        return engine
-
-    def _postgres_check(self, stack: AsyncExitStack) -> Check:
-        # A connection of its own: a pool that is busy is no reason to be unready.
-        engine = self._open_engine(stack, pool=1)
-
-        async def check() -> str | None:
-            try:
-                async with engine.connect() as connection:
-                    await connection.execute(text("SELECT 1"))
-            except Exception as error:  # noqa: BLE001 - every layer below has errors of its own, and each is the answer
-                return f"{type(error).__name__}: {error}".partition("\n")[0]
-            return None
-
-        return check
-
     async def _migrations_check(self) -> str | None:
         return self._missing
 
@@ -159,7 +143,7 @@ class Service:
             try:
                 async with engine.connect() as connection:
                     missing = await pending(connection, self.spec)
-            except Exception as error:  # noqa: BLE001 - as above; the check of Postgres names it
+            except Exception as error:  # noqa: BLE001 - every layer below has its own; the check of Postgres names it
                 missing = f"not known: {type(error).__name__}"
             if missing != self._missing and missing:
                 self._log.warning("waiting for the tables", missing=missing, remedy="tidemill migrate")
@@ -225,11 +209,14 @@ def main(spec: ServiceSpec) -> None:
     sys.exit(run(spec, sys.argv[1:]))
 
 
-def _bus_check(bus: Bus, name: str) -> Check:
-    async def check() -> str | None:
-        return bus.health().get(name)
+async def _bus_part(bus: Bus, name: str) -> str | None:
+    return bus.health().get(name)
 
-    return check
+
+async def _bus_rest(bus: Bus) -> str | None:
+    """What is wrong with consumers and loops, whose names come and go."""
+    rest = {name: why for name, why in bus.health().items() if why and name not in BUS_PARTS}
+    return "; ".join(f"{name}: {why}" for name, why in rest.items()) or None
 
 
 async def _until(stop: asyncio.Event, work: Awaitable[object]) -> None:

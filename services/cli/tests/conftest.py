@@ -1,0 +1,152 @@
+"""A folder in which `tidemill` runs as a person would run it, with the mill as its only service."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+import psutil
+import pytest
+
+from tidemill.common.testing import mill
+
+TIDEMILL = Path(sys.executable).parent / "tidemill"
+START_SECONDS = 40.0
+
+
+def eventually(true: Callable[[], object], within: float = 15.0) -> None:
+    """Wait until it is so; its last failure is the test's."""
+    deadline = time.monotonic() + within
+    while True:
+        try:
+            if true():
+                return
+        except Exception:
+            if time.monotonic() > deadline:
+                raise
+        assert time.monotonic() < deadline, f"not within {within} s"
+        time.sleep(0.05)
+
+
+class Up:
+    """A running `tidemill up`."""
+
+    def __init__(self, place: "Place", *words: str) -> None:
+        self.place = place
+        self.output = ""
+        self.process = place.begin("up", "--service", "mill", *words)
+        self._wait_for("Ctrl-C ends it")
+
+    def _wait_for(self, text: str) -> None:
+        assert self.process.stdout
+        deadline = time.monotonic() + START_SECONDS
+        while text not in self.output:
+            line = self.process.stdout.readline()
+            self.output += line
+            assert line, f"up ended:\n{self.output}"
+            assert time.monotonic() < deadline, self.output
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        found: dict[str, str] = json.loads((self.place.folder / "data/run/servers.json").read_text())
+        return found
+
+    def child(self, name: str) -> psutil.Process:
+        """The server of that name that `up` started."""
+        (found,) = [child for child in psutil.Process(self.process.pid).children() if child.name() == name]
+        return found
+
+    def health(self, path: str = "readyz") -> tuple[int, dict[str, object]]:
+        try:
+            with urlopen(f"{self.addresses['health_url']}/{path}", timeout=5) as answer:
+                return answer.status, json.load(answer)
+        except HTTPError as refused:
+            return refused.code, json.load(refused)
+        except URLError as away:
+            return 0, {"error": str(away)}
+
+    def ready(self) -> bool:
+        return self.health()[0] == 200
+
+    def end(self, number: signal.Signals = signal.SIGINT) -> int:
+        """The exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        rest, _ = self.process.communicate(timeout=40)
+        self.output += rest
+        return self.process.returncode
+
+
+class Place:
+    def __init__(self, folder: Path, brought: Path) -> None:
+        self.folder = folder
+        self._started: list[subprocess.Popen[str]] = []
+        names = re.compile(r"TIDEMILL_.*|(NATS|DATABASE|REDIS|ARCHIVE)_URL")
+        self.environment = {name: value for name, value in os.environ.items() if not names.fullmatch(name)}
+        self.environment["PYTHONPATH"] = str(brought)
+        self.environment["COLUMNS"] = "300"
+
+    def begin(self, *words: str, **environment: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [TIDEMILL, *words],
+            cwd=self.folder,
+            env=self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._started.append(process)
+        return process
+
+    def run(self, *words: str, **environment: str) -> tuple[int, str]:
+        """Exit status and what was printed."""
+        process = self.begin(*words, **environment)
+        output, _ = process.communicate(timeout=60)
+        return process.returncode, output
+
+    def up(self, *words: str) -> Up:
+        return Up(self, *words)
+
+    def servers(self) -> list[psutil.Process]:
+        """Every nats-server and Postgres process that works in this folder."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                living = process.status() != psutil.STATUS_ZOMBIE
+                if living and process.name() in ("nats-server", "postgres") and self._is_here(process.cwd()):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+    def _is_here(self, folder: str) -> bool:
+        return Path(folder).is_relative_to(self.folder)
+
+    def close(self) -> None:
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+        eventually(lambda: not self.servers())
+
+
+@pytest.fixture(name="eventually")
+def the_wait() -> Callable[..., None]:
+    return eventually
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    folder = tmp_path / "place"
+    folder.mkdir()
+    made = Place(folder, mill.install(tmp_path / "brought"))
+    yield made
+    made.close()

@@ -1,0 +1,147 @@
+"""`tidemill up`, as a process of its own, through everything that can happen to it."""
+
+import json
+import signal
+import time
+
+import psutil
+import pytest
+
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
+
+
+def test_it_starts_everything_says_where_it_is_and_ends_cleanly(place, eventually) -> None:
+    up = place.up()
+    assert "mill" in up.output
+    assert up.addresses["nats_url"] in up.output
+    assert "psql" in up.output
+    assert f"{up.addresses['health_url']}/readyz" in up.output
+    assert {process.name() for process in place.servers()} == {"nats-server", "postgres"}
+    assert up.health("livez")[0] == 200
+    assert up.end(signal.SIGINT) == 0
+    assert "Stopped." in up.output
+    assert place.servers() == []
+    assert not (place.folder / "data/run/servers.json").exists()
+
+
+def test_sigterm_is_as_clean_as_ctrl_c(place) -> None:
+    up = place.up()
+    assert up.end(signal.SIGTERM) == 0
+    assert place.servers() == []
+
+
+def test_a_second_start_in_the_same_folder_is_refused_and_names_the_first(place) -> None:
+    up = place.up()
+    status, output = place.run("up", "--service", "mill")
+    assert status == 1
+    assert str(up.process.pid) in output
+    assert str(place.folder / "data") in output
+    assert up.ready()
+
+
+def test_ports_are_remembered(place) -> None:
+    first = place.up()
+    addresses = first.addresses
+    first.end()
+    begun = time.monotonic()
+    second = place.up()
+    assert second.addresses == addresses
+    assert time.monotonic() - begun < 10
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("name", ["nats-server", "postgres"])
+def test_a_killed_server_is_started_again_and_meanwhile_readiness_names_it(place, eventually, name: str) -> None:
+    up = place.up()
+    up.child(name).kill()
+    eventually(up.ready)
+    assert up.health("livez")[0] == 200
+    first = up.child(name).pid
+    up.child(name).kill()
+    eventually(lambda: up.child(name).pid != first)
+    eventually(up.ready)
+    assert up.end() == 0
+    assert f"{name} had ended; it runs again" in up.output
+
+
+@pytest.mark.chaos
+def test_a_server_that_hangs_makes_it_unready_within_five_seconds_but_not_dead(place, eventually) -> None:
+    up = place.up()
+    for name, check in (("postgres", "postgres"), ("nats-server", "nats")):
+        server = up.child(name)
+        family = [server, *server.children(recursive=True)]
+        for process in family:
+            process.suspend()
+        try:
+            eventually(lambda: not up.ready(), within=5)
+            eventually(lambda check=check: check in json.dumps(up.health()[1]), within=5)
+            assert up.health("livez")[0] == 200
+        finally:
+            for process in family:
+                process.resume()
+        eventually(up.ready)
+
+
+@pytest.mark.chaos
+def test_nothing_remains_of_it_after_kill_9_and_the_next_start_repairs_what_it_left(place, eventually) -> None:
+    up = place.up()
+    up.process.send_signal(signal.SIGKILL)
+    up.process.wait()
+    eventually(lambda: not place.servers())
+    again = place.up()
+    assert again.ready()
+    assert again.end() == 0
+
+
+@pytest.mark.chaos
+def test_postgres_killed_together_with_it_is_no_matter_for_the_next_start(place) -> None:
+    up = place.up()
+    postgres = up.child("postgres")
+    up.process.send_signal(signal.SIGSTOP)  # It shall not start Postgres again.
+    postgres.kill()
+    up.process.send_signal(signal.SIGKILL)
+    up.process.wait()
+    assert place.up().ready()
+
+
+def test_a_check_of_a_service_shows_in_its_readiness(place, eventually) -> None:
+    broken = place.folder / "broken"
+    up = place.up("--set", f"mill.broken={broken}")
+    broken.touch()
+    eventually(lambda: not up.ready())
+    assert up.health()[1]["services"]["mill"]["wrong"] == {"stones": "the stones are worn"}
+    broken.unlink()
+    eventually(up.ready)
+
+
+def test_servers_that_are_configured_are_used_and_not_started(place, nats_url: str, database_url: str) -> None:
+    place.environment |= {"NATS_URL": nats_url, "DATABASE_URL": database_url}
+    up = place.up()
+    assert place.servers() == []
+    assert up.addresses["nats_url"] == nats_url
+    assert up.end() == 0
+
+
+def test_a_wrong_setting_is_told_before_anything_starts(place) -> None:
+    status, output = place.run("up", "--service", "mill", "--set", "log.level=loud")
+    assert status == 1
+    assert "log.level" in output
+    assert "Traceback" not in output
+    status, output = place.run("up", "--service", "no-such")
+    assert status == 1
+    assert "no-such" in output
+    assert "mill" in output
+
+
+def test_a_used_folder_is_ready_soon_and_an_idle_one_costs_little(place) -> None:
+    place.up().end()
+    begun = time.monotonic()
+    up = place.up()
+    seconds = time.monotonic() - begun
+    processes = [psutil.Process(up.process.pid), *psutil.Process(up.process.pid).children(recursive=True)]
+    before = sum(sum(process.cpu_times()[:2]) for process in processes)
+    time.sleep(5)
+    used = sum(sum(process.cpu_times()[:2]) for process in processes) - before
+    memory = sum(process.memory_full_info().pss for process in processes)
+    print(f"ready after {seconds:.1f} s, idle {used / 5:.1%} of a core, {memory / 1e6:.0f} MB")
+    assert memory < 600e6
