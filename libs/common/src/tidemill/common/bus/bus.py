@@ -1,61 +1,249 @@
 """The bus of one service: what it consumes, answers and states, kept running until it is told to stop."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any, Self
 
+import nats.errors
+import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+from tidemill.common.bus import janitor
+from tidemill.common.bus.client import request
+from tidemill.common.bus.commands import Commands
+from tidemill.common.bus.connection import Connection
+from tidemill.common.bus.consume import Consumer
 from tidemill.common.bus.control import Control
+from tidemill.common.bus.dead_letters import DeadLetters
+from tidemill.common.bus.inbox import Inbox
+from tidemill.common.bus.outbox import Outbox
+from tidemill.common.bus.publish import Publisher
+from tidemill.common.bus.pulse import Pulse
+from tidemill.common.bus.retry import Retries
 from tidemill.common.bus.step import Command, Outgoing, Step, Tx
+from tidemill.common.bus.supervise import Supervisor, describe
 from tidemill.common.bus.tables import BusTables
+from tidemill.common.bus.topology import ensure_consumers, ensure_topology
 from tidemill.common.telemetry.tracing import Telemetry
+
+log = structlog.get_logger(__name__)
 
 Task = Callable[[], Awaitable[None]]
 
 STOP_WITHIN = timedelta(seconds=25)
+REGISTER_EVERY = 1.0
+TOPOLOGY_AGAIN = 0.5
+CLEAN_EVERY = 600.0
 
 
 class Bus:
-    control: Control
+    """Open it with `async with Bus.open(…) as bus`, then `await bus.run(…)`."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        service: str,
+        version: str,
+        engine: AsyncEngine,
+        tables: BusTables,
+        telemetry: Telemetry,
+        replicas: int,
+    ) -> None:
+        metrics = telemetry.metrics
+        self._service = service
+        self._version = version
+        self._engine = engine
+        self._tables = tables
+        self._telemetry = telemetry
+        self._replicas = replicas
+        self._connection = Connection(url, f"tidemill {service}", metrics)
+        self._publisher = Publisher(self._connection, metrics)
+        self._outbox = Outbox(engine, tables, self._connection, self._publisher, metrics)
+        self._inbox = Inbox(tables)
+        self._retries = Retries(tables)
+        self._dead_letters = DeadLetters(service, engine, tables, self._outbox, self._connection)
+        self._supervisor = Supervisor()
+        self._consumers: list[Consumer] = []
+        self._running = False
+        self._stopping = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._within = STOP_WITHIN
+        self.control = Control(service, self._connection, metrics)
+        self._pulse = Pulse(
+            engine, tables, self._outbox, self._retries, self._dead_letters, self.control, telemetry.metrics
+        )
 
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, url: str, *, service: str, version: str, engine: AsyncEngine, tables: BusTables, telemetry: Telemetry
+        cls,
+        url: str,
+        *,
+        service: str,
+        version: str,
+        engine: AsyncEngine,
+        tables: BusTables,
+        telemetry: Telemetry,
+        replicas: int = 1,
     ) -> AsyncIterator[Self]:
-        """Begin to connect; returns at once, also while NATS or Postgres are away."""
-        raise NotImplementedError
-        yield
+        """Begin to connect; returns at once, also while NATS or Postgres are away. `replicas` are those of streams."""
+        bus = cls(
+            url,
+            service=service,
+            version=version,
+            engine=engine,
+            tables=tables,
+            telemetry=telemetry,
+            replicas=replicas,
+        )
+        bus._start()
+        try:
+            yield bus
+        finally:
+            await bus._close()
 
     async def run(
         self, steps: Sequence[Step[Any, Any]] = (), commands: Sequence[Command] = (), tasks: Sequence[Task] = ()
     ) -> None:
-        """Handle events, answer commands and keep tasks running until `stop()`."""
-        raise NotImplementedError
+        """Handle events, answer commands and keep tasks running until `stop()`. Raises TopologyError when NATS has
+        what cannot be made as declared."""
+        self._running = True
+        commands = (*commands, *self._dead_letters.commands())
+        answering = self._make_commands(commands, steps)
+        ages = janitor.inbox_ages(steps, commands)
+        clean = partial(janitor.clean, self._engine, self._tables, self._inbox, ages)
+        task_names = [f"task {number}" for number, _ in enumerate(tasks)]
+        try:
+            self._supervisor.start("inbox.clean", _every(CLEAN_EVERY, clean))
+            for name, task in zip(task_names, tasks, strict=True):
+                self._supervisor.start(name, task)
+            await self._until_stopping(self._make_topology(steps))
+            self._supervisor.start("commands", _every(REGISTER_EVERY, answering.register))
+            self._consumers = [self._make_consumer(step) for step in steps]
+            for consumer in self._consumers:
+                consumer.start(self._supervisor)
+            await self._stopping.wait()
+            await self._supervisor.stop(*task_names)
+            await asyncio.gather(*(each.drain(self._supervisor, self._within) for each in self._consumers))
+            await self._supervisor.stop("commands")
+            await answering.stop()
+        finally:
+            self._stopped.set()
 
     async def stop(self, within: timedelta = STOP_WITHIN) -> None:
-        """Take nothing new, finish what is in hand, give back what is not finished in time, publish, acknowledge."""
-        raise NotImplementedError
+        """Take nothing new, finish what is in hand, give back what is not finished in time, publish, acknowledge.
+        Returns when `run` is done."""
+        self._within = within
+        self._stopping.set()
+        if self._running:
+            await self._stopped.wait()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Tx]:
         """For work that no message drives: what is emitted inside is published right after the commit."""
-        raise NotImplementedError
-        yield
+        async with self._outbox.transaction() as tx:
+            yield tx
 
     async def emit(self, tx: Tx, events: Sequence[Outgoing]) -> None:
         """State events in a transaction of `transaction()`."""
-        raise NotImplementedError
+        await self._outbox.emit(tx, events)
 
     async def request(self, subject: str, payload: Mapping[str, Any], timeout: float = 10.0) -> dict[str, Any]:
         """Ask whoever answers on this subject; raises CommandFailed."""
-        raise NotImplementedError
+        return await request(self._connection.nc, subject, payload, timeout=timeout)
 
     @property
     def connected(self) -> bool:
-        raise NotImplementedError
+        return self._connection.connected
 
     def health(self) -> Mapping[str, str | None]:
-        """Name of each part to what is wrong with it, None when nothing is."""
-        raise NotImplementedError
+        """Name of each part to what is wrong with it, None when nothing is; true within five seconds."""
+        failures = self._supervisor.failures
+        parts: dict[str, str | None] = {
+            "nats": self._connection.problem,
+            "postgres": self._pulse.problem,
+            "outbox": self._outbox.problem,
+        }
+        for consumer in self._consumers:
+            failed = [f"{name}: {why}" for name, why in failures.items() if name.startswith(f"{consumer.name}.")]
+            parts[f"consumer {consumer.name}"] = failed[0] if failed else consumer.problem
+        loops = {name: why for name, why in failures.items() if not self._belongs_to_a_consumer(name)}
+        return parts | dict(loops)
+
+    def _belongs_to_a_consumer(self, loop: str) -> bool:
+        return any(loop.startswith(f"{consumer.name}.") for consumer in self._consumers)
+
+    def _start(self) -> None:
+        start = self._supervisor.start
+        start("connection", self._connection.keep)
+        start("control", self.control.follow)
+        start("outbox", self._outbox.relay)
+        start("pulse", self._pulse.beat)
+
+    async def _close(self) -> None:
+        self._stopping.set()
+        with suppress(Exception):
+            await asyncio.wait_for(self._outbox.mark(), 2)
+        await self._supervisor.stop()
+        await self._connection.close()
+
+    async def _make_topology(self, steps: Sequence[Step[Any, Any]]) -> None:
+        """As soon as NATS is there, and before anything is consumed."""
+        while True:
+            await self._connection.wait_connected()
+            try:
+                await ensure_topology(self._connection.js, self._replicas)
+                for step in steps:
+                    await ensure_consumers(self._connection.js, step, self._replicas)
+            except (TimeoutError, nats.errors.Error, OSError) as error:
+                log.warning("the topology is not made yet", error=describe(error))
+                await asyncio.sleep(TOPOLOGY_AGAIN)
+            else:
+                return
+
+    async def _until_stopping(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if task.done():
+            task.result()
+        task.cancel()
+
+    def _make_commands(self, commands: Sequence[Command], steps: Sequence[Step[Any, Any]]) -> Commands:
+        return Commands(
+            self._service,
+            self._version,
+            commands,
+            connection=self._connection,
+            outbox=self._outbox,
+            tables=self._tables,
+            telemetry=self._telemetry,
+            metadata={"consumers": ", ".join(step.name for step in steps)},
+        )
+
+    def _make_consumer(self, step: Step[Any, Any]) -> Consumer:
+        return Consumer(
+            step,
+            connection=self._connection,
+            control=self.control,
+            engine=self._engine,
+            inbox=self._inbox,
+            retries=self._retries,
+            dead_letters=self._dead_letters,
+            outbox=self._outbox,
+            telemetry=self._telemetry,
+        )
+
+
+def _every(seconds: float, work: Callable[[], Awaitable[object]]) -> Task:
+    async def loop() -> None:
+        while True:
+            await work()
+            await asyncio.sleep(seconds)
+
+    return loop

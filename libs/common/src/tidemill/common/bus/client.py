@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import nats.errors
 from nats.aio.client import Client
 from nats.micro.request import ERROR_CODE_HEADER, ERROR_HEADER
+
 from tidemill.common.bus.headers import ID, new_id
 
 CONNECT_SECONDS = 2
@@ -37,7 +38,9 @@ async def open_client(url: str) -> AsyncIterator[Client]:
         await client.connect(url, connect_timeout=CONNECT_SECONDS, allow_reconnect=False, error_cb=_ignore)
     except (nats.errors.Error, OSError, TimeoutError) as error:
         reason = str(error) or type(error).__name__
-        raise CommandFailed(f"no NATS at {address} ({reason}): is `tidemill up` running, NATS_URL right?", "503") from error
+        raise CommandFailed(
+            f"no NATS at {address} ({reason}): is `tidemill up` running, NATS_URL right?", "503"
+        ) from error
     try:
         yield client
     finally:
@@ -69,7 +72,9 @@ async def request(
             f"nobody listens on {subject}: the service does not run, or has no such command (`nats service ls`)", "404"
         ) from error
     except nats.errors.TimeoutError as error:
-        raise CommandFailed(f"no answer on {subject} within {timeout:g} s; it may still have been done", "504") from error
+        raise CommandFailed(
+            f"no answer on {subject} within {timeout:g} s; it may still have been done", "504"
+        ) from error
     except (nats.errors.Error, OSError) as error:
         raise CommandFailed(f"{subject}: {str(error) or type(error).__name__}", "503") from error
     headers = reply.headers or {}

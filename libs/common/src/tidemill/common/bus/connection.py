@@ -1,7 +1,7 @@
 """One connection to NATS that is there again after any outage, and knows which server process it speaks to."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
@@ -11,6 +11,7 @@ import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
+
 from tidemill.common.telemetry.metrics import BUS_CONNECTED, RECONNECTS, Metrics
 
 log = structlog.get_logger(__name__)
@@ -21,7 +22,7 @@ PROBE_TIMEOUT = 2.0
 REPLACE_AFTER = 15.0
 """Seconds without an answer on a connection that says it is up: its reader is dead, a new one is made."""
 
-Listener = Callable[[], Awaitable[None]]
+Listener = Callable[[], None]
 
 
 @dataclass
@@ -44,8 +45,8 @@ def server_id_of(client: Client) -> str:
 
 
 class Connection:
-    """`nc` and `js` are those of the moment: whoever subscribes does it again in an `on_connect` listener when `nc` is
-    another one. nats-py gives a client up for good on some protocol errors, whatever `max_reconnect_attempts` says."""
+    """`nc` and `js` are those of the moment: whoever subscribed does it again when `nc` is another one. nats-py gives a
+    client up for good on some protocol errors, whatever `max_reconnect_attempts` says."""
 
     def __init__(self, url: str, name: str, metrics: Metrics) -> None:
         self._url = url
@@ -54,6 +55,7 @@ class Connection:
         self._listeners: list[Listener] = []
         self._heard_at = 0.0
         self._established = 0
+        self._ready = False
         self._changed = asyncio.Event()
         self.nc: NatsClient = NatsClient()
         self.js: JetStreamContext = self.nc.jetstream()
@@ -61,12 +63,13 @@ class Connection:
 
     @property
     def connected(self) -> bool:
-        return self.nc.is_connected
+        """With all subscriptions in place; nats-py says so earlier."""
+        return self._ready and self.nc.is_connected
 
     @property
     def server_id(self) -> str:
         """Of the server process we are connected to; empty while we are not."""
-        return server_id_of(self.nc) if self.nc.is_connected else ""
+        return server_id_of(self.nc) if self.connected else ""
 
     @property
     def epoch(self) -> int:
@@ -74,11 +77,11 @@ class Connection:
         return self._established
 
     def on_connect(self, listener: Listener) -> None:
-        """Call `listener` after every connect and reconnect."""
+        """Call `listener`, which only takes note, after every connect and reconnect."""
         self._listeners.append(listener)
 
     async def wait_connected(self) -> None:
-        while not self.nc.is_connected:
+        while not self.connected:
             self._changed.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), 0.5)
@@ -120,7 +123,7 @@ class Connection:
     async def _watch(self) -> None:
         """Ask the server for an answer every second; return when this client will never give one again."""
         while not self.nc.is_closed:
-            if self.nc.is_connected:
+            if self.connected:
                 await self._probe()
                 if self._silent_for() > REPLACE_AFTER:
                     log.warning("NATS connection is silent; making a new one", url=self._url)
@@ -131,22 +134,26 @@ class Connection:
         # Not rtt(): a pong that comes after its timeout kills the reader of nats-py.
         try:
             await self.nc.request("$JS.API.INFO", timeout=PROBE_TIMEOUT)
-        except (nats.errors.Error, OSError, asyncio.TimeoutError) as error:
+        except nats.errors.NoRespondersError:
+            self._heard_at = asyncio.get_running_loop().time()
+            self.problem = f"NATS at {self._url} has no JetStream"
+        except (TimeoutError, nats.errors.Error, OSError) as error:
             self.problem = f"NATS at {self._url} does not answer: {type(error).__name__}"
         else:
             self._heard_at = asyncio.get_running_loop().time()
-            if self.nc.is_connected:
+            if self.connected:
                 self.problem = None
 
     def _silent_for(self) -> float:
         return asyncio.get_running_loop().time() - self._heard_at
 
     async def _abandon(self) -> None:
-        with suppress(Exception):  # noqa: BLE001 It is given up because it is broken.
+        with suppress(Exception):
             await asyncio.wait_for(self.nc.close(), 3)
 
     async def _on_connect(self) -> None:
         self._established += 1
+        self._ready = True
         self._heard_at = asyncio.get_running_loop().time()
         self.problem = None
         self._changed.set()
@@ -155,9 +162,10 @@ class Connection:
             self._metrics.of(RECONNECTS, to="nats").inc()
             log.info("connected to NATS again", url=self._url, server=self.server_id)
         for listener in self._listeners:
-            await listener()
+            listener()
 
     async def _on_disconnect(self) -> None:
+        self._ready = False
         # What was written but not flushed would go to the next server process, where its sequence numbers may mean
         # other messages.
         self.nc._pending.clear()

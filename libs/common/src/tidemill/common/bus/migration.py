@@ -1,4 +1,4 @@
-"""The bus tables as a service's first migration makes them; a later change of `tables.py` brings a function of its own."""
+"""The bus tables as a service's first migration makes them; a change of `tables.py` brings a function of its own."""
 
 from alembic.operations import Operations
 from sqlalchemy import (
@@ -24,7 +24,7 @@ def create_bus_tables(op: Operations, schema: str) -> None:
     op.create_table(
         "inbox",
         Column("consumer", Text, nullable=False),
-        Column("event_id", Text, nullable=False),
+        Column("event_id", Text(collation="C"), nullable=False),
         Column("recorded_at", moment, nullable=False, server_default=func.now()),
         Column("answer", JSONB, comment="of a command, repeated to whoever asks again with the same id"),
         PrimaryKeyConstraint("consumer", "event_id", name="pk_inbox"),
@@ -85,6 +85,8 @@ def create_bus_tables(op: Operations, schema: str) -> None:
         UniqueConstraint("consumer", "event_id", name="uq_dead_letters_consumer_event_id"),
         schema=schema,
     )
+    there = text("in_stream")
+    op.create_index("ix_dead_letters_handled_at", "dead_letters", ["handled_at"], schema=schema, postgresql_where=there)
 
 
 def drop_bus_tables(op: Operations, schema: str) -> None:

@@ -30,6 +30,7 @@ class Delivery(Generic[E]):
     """One event in the hands of `work`."""
 
     id: str
+    """Of the event; its retries and replays travel under ids of their own and keep this one."""
     event: E
     attempt: int
     """1 for the first; failures count, deliveries do not."""
@@ -38,6 +39,8 @@ class Delivery(Generic[E]):
     span: SpanContext | None = None
     run: str = ""
     published_at: datetime | None = None
+    version: str = ""
+    """Of streamed work, by `Step.version`: other parts, and other facts, than those of another version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +69,13 @@ class Done(Generic[E, R]):
 
     @property
     def id(self) -> str:
-        """The inbox id of this part; the event's own for the last."""
-        return self.delivery.id if self.last else f"{self.delivery.id}/{self.part}"
+        """Of this part: `{event}/{version}/{n}`, without the version where there is none."""
+        return "/".join(filter(None, (self.delivery.id, self.delivery.version, str(self.part))))
 
     def tell(self, event: Event, name: str) -> Outgoing:
         """State a fact that follows from this result. `name` is its place in the output: unique per result, the
         same on a repeat."""
-        return Outgoing(f"{self.delivery.id}/{self.part}/{name}", event, self.traceparent)
+        return Outgoing(f"{self.id}/{name}", event, self.traceparent)
 
 
 Work = Callable[[Delivery[E]], Awaitable[R]]

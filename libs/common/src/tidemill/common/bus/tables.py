@@ -40,7 +40,7 @@ def bus_tables(metadata: MetaData) -> BusTables:
             "inbox",
             metadata,
             Column("consumer", Text, primary_key=True),
-            Column("event_id", Text, primary_key=True),
+            Column("event_id", Text(collation="C"), primary_key=True),
             Column("recorded_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
             Column("answer", JSONB, comment="of a command, repeated to whoever asks again with the same id"),
             # Rows come in the order of time and leave in it: a few pages of BRIN instead of another B-tree.
@@ -95,5 +95,6 @@ def bus_tables(metadata: MetaData) -> BusTables:
             Column("handled_as", Text, comment="replayed, dropped"),
             Column("in_stream", Boolean, nullable=False, server_default=text("true"), comment="DEAD may hold it"),
             UniqueConstraint("consumer", "event_id"),
+            Index("ix_dead_letters_handled_at", "handled_at", postgresql_where=text("in_stream")),
         ),
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from nats.js import JetStreamContext, api
 from nats.js.errors import APIError, NotFoundError
+
 from tidemill.common.bus.step import Step
 from tidemill.common.events import Event
 
@@ -16,7 +17,7 @@ CONTROL_SUBJECT = f"$KV.{CONTROL_BUCKET}"
 CONTROL_STREAM = f"KV_{CONTROL_BUCKET}"
 DEAD_STREAM = "DEAD"
 MAX_ACK_PENDING = 20_000
-"""Of one consumer over all replicas. What a replica holds is limited by its slots; this bounds what waits after naks."""
+"""Of one consumer over all replicas. Slots limit what a replica holds; this limits what waits after naks."""
 
 _MIB = 1024 * 1024
 _INSUFFICIENT_STORAGE = 10047
@@ -91,6 +92,10 @@ async def ensure_topology(js: JetStreamContext, replicas: int = 1) -> None:
     """Make streams and control bucket as declared; harmless when they are so already. Raises TopologyError."""
     for stream in STREAMS:
         await ensure_stream(js, stream, replicas)
+    await ensure_control(js, replicas)
+
+
+async def ensure_control(js: JetStreamContext, replicas: int = 1) -> None:
     try:
         await js.stream_info(CONTROL_STREAM)
     except NotFoundError:

@@ -1,0 +1,279 @@
+"""Group commit: many outcomes in one transaction, then their events are published, then their messages answered."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+from opentelemetry.trace import Span
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from tidemill.common.bus.dead_letters import DeadLetters
+from tidemill.common.bus.inbox import Inbox
+from tidemill.common.bus.outbox import Outbox, row_of
+from tidemill.common.bus.outcome import Again, Dead, Finished, Item, Outcome, Recorded
+from tidemill.common.bus.publish import Row
+from tidemill.common.bus.retry import Retries, judge
+from tidemill.common.bus.step import Step
+from tidemill.common.bus.supervise import describe
+from tidemill.common.bus.transient import is_transient
+from tidemill.common.telemetry.metrics import (
+    DEAD_LETTERED,
+    DUPLICATES_SUPPRESSED,
+    GROUP_COMMIT_SIZE,
+    HANDLED,
+    RECORD_SECONDS,
+    RETRIES,
+)
+from tidemill.common.telemetry.tracing import Telemetry, fail
+
+log = structlog.get_logger(__name__)
+
+ENOUGH = 64
+MOST = 256
+WITHIN = 0.05
+TICK = 0.005
+ROOM = 2 * MOST
+"""Outcomes that may wait; whoever brings more waits, and keeps a slot occupied meanwhile."""
+PUBLISHING = 3
+"""Groups that may be published while the next ones are committed."""
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 2.0
+UNRECORDABLE_PAUSE = 60.0
+
+
+class Group:
+    """Of one step. `finished` is told of every item whose message was answered."""
+
+    def __init__(
+        self,
+        step: Step[Any, Any],
+        *,
+        engine: AsyncEngine,
+        inbox: Inbox,
+        retries: Retries,
+        dead_letters: DeadLetters,
+        outbox: Outbox,
+        telemetry: Telemetry,
+        finished: Callable[[Item], None],
+        more_to_come: Callable[[], bool],
+    ) -> None:
+        self._step = step
+        self._engine = engine
+        self._inbox = inbox
+        self._retries = retries
+        self._dead_letters = dead_letters
+        self._outbox = outbox
+        self._telemetry = telemetry
+        self._metrics = telemetry.metrics
+        self._finished = finished
+        self._more_to_come = more_to_come
+        self._waiting: asyncio.Queue[Outcome] = asyncio.Queue(ROOM)
+        self._publishing = asyncio.Semaphore(PUBLISHING)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._unfinished = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.problem: str | None = None
+
+    async def put(self, outcome: Outcome) -> None:
+        """Hand over; waits while there is no room."""
+        self._unfinished += 1
+        self._idle.clear()
+        try:
+            await self._waiting.put(outcome)
+        except asyncio.CancelledError:
+            self._leave(1)
+            raise
+
+    async def run(self) -> None:
+        """Commit what comes, until cancelled."""
+        while True:
+            await self._commit(await self._gather())
+
+    async def drained(self) -> None:
+        """Return when everything that was handed over is committed, published and answered."""
+        await self._idle.wait()
+
+    async def _gather(self) -> list[Outcome]:
+        """What is there after 50 ms, or sooner: when it is enough, or nothing else is at work that could join."""
+        group = [await self._waiting.get()]
+        weight = group[0].weight
+        deadline = asyncio.get_running_loop().time() + WITHIN
+        while True:
+            while weight < MOST and not self._waiting.empty():
+                outcome = self._waiting.get_nowait()
+                group.append(outcome)
+                weight += outcome.weight
+            if weight >= ENOUGH or asyncio.get_running_loop().time() >= deadline:
+                return group
+            joined = len(group)
+            await asyncio.sleep(TICK)
+            if self._waiting.empty() and joined == len(group) and not self._more_to_come():
+                return group
+
+    async def _commit(self, group: list[Outcome]) -> None:
+        """Until it is done. The moment's errors are waited out and count nothing; on an error of the data everyone is
+        committed alone, so that only the culprit fails."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                fresh, rows = await self._transact(group)
+                break
+            except Exception as error:  # noqa: BLE001 Sorted below, and never swallowed.
+                if is_transient(error):
+                    self._say(f"nothing can be recorded: {describe(error)}")
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, LONGEST_PAUSE)
+                elif len(group) > 1:
+                    for outcome in group:
+                        await self._commit([outcome])
+                    return
+                else:
+                    await self._refused(group[0], error)
+                    return
+        self._say(None)
+        for outcome in group:
+            if outcome.settled is not None and not outcome.settled.done():
+                outcome.settled.set_result(None)
+        await self._publishing.acquire()
+        task = asyncio.create_task(self._publish_and_answer(group, fresh, rows))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _transact(self, group: Sequence[Outcome]) -> tuple[set[str], list[Row]]:
+        """One transaction; returns the keys that were not handled before, and what is to be published."""
+        step = self._step
+        spans = self._begin_spans(group)
+        try:
+            with self._metrics.of(RECORD_SECONDS, consumer=step.name).time():
+                async with self._engine.begin() as tx:
+                    keys = {outcome.key for outcome in group if outcome.key is not None}
+                    fresh = await self._inbox.claim(tx, step.name, keys) if keys else set()
+                    first = _first_of_each_key(group, fresh)
+                    rows: list[Row] = []
+                    if results := sorted((o.done for o in first if isinstance(o, Recorded)), key=lambda done: done.id):
+                        rows += map(row_of, await step.record(tx, results))
+                    if failed := [outcome for outcome in first if isinstance(outcome, Again)]:
+                        await self._retries.save(tx, step.name, failed)
+                    if dead := [outcome for outcome in first if isinstance(outcome, Dead)]:
+                        rows += await self._dead_letters.bury(tx, step.name, dead)
+                    if recovered := [o.item.id for o in first if _ends_retries(o)]:
+                        await self._retries.forget(tx, step.name, recovered)
+                    return fresh, await self._outbox.insert(tx, rows)
+        except BaseException as error:
+            for span in spans:
+                fail(span, error)
+            raise
+        finally:
+            for span in spans:
+                span.end()
+
+    def _begin_spans(self, group: Sequence[Outcome]) -> list[Span]:
+        """One per event, in the event's own trace: a batch must not hide whose work it was."""
+        return [
+            self._telemetry.begin(
+                f"{self._step.name} record", parent=outcome.item.span.get_span_context(), group_size=len(group)
+            )
+            for outcome in group
+            if outcome.item.span is not None and outcome.item.span.is_recording()
+        ]
+
+    async def _refused(self, outcome: Outcome, error: Exception) -> None:
+        """`record` cannot take this one. Whoever waits for it decides; else it is a failed attempt."""
+        log.warning("not recorded", consumer=self._step.name, event=outcome.item.id, error=describe(error))
+        if outcome.settled is not None:
+            if not outcome.settled.done():
+                outcome.settled.set_exception(error)
+            self._leave(1)
+        elif isinstance(outcome, (Recorded, Finished)):
+            await self._commit([judge(outcome.item, error, self._step.retry)])
+        else:
+            log.error("a failure cannot be recorded; its event comes again", event=outcome.item.id)
+            await outcome.item.message.nak(UNRECORDABLE_PAUSE)
+            self._finish(outcome.item, "unrecordable")
+            self._leave(1)
+
+    async def _publish_and_answer(self, group: Sequence[Outcome], fresh: set[str], rows: Sequence[Row]) -> None:
+        try:
+            await self._outbox.publish(rows)
+            first = {id(outcome) for outcome in _first_of_each_key(group, fresh)}
+            for outcome in group:
+                await self._answer(outcome, is_first=id(outcome) in first)
+        finally:
+            self._publishing.release()
+            self._leave(len(group))
+        self._metrics.of(GROUP_COMMIT_SIZE, consumer=self._step.name).observe(len(group))
+
+    async def _answer(self, outcome: Outcome, *, is_first: bool) -> None:
+        item = outcome.item
+        if isinstance(outcome, Recorded) and not outcome.done.last:
+            return  # the event is still at work
+        if isinstance(outcome, Again) and not outcome.from_table:
+            await item.message.nak(outcome.pause.total_seconds())
+        else:
+            await item.message.ack()
+        self._finish(item, _outcome_label(outcome) if is_first else "duplicate")
+        consumer = self._step.name
+        if not is_first:
+            self._metrics.of(DUPLICATES_SUPPRESSED, layer="inbox").inc()
+        elif isinstance(outcome, Dead):
+            self._metrics.of(DEAD_LETTERED, consumer=consumer, reason=outcome.reason).inc()
+            log.error("given up", consumer=consumer, event=item.id, reason=outcome.reason, error=outcome.error)
+        elif isinstance(outcome, Again) and outcome.counted:
+            self._metrics.of(RETRIES, consumer=consumer).inc()
+            log.warning("will be tried again", consumer=consumer, event=item.id, error=outcome.error)
+
+    def _finish(self, item: Item, label: str) -> None:
+        self._metrics.of(HANDLED, consumer=self._step.name, outcome=label).inc()
+        if item.span is not None:
+            item.span.set_attribute("outcome", label)
+            item.span.end()
+        self._finished(item)
+
+    def _leave(self, count: int) -> None:
+        self._unfinished -= count
+        if not self._unfinished:
+            self._idle.set()
+
+    def _say(self, problem: str | None) -> None:
+        if problem and not self.problem:
+            log.warning(problem, consumer=self._step.name)
+        elif self.problem and not problem:
+            log.info("recording again", consumer=self._step.name)
+        self.problem = problem
+
+
+def _first_of_each_key(group: Sequence[Outcome], fresh: set[str]) -> list[Outcome]:
+    """Without what was recorded before, here or by another process; two of one key in a group are one."""
+    seen: set[str] = set()
+    first = []
+    for outcome in group:
+        key = outcome.key
+        if key is None:
+            first.append(outcome)
+        elif key in fresh and key not in seen:
+            seen.add(key)
+            first.append(outcome)
+    return first
+
+
+def _ends_retries(outcome: Outcome) -> bool:
+    past = outcome.item.past
+    if isinstance(outcome, Again) or (isinstance(outcome, Recorded) and not outcome.done.last):
+        return False
+    return bool(past.attempts or past.deliveries)
+
+
+def _outcome_label(outcome: Outcome) -> str:
+    match outcome:
+        case Recorded():
+            return "recorded"
+        case Again(counted=True):
+            return "failed"
+        case Again():
+            return "postponed"
+        case Dead():
+            return "dead"
+        case _:
+            return "dropped"
