@@ -42,8 +42,8 @@ class Inbox:
         self._parts = f"SELECT count(*) FROM {inbox} WHERE consumer = $1 AND event_id >= $2 AND event_id < $3"
         # One slice by physical place: the planner finds old rows by BRIN and need not sort them.
         self._clean = text(
-            f"DELETE FROM {inbox} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {inbox} WHERE recorded_at < now() - CAST(:age AS interval) "
-            "AND consumer = :consumer LIMIT :slice))"
+            f"DELETE FROM {inbox} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {inbox} WHERE consumer = :consumer "
+            "AND recorded_at < now() - CAST(:age AS interval) LIMIT :slice))"
         )
 
     async def look_up(self, connection: AsyncConnection, consumer: str, ids: Sequence[str]) -> Mapping[str, Past]:

@@ -34,13 +34,15 @@ async def clean(engine: AsyncEngine, tables: BusTables, inbox: Inbox, ages: Mapp
     async with engine.begin() as tx:
         await tx.execute(
             text(
-                f"DELETE FROM {tables.retries.fullname} WHERE due_at IS NULL AND failed_at < now() - CAST(:age AS interval)"
+                f"DELETE FROM {tables.retries.fullname} "
+                "WHERE due_at IS NULL AND failed_at < now() - CAST(:age AS interval)"
             ),
             {"age": RETRIES_KEPT},
         )
         await tx.execute(
             text(
-                f"DELETE FROM {tables.dead_letters.fullname} WHERE handled_at < now() - CAST(:age AS interval) AND NOT in_stream"
+                f"DELETE FROM {tables.dead_letters.fullname} "
+                "WHERE handled_at < now() - CAST(:age AS interval) AND NOT in_stream"
             ),
             {"age": LETTERS_KEPT},
         )

@@ -60,7 +60,8 @@ class Outbox:
         )
         self._leftovers = text(
             f"SELECT event_id, subject, payload, headers::text, id FROM {outbox} "
-            "WHERE sent_at IS NULL AND created_at < now() - CAST(:age AS interval) ORDER BY id LIMIT :slice FOR UPDATE SKIP LOCKED"
+            "WHERE sent_at IS NULL AND created_at < now() - CAST(:age AS interval) "
+            "ORDER BY id LIMIT :slice FOR UPDATE SKIP LOCKED"
         )
         self._restore = text(
             f"WITH slice AS (SELECT id, server_id FROM {outbox} WHERE id > :after ORDER BY id LIMIT :slice), "

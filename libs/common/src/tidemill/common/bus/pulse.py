@@ -11,6 +11,7 @@ from tidemill.common.bus.control import Control
 from tidemill.common.bus.dead_letters import DeadLetters
 from tidemill.common.bus.outbox import Outbox
 from tidemill.common.bus.retry import Retries
+from tidemill.common.bus.supervise import describe
 from tidemill.common.bus.tables import BusTables
 from tidemill.common.telemetry.metrics import DEAD_LETTERS, Metrics
 
