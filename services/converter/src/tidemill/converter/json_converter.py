@@ -45,13 +45,13 @@ class JsonConverter:
 
     def options_error(self, options: Options) -> str | None:
         try:
-            make_plan(options, tuple(_installed()), GENERIC)
+            make_plan(options, _find_datasets, GENERIC)
         except ValueError as error:
             return str(error)
         return None
 
     def convert(self, document: Document, options: Options) -> Iterator[Item]:
-        plan = make_plan(options, tuple(_installed()), GENERIC)
+        plan = make_plan(options, _find_datasets, GENERIC)
         content = document.content
         json_items.check_start(content)
         start = content.tell()
@@ -119,7 +119,7 @@ class _Maker:
 
     def __init__(self, plan: Plan, source: str) -> None:
         self._plan = plan
-        self._model = None if plan.dataset == GENERIC else _installed()[plan.dataset].load().model
+        self._model = None if plan.dataset == GENERIC else _find_datasets()[plan.dataset].load().model
         # Sources share the generic dataset, and one's number 7 is not the other's.
         self._prefix = f"{source}/" if source and plan.dataset == GENERIC else ""
 
@@ -190,5 +190,5 @@ def _raw(item: Any) -> str:
         return ""
 
 
-def _installed() -> Mapping[str, EntryPoint]:
+def _find_datasets() -> Mapping[str, EntryPoint]:
     return {point.name: point for point in sorted(entry_points(group="tidemill.datasets"))}

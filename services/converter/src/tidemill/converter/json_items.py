@@ -65,22 +65,24 @@ def items_at(path: str, content: BinaryIO, duplicates: bool) -> Iterator[Any]:
     start = content.tell()
     map_type = Noting if duplicates else None
     given = 0
+    guarded = _Guarded(content)
     try:
-        for item in yajl.items(_Guarded(content), path, map_type=map_type, use_float=True):
+        for item in yajl.items(guarded, path, map_type=map_type, use_float=True):
             yield item
             given += 1
         return
     except (IncompleteJSONError, UnicodeDecodeError) as error:
         # The fast way ends at a number of more than 64 bits. The other way reads any, and those are rare.
         if "overflow" not in str(error):
-            raise _refusal(error) from error
+            raise _refusal(error, guarded.at_end) from error
     content.seek(start)
+    guarded = _Guarded(content)
     try:
-        for index, item in enumerate(yajl.items(_Guarded(content), path, map_type=map_type)):
+        for index, item in enumerate(yajl.items(guarded, path, map_type=map_type)):
             if index >= given:
                 yield _with_floats(item)
     except (IncompleteJSONError, UnicodeDecodeError) as error:
-        raise _refusal(error) from error
+        raise _refusal(error, guarded.at_end) from error
 
 
 def lines(content: BinaryIO, duplicates: bool) -> Iterator[Any]:
@@ -167,6 +169,7 @@ class _Guarded:
     def __init__(self, content: BinaryIO) -> None:
         self._content = content
         self._unquoted = 0
+        self.at_end = False
 
     # Opening or closing; an escaped one is neither.
     _quote = re.compile(rb'(?<!\\)"')
@@ -174,6 +177,7 @@ class _Guarded:
 
     def read(self, size: int) -> bytes:
         chunk = self._content.read(size)
+        self.at_end = size > 0 and not chunk
         if self._quote.search(chunk):
             self._unquoted = 0
         elif not self._no_string.fullmatch(chunk):
@@ -197,13 +201,13 @@ def _events(content: BinaryIO) -> Iterator[tuple[str, str, Any]]:
         return
 
 
-def _refusal(error: Exception) -> Refusal:
+def _refusal(error: Exception, at_end: bool) -> Refusal:
+    if at_end:
+        return Refusal(Outcome.TRUNCATED, "It is cut off.")
     if isinstance(error, UnicodeDecodeError):
         return Refusal(Outcome.UNREADABLE, "It is not valid JSON: there is half of a surrogate pair.")
     said = error.args[0]
     text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
-    if "premature EOF" in text:
-        return Refusal(Outcome.TRUNCATED, "It is cut off.")
     return Refusal(Outcome.UNREADABLE, f"It is not valid JSON: {text.splitlines()[0].rstrip('.')}.")
 
 

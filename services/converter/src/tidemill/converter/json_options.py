@@ -81,11 +81,11 @@ class Plan:
     refuse_duplicates: bool
 
 
-def make_plan(options: Mapping[str, Any], datasets: tuple[str, ...], generic: str) -> Plan:
+def make_plan(options: Mapping[str, Any], find_datasets: Callable[[], Mapping[str, Any]], generic: str) -> Plan:
     """Raises ValueError with a sentence that names the key and what is valid."""
     _check_keys("option", options, OPTIONS)
     dataset = options.get("dataset", generic)
-    if dataset not in datasets:
+    if dataset != generic and dataset not in (datasets := find_datasets()):
         _refuse(f"dataset: {dataset!r} is not installed; installed: {', '.join(datasets)}")
     key = options.get("key", [])
     paths = [key] if isinstance(key, str) else key
