@@ -80,11 +80,12 @@ def assert_exactly_once(system: System, material: Material, files: int, document
     assert Counter(stored) == {"stored": documents, "unchanged": files - documents}
 
 
-def test_nothing_is_lost_or_doubled_when_processes_are_killed(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    long = request.config.getoption("--long")
+def test_nothing_is_lost_or_doubled_when_processes_are_killed(
+    tmp_path: Path, request: pytest.FixtureRequest, long_form: bool
+) -> None:
     seed = request.config.getoption("--seed") or random.randrange(1_000_000)
     chance = random.Random(seed)
-    kills, older_after = (45, 30.0) if long else (12, 4.0)
+    kills, older_after = (45, 30.0) if long_form else (12, 4.0)
     paper = material()
     with running(tmp_path, REPLICAS) as system:
         drop_all(system, paper.papers, "first")
