@@ -56,7 +56,7 @@ class Writing:
     def place(self, subject: Subject, version: int, record: int, content: int, span: Span) -> None:
         """Make this version the record's current one."""
         currents = self.changed if subject.known else self.new
-        currents.add(record, version, content, span.content, span.valid_from, subject.key, subject.base)
+        currents.add(subject.key, record, version, content, span.content, span.valid_from)
 
 
 async def store_statements(tx: Tx, part: Part, subjects: Sequence[Subject]) -> Counter[str]:

@@ -83,7 +83,7 @@ async def _record_batch(tx: Tx, batch: RecordBatch, datasets: Datasets) -> Recor
             subjects = await find_subjects(tx, datasets[name], datasets.id(name), statements[name])
             for subject in subjects:
                 for one in subject.stated:
-                    family.learn(one.place, (name, one.record.key), subject.key)
+                    family.learn(one.place, (name, one.record.key), subject.key.text)
             part = Part(datasets.id(name), batch.document, batch.part, batch.run)
             counts.setdefault(name, Counter()).update(await store_statements(tx, part, subjects))
     rejected += [refused(record, "it is its own ancestor") for _, record in family.waiting]
@@ -109,7 +109,7 @@ async def _statements(
     statements: dict[str, list[Statement]] = {}
     orphans = []
     for place, record in generation:
-        base = record.key
+        base, parent = record.key, None
         if record.parent is not None:
             parent = family.parent_key(place, record.parent, earlier)
             if parent is None:
@@ -117,6 +117,6 @@ async def _statements(
                 orphans.append(refused(record, f"the document states no {of} {key!r}, its parent, before it"))
                 continue
             base = f"{parent}/{record.key}"
-        one = Statement(place, base, record.valid_from or batch.valid_from, record)
+        one = Statement(place, parent, base, record.valid_from or batch.valid_from, record)
         statements.setdefault(record.dataset, []).append(one)
     return statements, orphans

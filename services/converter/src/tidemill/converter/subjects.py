@@ -7,7 +7,7 @@ from datetime import datetime
 from tidemill.common.bus.step import Tx
 from tidemill.converter.content import CheckedRecord
 from tidemill.converter.identity import Candidate, Candidates
-from tidemill.converter.versions import Known, find_by_base, find_by_key, find_contents
+from tidemill.converter.versions import Key, Known, find_by_base, find_by_key, find_contents
 from tidemill.plugin import Dataset
 
 
@@ -16,8 +16,10 @@ class Statement:
     """At this time, a record's content was this, says the document at this place of the batch."""
 
     place: int
+    parent: str | None
+    """The parent's key."""
     base: str
-    """The base key, under the parent's key where there is a parent."""
+    """The base key, under the parent's key where there is one."""
     valid_at: datetime
     record: CheckedRecord
 
@@ -26,9 +28,7 @@ class Statement:
 class Subject:
     """A record, and what the batch states about it."""
 
-    key: str
-    base: str | None
-    """Where it is not the key."""
+    key: Key
     known: Known | None
     stated: list[Statement] = field(default_factory=list)
 
@@ -47,7 +47,8 @@ def _grouped(keyed: Sequence[tuple[Statement, str]], known: dict[str, Known]) ->
     for one, key in keyed:
         subject = subjects.get(key)
         if subject is None:
-            subject = subjects[key] = Subject(key, None if key == one.base else one.base, known.get(key))
+            name = Key(key, None if key == one.base else one.base, one.parent)
+            subject = subjects[key] = Subject(name, known.get(key))
         subject.stated.append(one)
     return list(subjects.values())
 

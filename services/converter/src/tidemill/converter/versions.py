@@ -37,6 +37,7 @@ TYPES: dict[str, Any] = {
     "times": ARRAY(DateTime(timezone=True)),
     "time": DateTime(timezone=True),
     "bases": ARRAY(Text),
+    "parents": ARRAY(Text),
     "pages": ARRAY(Integer),
     "items": ARRAY(BigInteger),
     "qualities": ARRAY(REAL),
@@ -55,6 +56,17 @@ TYPES: dict[str, Any] = {
 def _sql(statement: str) -> TextClause:
     clause = text(statement.replace("{s}", SCHEMA))
     return clause.bindparams(*(bindparam(name, type_=TYPES[name]) for name in clause._bindparams if name in TYPES))
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What a record is called."""
+
+    text: str
+    base: str | None = None
+    """The key it would have, were it the first under it."""
+    parent: str | None = None
+    """Key of the record under whose key it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,19 +153,15 @@ class Currents:
     contents: list[int] = field(default_factory=list)
     hashes: list[bytes] = field(default_factory=list)
     times: list[datetime] = field(default_factory=list)
-    keys: list[str] = field(default_factory=list)
-    bases: list[str | None] = field(default_factory=list)
+    keys: list[Key] = field(default_factory=list)
 
-    def add(
-        self, record: int, version: int, content: int, hash: bytes, valid_from: datetime, key: str, base: str | None
-    ) -> None:
+    def add(self, key: Key, record: int, version: int, content: int, hash: bytes, valid_from: datetime) -> None:
+        self.keys.append(key)
         self.records.append(record)
         self.ids.append(version)
         self.contents.append(content)
         self.hashes.append(hash)
         self.times.append(valid_from)
-        self.keys.append(key)
-        self.bases.append(base)
 
 
 LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
@@ -368,14 +376,19 @@ async def supersede_versions(tx: Tx, dataset: int, recorded_at: datetime, ids: S
 
 
 INSERT_RECORDS = _sql("""
-    INSERT INTO {s}.records (dataset, id, key, base, version, content, hash, valid_from)
-    SELECT :dataset, * FROM unnest(:records, :keys, :bases, :ids, :contents, :hashes, :times)
+    INSERT INTO {s}.records (dataset, id, key, base, parent, version, content, hash, valid_from)
+    SELECT :dataset, * FROM unnest(:records, :keys, :bases, :parents, :ids, :contents, :hashes, :times)
 """)
 
 
 async def insert_records(tx: Tx, dataset: int, new: Currents) -> None:
     if new.records:
-        await tx.execute(INSERT_RECORDS, {"dataset": dataset, **_columns(new), "keys": new.keys, "bases": new.bases})
+        keys = {
+            "keys": [key.text for key in new.keys],
+            "bases": [key.base for key in new.keys],
+            "parents": [key.parent for key in new.keys],
+        }
+        await tx.execute(INSERT_RECORDS, {"dataset": dataset, **keys, **_columns(new)})
 
 
 UPDATE_RECORDS = _sql("""

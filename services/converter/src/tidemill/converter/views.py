@@ -37,6 +37,7 @@ NAME_COLUMNS = {"id": "entity", "name": "name", "kind": "kind", "confidence": "c
 """Ending of the view's column to column of `names`."""
 
 ORIGINS = {
+    "parent": ("text", "r.parent"),
     "valid_from": ("timestamptz", "v.valid_from"),
     "valid_to": (
         "timestamptz",

@@ -80,6 +80,7 @@ def upgrade() -> None:
         sa.Column("id", sa.BigInteger, nullable=False),
         sa.Column("key", sa.Text, nullable=False),
         sa.Column("base", sa.Text, comment="The base key of one that is not the first under it (`base~2`)."),
+        sa.Column("parent", sa.Text, comment="Key of the record under whose key this one stands."),
         sa.Column("version", sa.BigInteger, nullable=False, comment="The current one; these columns repeat it."),
         sa.Column("content", sa.BigInteger, nullable=False),
         sa.Column("hash", sa.LargeBinary, nullable=False),
@@ -90,7 +91,9 @@ def upgrade() -> None:
         comment="Every key ever seen, and its current version.",
         postgresql_partition_by="LIST (dataset)",
     )
-    op.create_index("ix_records_base", "records", ["base"], schema=SCHEMA, postgresql_where=sa.text("base IS NOT NULL"))
+    for column in ("base", "parent"):
+        where = sa.text(f"{column} IS NOT NULL")
+        op.create_index(f"ix_records_{column}", "records", [column], schema=SCHEMA, postgresql_where=where)
     op.create_table(
         "sightings",
         sa.Column("dataset", sa.SmallInteger, nullable=False),
@@ -191,9 +194,8 @@ def upgrade() -> None:
         sa.Column("method", sa.Text, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("candidates", postgresql.JSONB(), nullable=False),
-        sa.Column("alias_version", sa.BigInteger, nullable=False, comment="Of the vocabulary, when this was resolved."),
         sa.Column(
-            "state", sa.Text, nullable=False, comment="settled, open (in review), accepted or rejected by a user."
+            "alias_version", sa.BigInteger, nullable=False, comment="Of the vocabulary, since when this is the answer."
         ),
         sa.Column("first_seen_at", moment, server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(["vocabulary"], [f"{SCHEMA}.vocabularies.name"], name="fk_names_vocabulary"),
@@ -202,9 +204,8 @@ def upgrade() -> None:
         comment="Every printed name that records hold, and what it stands for; the typed views join it.",
     )
     op.create_index("ix_names_entity", "names", ["entity"], schema=SCHEMA)
-    op.create_index(
-        "ix_names_open", "names", ["vocabulary", "id"], schema=SCHEMA, postgresql_where=sa.text("state = 'open'")
-    )
+    review = sa.text("method = 'review'")
+    op.create_index("ix_names_review", "names", ["vocabulary", "id"], schema=SCHEMA, postgresql_where=review)
     op.create_index("ix_names_vocabulary_id", "names", ["vocabulary", "id"], schema=SCHEMA)
     op.create_table(
         "rejected",
