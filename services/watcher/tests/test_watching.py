@@ -53,9 +53,11 @@ class Watching:
     async def until(self, **expected: int) -> None:
         """Wait for exactly these events, and a little longer for one too many."""
         deadline = time.monotonic() + 15
-        while not all((await self.told())[kind] >= count for kind, count in expected.items()):
-            assert time.monotonic() < deadline, f"{await self.told()} and not {expected}"
+        told = await self.told()
+        while any(told[kind] < count for kind, count in expected.items()):
+            assert time.monotonic() < deadline, f"{told} and not {expected}"
             await asyncio.sleep(0.05)
+            told = await self.told()
         await asyncio.sleep(STABLE + 0.3)
         told = await self.told()
         assert {kind: told[kind] for kind in ("stored", "unchanged", "refused")} == {
