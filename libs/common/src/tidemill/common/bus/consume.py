@@ -133,7 +133,7 @@ class Consumer:
         while True:
             await asyncio.sleep(self._step.ack_wait.total_seconds() / 3)
             for item in list(self._in_hand.values()):
-                await item.message.in_progress()
+                await item.in_progress()
 
     def _take(self, message: Fetched) -> None:
         """Called for each message as it comes; a whole bunch is sorted at once."""
@@ -155,8 +155,7 @@ class Consumer:
                     await message.ack()
                     self._fetcher.free(message)
                 elif known := self._in_hand.get(message.id):
-                    # Still at work on it: the server (a new process, perhaps) asks for an answer to this delivery.
-                    known.message = message
+                    known.adopt(message)
                     self._fetcher.free(message)
                 else:
                     self._in_hand[message.id] = item = Item(message, UNKNOWN, run=message.run)
@@ -170,7 +169,7 @@ class Consumer:
         for item in items:
             item.past = past.get(item.id, UNKNOWN)
             if item.past.handled:
-                await item.message.ack()
+                await item.ack()
                 self._metrics.of(DUPLICATES_SUPPRESSED, layer="inbox").inc()
                 self._finished(item)
                 self._fetcher.free(item.message)
@@ -319,7 +318,7 @@ class Consumer:
         self._fetcher.free(message)
 
     async def _give_back(self, item: Item) -> None:
-        await item.message.nak()
+        await item.nak()
         self._metrics.of(HANDLED, consumer=self.name, outcome="given back").inc()
         if item.span is not None:
             item.span.set_attribute("outcome", "given back")

@@ -29,14 +29,15 @@ class Fetcher:
         self._step = step
         self._connection = connection
         self._take_on = take
+        self.changed = asyncio.Event()
+        """Set when there may be something to ask for."""
         self._pulls = [
-            Pull(connection, step.event.stream, durable, lane, self._take) for durable, lane in durables(step).items()
+            Pull(connection, step.event.stream, durable, lane, take=self._take, ended=self.changed.set)
+            for durable, lane in durables(step).items()
         ]
         self._busy: Counter[str | None] = Counter()
         self._round = 0
         self._repair_pause = FIRST_PAUSE
-        self.changed = asyncio.Event()
-        """Set when there may be something to ask for."""
         self.problem: str | None = None
 
     @property

@@ -190,7 +190,7 @@ class Group:
             await self._commit([judge(outcome.item, error, self._step.retry)])
         else:
             log.error("a failure cannot be recorded; its event comes again", event=outcome.item.id)
-            await outcome.item.message.nak(UNRECORDABLE_PAUSE)
+            await outcome.item.nak(UNRECORDABLE_PAUSE)
             self._finish(outcome.item, "unrecordable")
             self._leave(1)
 
@@ -210,9 +210,9 @@ class Group:
         if isinstance(outcome, Recorded) and not outcome.done.last:
             return  # the event is still at work
         if isinstance(outcome, Again) and not outcome.from_table:
-            await item.message.nak(outcome.pause.total_seconds())
+            await item.nak(outcome.pause.total_seconds())
         else:
-            await item.message.ack()
+            await item.ack()
         self._finish(item, _outcome_label(outcome) if is_first else "duplicate")
         consumer = self._step.name
         if not is_first:

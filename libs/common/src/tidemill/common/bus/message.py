@@ -14,10 +14,7 @@ class Fetched:
     """Answers go only to the server process that sent the message. Another one may have been given an older store,
     where the same sequence number is a new message, which a late ack would swallow."""
 
-    __slots__ = (
-        "_raw", "attempt", "deliveries", "for_consumer", "headers", "id", "lane", "origin", "payload", "published_ns",
-        "run", "stream", "subject", "traceparent",
-    )  # fmt: skip
+    __slots__ = ("_raw", "attempt", "deliveries", "for_consumer", "headers", "id", "lane", "origin", "payload", "published_ns", "run", "sequence", "stream", "subject", "traceparent")  # fmt: skip
 
     def __init__(self, raw: ServerMessage, lane: str | None) -> None:
         tokens = raw.reply.split(".")
@@ -31,11 +28,12 @@ class Fetched:
         self.headers: dict[str, str] = headers
         self.stream = tokens[_STREAM]
         self.deliveries = int(tokens[_DELIVERIES])
+        self.sequence = tokens[_SEQUENCE]
         self.published_ns = int(tokens[_TIMESTAMP])
         self.id = (
             headers.get(h.ID)
             or headers.get(h.MSG_ID)
-            or f"{self.stream}:{tokens[_SEQUENCE]}:{tokens[_TIMESTAMP]}"  # `nats pub` gives no id
+            or f"{self.stream}:{self.sequence}:{tokens[_TIMESTAMP]}"  # `nats pub` gives no id
         )
         self.origin = headers.get(h.ORIGIN) or self.id
         self.for_consumer = headers.get(h.FOR)

@@ -18,8 +18,9 @@ class Item:
     """An event in hand, from fetched to answered."""
 
     message: Fetched
-    """The latest delivery: after a restart of nats-server the same event comes again, and only that can be answered."""
     past: Past
+    copies: list[Fetched] = field(default_factory=list)
+    """The same event in other messages: their stream did not know its id any more. They get the same answer."""
     source: str = ""
     run: str = ""
     delivery: Delivery[Any] | None = None
@@ -28,6 +29,26 @@ class Item:
     @property
     def id(self) -> str:
         return self.message.id
+
+    def adopt(self, message: Fetched) -> None:
+        """The event came again while it is in hand. Of one message only the latest delivery can be answered: there
+        may be another server process now."""
+        if message.sequence == self.message.sequence:
+            self.message = message
+        else:
+            self.copies = [copy for copy in self.copies if copy.sequence != message.sequence] + [message]
+
+    async def ack(self) -> None:
+        for message in (self.message, *self.copies):
+            await message.ack()
+
+    async def nak(self, delay: float = 0) -> None:
+        for message in (self.message, *self.copies):
+            await message.nak(delay)
+
+    async def in_progress(self) -> None:
+        for message in (self.message, *self.copies):
+            await message.in_progress()
 
     @property
     def attempt(self) -> int:

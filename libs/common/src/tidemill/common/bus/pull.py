@@ -24,11 +24,19 @@ class Pull:
     """`outstanding` messages may still come for the present request."""
 
     def __init__(
-        self, connection: Connection, stream: str, durable: str, lane: str | None, take: Callable[[Fetched], None]
+        self,
+        connection: Connection,
+        stream: str,
+        durable: str,
+        lane: str | None,
+        *,
+        take: Callable[[Fetched], None],
+        ended: Callable[[], None],
     ) -> None:
         self._connection = connection
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
         self._take = take
+        self._ended = ended
         self._nc: NatsClient | None = None
         self._epoch = -1
         self._subscription: Subscription | None = None
@@ -118,3 +126,4 @@ class Pull:
     def _end(self) -> None:
         self.outstanding = 0
         self._over.set()
+        self._ended()
