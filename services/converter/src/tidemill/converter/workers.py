@@ -78,14 +78,29 @@ END_TIMEOUT = timedelta(seconds=2)
 WARNINGS_KEPT = 100
 
 
+def _ignore(_: object) -> None:
+    pass
+
+
 class Workers:
     """A pool of worker processes. At most `size` convert at the same time; `spare` more are kept ready, so that
     nobody waits for the start of a process. The first ones start when they are needed."""
 
-    def __init__(self, size: int, *, spare: int = 1, wear: Wear | None = None) -> None:
+    def __init__(
+        self,
+        size: int,
+        *,
+        spare: int = 1,
+        wear: Wear | None = None,
+        on_busy: Callable[[int], object] = _ignore,
+        on_replaced: Callable[[str], object] = _ignore,
+    ) -> None:
+        """`on_busy` hears how many are at work, `on_replaced` why one was given up: worn, limit, crashed, cancelled."""
         self.size = size
         self._spare = spare
         self._wear = wear or Wear()
+        self._on_busy = on_busy
+        self._on_replaced = on_replaced
         self._free = asyncio.Semaphore(size)
         self._idle: list[_Process] = []
         self._starting: set[asyncio.Task[None]] = set()
@@ -140,17 +155,31 @@ class Workers:
             self._idle = [process for process in self._idle if process.alive]
             process = self._idle.pop() if self._idle else await _Process.start(self._watch)
             self._busy.add(process)
+            self._on_busy(len(self._busy))
             self._keep_spare()
+            reason = "limit"
             try:
                 yield process
+            except BaseException as error:
+                reason = "crashed" if isinstance(error, (ConverterCrashed, WorkerLost)) else "cancelled"
+                raise
             finally:
-                worn = not process.at_rest or self._wear.replace(process.documents, process.memory_bytes)
                 self._busy.discard(process)
-                if worn or self.closed or len(self._idle) >= self.size:
-                    await asyncio.shield(process.end() if process.at_rest else process.kill())
+                self._on_busy(len(self._busy))
+                if process.at_rest:
+                    reason = "worn"
+                if process.at_rest and not self._wear.replace(process.documents, process.memory_bytes):
+                    await self._put_back(process)
                 else:
-                    self._idle.append(process)
+                    self._on_replaced(reason)
+                    await asyncio.shield(process.end() if process.at_rest else process.kill())
                 self._keep_spare()
+
+    async def _put_back(self, process: "_Process") -> None:
+        if self.closed or len(self._idle) >= self.size:
+            await asyncio.shield(process.end())
+        else:
+            self._idle.append(process)
 
     def _keep_spare(self) -> None:
         missing = self._spare - len(self._idle) - len(self._starting)
@@ -302,6 +331,7 @@ class _Process:
                             described,
                         )
                         index += 1
+                        await asyncio.sleep(0)  # Frames that wait in the buffer would follow without a pause.
                     case "tally":
                         sums.add(frame)
                     case "about":

@@ -1,0 +1,5 @@
+"""`python -m tidemill.converter`."""
+
+from tidemill.converter.main import run
+
+run()

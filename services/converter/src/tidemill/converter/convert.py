@@ -1,0 +1,136 @@
+"""One document to checked records, part by part; the bytes never come into this process."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from uuid import uuid4
+
+from tidemill.common.archive import Archive, NotArchived
+from tidemill.common.bus.step import Delivery
+from tidemill.common.events import DocumentStored
+from tidemill.common.telemetry.logs import get_logger
+from tidemill.converter.content import Checked, CheckedRecord, check_records
+from tidemill.converter.documents import DocumentFacts
+from tidemill.converter.errors import LostContent, NoWorker
+from tidemill.converter.frames import Job
+from tidemill.converter.routes import Route, Routes, get_route
+from tidemill.converter.workers import Ending, Part, WorkerLost, Workers
+from tidemill.plugin import Dataset, Progress, Record, Rejected
+
+log = get_logger(__name__)
+
+PROGRESS_EVERY_SECONDS = 10.0
+CHECKED_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertedPart:
+    """A batch of a document's records, ready for the store; the last one knows how the document ended."""
+
+    facts: DocumentFacts
+    index: int
+    records: Sequence[CheckedRecord]
+    rejected: Sequence[Rejected]
+    pages: int
+    ending: Ending | None
+
+    @property
+    def valid_from(self) -> datetime:
+        return self.facts.valid_from or self.facts.received_at
+
+
+async def convert(
+    delivery: Delivery[DocumentStored],
+    *,
+    routes: Routes,
+    workers: Workers,
+    archive: Archive,
+    folder: Path,
+    datasets: Mapping[str, Dataset],
+) -> AsyncIterator[ConvertedPart]:
+    """No part at all where the source's documents are only kept."""
+    event = delivery.event
+    route = get_route(routes, event.source)
+    if route is None:
+        return
+    path = folder / uuid4().hex
+    try:
+        size_bytes = await archive.fetch_to(event.sha256, path)
+        job = Job(
+            path=str(path),
+            sha256=event.sha256,
+            size_bytes=size_bytes,
+            name=event.name,
+            received_at=event.received_at,
+            source=event.source,
+            converter=route.reference,
+            options=route.options,
+            skip=delivery.parts_done,
+        )
+        async with aclosing(workers.convert(job, route.limits, _progress_log(event))) as parts:
+            async for part in parts:
+                checked = await _check(part, datasets)
+                yield ConvertedPart(
+                    facts=_facts(part, event, route),
+                    index=part.index,
+                    records=checked.records,
+                    rejected=[*part.rejected, *checked.rejected],
+                    pages=part.described.pages or 0,
+                    ending=part.ending,
+                )
+    except NotArchived as error:
+        raise LostContent(str(error)) from error
+    except WorkerLost as error:
+        raise NoWorker(str(error)) from error
+    finally:
+        path.unlink(missing_ok=True)
+
+
+async def _check(part: Part, datasets: Mapping[str, Dataset]) -> Checked:
+    """In slices, so that nothing else waits long for its turn."""
+    checked = Checked()
+    for slice_ in batched(part.records, CHECKED_AT_ONCE):
+        some = check_records(slice_, datasets)
+        checked.records += some.records
+        checked.rejected += some.rejected
+        await asyncio.sleep(0)
+    return checked
+
+
+def _facts(part: Part, event: DocumentStored, route: Route) -> DocumentFacts:
+    return DocumentFacts(
+        source=event.source,
+        sha256=event.sha256,
+        run=event.run,
+        converter=route.converter,
+        converter_version=route.version,
+        name=event.name,
+        size_bytes=event.size_bytes,
+        received_at=event.received_at,
+        path=event.path,
+        modified_at=event.modified_at,
+        valid_from=part.described.valid_from,
+        title=part.described.title,
+        attributes=part.described.attributes,
+    )
+
+
+def _progress_log(event: DocumentStored) -> Callable[[Progress], None]:
+    """Tells of long conversions, now and then."""
+    told_at = time.monotonic()
+
+    def tell(progress: Progress) -> None:
+        nonlocal told_at
+        if time.monotonic() - told_at > PROGRESS_EVERY_SECONDS:
+            told_at = time.monotonic()
+            log.info("converting", name=event.name, done=progress.done, total=progress.total)
+
+    return tell
+
+
+def batched(records: Sequence[Record], size: int) -> Iterator[Sequence[Record]]:
+    return (records[start : start + size] for start in range(0, len(records), size))

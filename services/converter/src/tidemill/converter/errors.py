@@ -1,0 +1,19 @@
+"""The ways a conversion fails for good, or for now. A document that is refused is no failure: it has an outcome."""
+
+from tidemill.common.bus.step import Poison, Unavailable
+
+
+class UnknownSource(Poison):
+    """A document of a source that no source file describes."""
+
+
+class UnusableConverter(Poison):
+    """The source file names a converter that is not installed, not for this version, or refuses its options."""
+
+
+class LostContent(Poison):
+    """The archive does not hold the document's bytes."""
+
+
+class NoWorker(Unavailable):
+    """A worker process was ended from outside, or cannot be started."""

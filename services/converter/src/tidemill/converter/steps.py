@@ -1,0 +1,160 @@
+"""Stored documents in; records, and what became of the document, out."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from tidemill.common.bus.step import Done, Outgoing, Step, StreamedWork, Tx
+from tidemill.common.events import DocumentConverted, DocumentStored, RecordsRejected, RecordsStored
+from tidemill.common.telemetry.logs import get_logger
+from tidemill.common.telemetry.metrics import (
+    CONVERSION_CPU_SECONDS,
+    CONVERSION_PEAK_BYTES,
+    DOCUMENTS,
+    RECORDS,
+    ROWS,
+    Metrics,
+)
+from tidemill.converter.convert import ConvertedPart
+from tidemill.converter.datasets import Datasets
+from tidemill.converter.documents import Finished, Totals, begin_document, finish_document
+from tidemill.converter.routes import Route, Routes
+from tidemill.converter.store import RecordBatch, Recorded, record_batches
+from tidemill.converter.workers import Ending
+from tidemill.plugin import Outcome
+
+log = get_logger(__name__)
+
+PUBLISHES = (RecordsStored, RecordsRejected, DocumentConverted)
+
+RETRY = (timedelta(seconds=2), timedelta(seconds=30), timedelta(minutes=5))
+"""For a converter that crashed. The same bytes mostly crash it again; anything else may be over by then."""
+
+Converted = Done[DocumentStored, ConvertedPart]
+
+
+def converter_step(
+    work: StreamedWork[DocumentStored, ConvertedPart],
+    routes: Routes,
+    *,
+    slots: int,
+    datasets: Datasets,
+    metrics: Metrics,
+) -> Step[DocumentStored, ConvertedPart]:
+    def version(event: DocumentStored) -> str:
+        route = routes.get(event.source)
+        return route.parts_version if isinstance(route, Route) else "-"
+
+    async def record(tx: Tx, results: Sequence[Converted]) -> list[Outgoing]:
+        return await record_parts(tx, results, datasets, metrics)
+
+    return Step(
+        name="converter",
+        event=DocumentStored,
+        streamed=work,
+        record=record,
+        lanes=("hi", "lo"),
+        slots=slots,
+        retry=RETRY,
+        version=version,
+    )
+
+
+async def record_parts(tx: Tx, results: Sequence[Converted], datasets: Datasets, metrics: Metrics) -> list[Outgoing]:
+    """Parts of several documents, in the order of their ids."""
+    batches = []
+    for done in results:
+        part = done.result
+        document = await begin_document(tx, part.facts)
+        batches.append(
+            RecordBatch(
+                document=document,
+                part=part.index,
+                run=part.facts.run,
+                valid_from=part.valid_from,
+                records=part.records,
+                rejected=part.rejected,
+            )
+        )
+    outgoing: list[Outgoing] = []
+    for done, batch, recorded in zip(results, batches, await record_batches(tx, batches, datasets), strict=True):
+        outgoing += _batch_facts(done, recorded, metrics)
+        if done.result.ending is not None:
+            totals = await finish_document(tx, batch.document, _finished(done.result, done.result.ending))
+            outgoing.append(_converted(done, done.result.ending, totals, metrics))
+    return outgoing
+
+
+def _batch_facts(done: Converted, recorded: Recorded, metrics: Metrics) -> list[Outgoing]:
+    event, part = done.event, done.result
+    outgoing = []
+    if recorded.changes:
+        stored = RecordsStored(
+            source=event.source, sha256=event.sha256, run=event.run, batch=part.index, records=dict(recorded.changes)
+        )
+        outgoing.append(done.tell(stored, "stored"))
+    if recorded.rejected:
+        rejected = RecordsRejected(
+            source=event.source, sha256=event.sha256, run=event.run, batch=part.index, rejected=dict(recorded.rejected)
+        )
+        outgoing.append(done.tell(rejected, "rejected"))
+    for dataset, changes in recorded.changes.items():
+        for change, count in changes.model_dump().items():
+            metrics.of(RECORDS, dataset=dataset, change=change).inc(count)
+    return outgoing
+
+
+def _finished(part: ConvertedPart, ending: Ending) -> Finished:
+    return Finished(
+        outcome=ending.outcome,
+        reason=ending.reason,
+        pages=part.pages,
+        accounting=ending.accounting,
+        warnings=ending.warnings,
+        cpu_seconds=ending.cpu_seconds,
+        peak_memory_bytes=ending.peak_memory_bytes,
+    )
+
+
+def _converted(done: Converted, ending: Ending, totals: Totals, metrics: Metrics) -> Outgoing:
+    event, part = done.event, done.result
+    fact = DocumentConverted(
+        source=event.source,
+        sha256=event.sha256,
+        run=event.run,
+        name=event.name,
+        converter=part.facts.converter,
+        converter_version=part.facts.converter_version,
+        outcome=ending.outcome,
+        reason=ending.reason,
+        pages=part.pages,
+        rows=totals.rows,
+        records=dict(totals.records),
+        warnings=ending.warnings,
+        cpu_seconds=ending.cpu_seconds,
+        peak_memory_bytes=ending.peak_memory_bytes,
+        converted_at=datetime.now(UTC),
+    )
+    _tell(event, ending, totals, metrics)
+    return done.tell(fact, "converted")
+
+
+def _tell(event: DocumentStored, ending: Ending, totals: Totals, metrics: Metrics) -> None:
+    """To logs and metrics, which may count a document twice if its transaction has to be repeated."""
+    metrics.of(DOCUMENTS, source=event.source, outcome=ending.outcome).inc()
+    metrics.of(CONVERSION_CPU_SECONDS, source=event.source).observe(ending.cpu_seconds)
+    metrics.of(CONVERSION_PEAK_BYTES, source=event.source).observe(ending.peak_memory_bytes)
+    rows = totals.rows
+    ignored = sum(rows.ignored.values())
+    for outcome, count in (("accepted", rows.accepted), ("rejected", rows.rejected), ("ignored", ignored)):
+        metrics.of(ROWS, source=event.source, outcome=outcome).inc(count)
+    tell = log.info if ending.outcome is Outcome.CONVERTED else log.warning
+    tell(
+        "document converted" if ending.outcome is Outcome.CONVERTED else "document not converted as it should be",
+        source=event.source,
+        run=event.run,
+        name=event.name,
+        outcome=str(ending.outcome),
+        reason=ending.reason,
+        accepted=rows.accepted,
+        rejected=rows.rejected,
+    )
