@@ -22,7 +22,7 @@ class InProcessCache:
         self._max_bytes = max_bytes
         self._clock = clock
         self._entries: OrderedDict[tuple[str, str], tuple[float, bytes]] = OrderedDict()
-        self._bytes = 0
+        self.size_bytes = 0
         self._versions: Counter[str] = Counter()
 
     async def get_many(self, namespace: str, keys: Sequence[str]) -> Found:
@@ -47,8 +47,8 @@ class InProcessCache:
         for key, value in values.items():
             self._drop((namespace, key))
             self._entries[namespace, key] = (until, value)
-            self._bytes += len(key) + len(value) + OVERHEAD_BYTES
-        while self._bytes > self._max_bytes:
+            self.size_bytes += len(key) + len(value) + OVERHEAD_BYTES
+        while self.size_bytes > self._max_bytes:
             self._drop(next(iter(self._entries)))
 
     async def bump(self, namespace: str) -> None:
@@ -61,9 +61,9 @@ class InProcessCache:
 
     async def close(self) -> None:
         self._entries.clear()
-        self._bytes = 0
+        self.size_bytes = 0
 
     def _drop(self, place: tuple[str, str]) -> None:
         entry = self._entries.pop(place, None)
         if entry:
-            self._bytes -= len(place[1]) + len(entry[1]) + OVERHEAD_BYTES
+            self.size_bytes -= len(place[1]) + len(entry[1]) + OVERHEAD_BYTES

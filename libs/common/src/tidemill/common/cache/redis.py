@@ -78,7 +78,7 @@ class RedisCache:
     async def get_many(self, namespace: str, keys: Sequence[str]) -> Found:
         values: dict[str, bytes] = {}
         version = ""
-        for start in range(0, len(keys), BATCH):
+        for start in range(0, max(1, len(keys)), BATCH):
             batch = keys[start : start + BATCH]
             answer = await self._ask(partial(self._get, keys=[_home(namespace)], args=[uuid4().hex, *batch]))
             if answer is None:
