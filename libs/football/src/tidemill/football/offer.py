@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
@@ -12,6 +12,8 @@ from tidemill.football.dates import kickoff, match_day
 from tidemill.football.fixtures import Appointment, Event, Fixture, parse_event
 from tidemill.football.headings import DayHeading, LeagueHeading, parse_heading
 from tidemill.football.markets import OTHER, Market, classify
+from tidemill.football.outrights import Outright
+from tidemill.football.pages import Page
 from tidemill.football.rows import Line, Row
 from tidemill.football.spelling import clean, fold
 from tidemill.plugin import Accounting, Item, Position, Record, Rejected
@@ -45,37 +47,72 @@ class _Count:
 class Offer:
     """Reads rows and headings in reading order; what a heading says holds over page and column breaks."""
 
-    unknown_markets: Counter[str] = field(default_factory=Counter)
-    """Market texts that the taxonomy does not know, with their rows."""
-    undated: int = 0
+    _unknown_markets: Counter[str] = field(default_factory=Counter)
+    _undated: int = 0
+    _invisible: int = 0
+    _folio: int | None = None
     _day: date | None = None
     _heading: LeagueHeading | None = None
     _fixtures: dict[Appointment, Fixture] = field(default_factory=dict)
     _current: Fixture | None = None
+    _outrights: set[str] = field(default_factory=set)
 
     def forget_heading(self) -> None:
         """A page is missing: whatever heading stood on it, the one before no longer holds."""
         self._heading = None
         self._current = None
 
-    def read_page(self, page: int, items: Sequence[Row | Line], outside: Mapping[str, int]) -> Iterator[Item]:
-        """The records of one page, then its accounting; `outside` counts ignored rows beside the table, by kind."""
-        count = _Count(seen=sum(outside.values()), ignored=Counter(outside))
-        for item in items:
+    def read_page(self, page: Page) -> Iterator[Item]:
+        """The records of one page, then its accounting."""
+        count = _Count(seen=sum(page.outside.values()), ignored=Counter(page.outside))
+        self._invisible += page.outside.get("invisible", 0)
+        if self._follows_a_gap(page):
+            self.forget_heading()
+        for item in page.items:
             if isinstance(item, Line):
                 self._read_heading(item)
                 continue
             count.seen += 1
-            read = self._read_row(page, item)
+            read = self._read_row(page.number, item)
             if isinstance(read, _Ignored):
                 count.ignored[read.kind] += 1
             elif isinstance(read, _Unfit):
                 count.rejected += 1
-                yield Rejected(read.reason, read.detail, item.raw, Position(page, item.box))
+                yield Rejected(read.reason, read.detail, item.raw, Position(page.number, item.box))
             else:
                 count.accepted += 1
                 yield from read
-        yield Accounting(page, count.seen, count.accepted, count.rejected, dict(sorted(count.ignored.items())))
+        for outright in page.outrights:
+            yield from self._read_outright(page.number, outright, count)
+        yield Accounting(page.number, count.seen, count.accepted, count.rejected, dict(sorted(count.ignored.items())))
+
+    def warnings(self) -> Iterator[str]:
+        """What a person should know about the rows so far."""
+        if self._undated:
+            yield f"{self._undated} matches stand under no day heading: they have no date."
+        if self._unknown_markets:
+            texts = ", ".join(repr(text) for text, _ in self._unknown_markets.most_common(5))
+            yield f"{self._unknown_markets.total()} rows ask something that is not in the taxonomy: {texts}."
+        if self._invisible:
+            yield f"{self._invisible} rows are drawn so that nobody sees them: left out."
+
+    def _follows_a_gap(self, page: Page) -> bool:
+        """Whether the page before, by the numbering of the offer's pages, is not in the file."""
+        last, self._folio = self._folio, page.said.folio or self._folio
+        return None not in (last, page.said.folio) and page.said.folio not in (last, (last or 0) + 1)
+
+    def _read_outright(self, page: int, outright: Outright, count: _Count) -> Iterator[Record]:
+        count.seen += len(outright.outcomes)
+        if not outright.is_football:
+            count.ignored["other_sport"] += len(outright.outcomes)
+            return
+        for record in outright.records(page):
+            if record.key in self._outrights:
+                count.ignored["duplicate"] += 1
+            else:
+                count.accepted += 1
+                self._outrights.add(record.key)
+                yield record
 
     def _read_heading(self, line: Line) -> None:
         heading = parse_heading(line.text)
@@ -131,7 +168,7 @@ class Offer:
             fixture = Fixture(f"{row.serial}:{event.identity}", event)
             self._fixtures[appointment] = fixture
             records.append(_match(fixture, row, day, league, position))
-            self.undated += day is None
+            self._undated += day is None
         self._current = fixture
         market = classify(text)
         key = fixture.add_row(market, text, row.serial, row.kim, row.prices)
@@ -139,7 +176,7 @@ class Offer:
             same = key == row.prices
             return _Ignored("duplicate") if same else _Unfit("contradiction", "printed before with other prices")
         if market.key == OTHER:
-            self.unknown_markets[text] += 1
+            self._unknown_markets[text] += 1
         records.append(_market(fixture, key, market, text, row, position))
         return records
 

@@ -7,7 +7,7 @@ from tidemill.football.blocks import Block, RowWords, find_blocks
 from tidemill.football.cells import Columns, cut, learn_columns
 from tidemill.football.headings import parse_heading
 from tidemill.football.rows import Line, Row
-from tidemill.football.words import Word, box_of, lines_of, text_of
+from tidemill.football.words import Word, box_of, text_of
 from tidemill.football.wraps import Alignment, settle
 
 _WRAPPED_HEADING = 1.7
@@ -22,12 +22,13 @@ class TableReader:
         self._alignment = Alignment.TOP
 
     def read(self, words: Sequence[Word]) -> list[Row | Line]:
-        """The rows and lines of a page's table, column of rows after column of rows; empty for a page without one."""
-        in_lines = [word for line in lines_of(words) for word in line]
-        in_lines.sort(key=lambda word: word.middle)
-        anchors, boxed = find_anchors(in_lines)
-        blocks = find_blocks(in_lines, anchors)
-        items: list[Row | Line] = [_boxed_row(anchor, in_lines) for anchor in boxed]
+        """The rows and lines of a page's table, column of rows after column of rows; empty for a page without one.
+
+        `words` are whole words, from top to bottom.
+        """
+        anchors, boxed = find_anchors(words)
+        blocks = find_blocks(words, anchors)
+        items: list[Row | Line] = [_boxed_row(anchor) for anchor in boxed]
         if blocks:
             self._columns = learn_columns(blocks, self._columns)
             self._alignment = settle(blocks, self._columns, self._alignment)
@@ -56,6 +57,6 @@ def _in_order(block: Block, columns: Columns) -> list[Row | Line]:
     return items
 
 
-def _boxed_row(anchor: Anchor, words: Sequence[Word]) -> Row:
+def _boxed_row(anchor: Anchor) -> Row:
     serial, time = anchor
     return Row(box_of(anchor), f"{time.text} {serial.text}", time=time.text, serial=serial.text, boxed=True)

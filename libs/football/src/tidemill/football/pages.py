@@ -1,0 +1,179 @@
+"""One page of a document: what it says, or why it cannot be read."""
+
+import ctypes
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from enum import StrEnum
+from typing import Any
+
+import pypdfium2.raw as pdfium
+
+from tidemill.football.anchors import find_anchors
+from tidemill.football.dates import find_date, parse_issue_number
+from tidemill.football.glyphs import Box, GlyphReader, Glyphs, unchecked
+from tidemill.football.legibility import is_language
+from tidemill.football.outrights import Outright, find_outrights
+from tidemill.football.rows import Line, Row
+from tidemill.football.spelling import clean
+from tidemill.football.table import TableReader
+from tidemill.football.visibility import part_hidden
+from tidemill.football.words import Word, find_words, lines_of, phrases_of, text_of
+
+
+class State(StrEnum):
+    """Whether a page could be read."""
+
+    READ = "read"
+    BLANK = "blank"
+    PICTURE = "picture"
+    """A picture, and hardly any text that shows."""
+    UNREADABLE = "unreadable"
+    """Its fonts do not tell which letters they draw."""
+    LOST = "lost"
+    """It is not in the file, or broken."""
+
+
+@dataclass(slots=True)
+class Said:
+    """What a page says about the issue it belongs to."""
+
+    dates: set[date] = field(default_factory=set)
+    issue: int | None = None
+    """`XXIV. évfolyam 51. szám`"""
+    folio: int | None = None
+    """`Ajánlat: 3`"""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a page holds."""
+
+    number: int
+    state: State
+    items: Sequence[Row | Line] = ()
+    outrights: Sequence[Outright] = ()
+    outside: dict[str, int] = field(default_factory=dict)
+    """Rows that stand outside the table of the offer and are no records, by kind."""
+    said: Said = field(default_factory=Said)
+
+    @property
+    def has_rows(self) -> bool:
+        return any(isinstance(item, Row) and not item.boxed for item in self.items)
+
+
+_FOLIO = re.compile(r"Ajánlat:? ?(\d{1,3})", re.IGNORECASE)
+_ISSUE_DATE = re.compile(r"(?:\d{1,3} )?\d{4}\. ?\w+ \d{1,2}\.?")
+_CONTROL = re.compile("[\x01\x03-\x08\x0e-\x1f\x7f-\x9f\ufffd]")
+_PRIVATE = re.compile("[\ue000-\uf8ff]")
+_FEW_WORDS = 30
+"""A page with fewer words and a large picture is a picture with a folio."""
+_LARGE = 0.5
+"""Share of the page that a large picture covers."""
+
+_map_error = unchecked(pdfium.FPDFText_HasUnicodeMapError)
+
+
+class PageReader:
+    """Reads the pages of one document, in order."""
+
+    def __init__(self, document: Any) -> None:
+        self._document = document
+        self._glyphs = GlyphReader()
+        self._table = TableReader()
+
+    def read(self, number: int) -> Page:
+        """A page by its number, from 1."""
+        page = pdfium.FPDF_LoadPage(self._document, number - 1)
+        textpage = pdfium.FPDFText_LoadPage(page) if page else None
+        try:
+            return self._read(number, page, textpage) if textpage else Page(number, State.LOST)
+        finally:
+            if textpage:
+                pdfium.FPDFText_ClosePage(textpage)
+            if page:
+                pdfium.FPDF_ClosePage(page)
+
+    def _read(self, number: int, page: Any, textpage: Any) -> Page:
+        glyphs = self._glyphs.read(textpage, page_box(page))
+        seen = part_hidden(page, textpage, glyphs, find_words(glyphs))
+        hidden = sum(map(len, find_anchors(seen.hidden))) if seen.hidden else 0
+        outside = {"invisible": hidden} if hidden else {}
+        if _is_soup(textpage, glyphs.text):
+            return Page(number, State.UNREADABLE, outside=outside)
+        if len(seen.visible) < _FEW_WORDS and _is_picture(page, glyphs):
+            return Page(number, State.PICTURE, outside=outside)
+        if not seen.visible:
+            return Page(number, State.BLANK, outside=outside)
+        lines = lines_of(seen.visible)
+        words = sorted((word for line in lines for word in line), key=lambda word: word.middle)
+        items = self._table.read(words)
+        if not items and not is_language(glyphs.text):
+            return Page(number, State.UNREADABLE, outside=outside)
+        if not items and (elsewhere := sum(map(_looks_like_a_row, lines))):
+            outside["not_offer"] = elsewhere
+        return Page(
+            number,
+            State.READ,
+            [replace(item, box=_placed(glyphs, item.box)) for item in items],
+            find_outrights(words),
+            outside,
+            _said(lines),
+        )
+
+
+def page_box(page: Any) -> Box:
+    """The visible part of a page, (left, bottom, right, top) in PDF coordinates."""
+    box = pdfium.FS_RECTF()
+    pdfium.FPDF_GetPageBoundingBox(page, box)
+    return box.left, box.bottom, box.right, box.top
+
+
+def _placed(glyphs: Glyphs, box: Box) -> Box:
+    left, top, right, bottom = glyphs.page_box(box)
+    return round(left, 1), round(top, 1), round(right, 1), round(bottom, 1)
+
+
+def _is_soup(textpage: Any, text: str) -> bool:
+    """Whether the fonts leave more than a few characters without a meaning."""
+    if not text:
+        return False
+    sample = range(0, len(text), max(1, len(text) // 300))
+    unmapped = sum(_map_error(textpage, index) == 1 for index in sample)
+    controls, icons = len(_CONTROL.findall(text)), len(_PRIVATE.findall(text))
+    return unmapped > 0.015 * len(sample) or controls > 0.005 * len(text) or icons > 0.1 * len(text)
+
+
+def _is_picture(page: Any, glyphs: Glyphs) -> bool:
+    left, bottom, right, top = (ctypes.c_float() for _ in range(4))
+    for index in range(pdfium.FPDFPage_CountObjects(page)):
+        item = pdfium.FPDFPage_GetObject(page, index)
+        if pdfium.FPDFPageObj_GetType(item) == pdfium.FPDF_PAGEOBJ_IMAGE:
+            pdfium.FPDFPageObj_GetBounds(item, left, bottom, right, top)
+            area = (right.value - left.value) * (top.value - bottom.value)
+            if area > _LARGE * glyphs.width * glyphs.height:
+                return True
+    return False
+
+
+def _looks_like_a_row(line: Sequence[Word]) -> bool:
+    """Two names and a figure, on a page that is not of the offer."""
+    return any(word.text == "-" for word in line) and any(word.text[-1].isdigit() for word in line)
+
+
+def _said(lines: Sequence[Sequence[Word]]) -> Said:
+    """What the page says about the issue, outside of sentences."""
+    said = Said()
+    for line in lines:
+        if not any(word.text[-1] in ":." or word.text[:2] == "20" for word in line):
+            continue
+        for phrase in phrases_of(line):
+            text = clean(text_of(phrase))
+            if _ISSUE_DATE.fullmatch(text) and (day := find_date(text)):
+                said.dates.add(day)
+            elif folio := _FOLIO.fullmatch(text):
+                said.folio = int(folio[1])
+            elif number := parse_issue_number(text):
+                said.issue = number
+    return said
