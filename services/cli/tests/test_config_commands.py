@@ -102,7 +102,7 @@ def test_check_names_all_errors_of_settings_and_sources_at_once(project: Path) -
         "tidemill.yaml:2:11: watcher.paralel: unknown key; did you mean parallel?",
         "sources/demo.yaml:3:11: convert.with: jsn is not possible here; did you mean json?",
         "sources/other.yaml:1:1: source: is demo, but the file is other.yaml",
-        "sources/other.yaml:3:22: convert.options: unknown key 'itms'; valid:",
+        "sources/other.yaml:3:23: convert.options: option: unknown key 'itms'; valid:",
     ]
     for line in expected:
         assert line in result.stderr
