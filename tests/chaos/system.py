@@ -55,7 +55,7 @@ class System:
         self.postgres = PostgresServer(self.folder / "postgres")
         self.nats.start()
         self.postgres.start()
-        asyncio.run(migrate(self.postgres.url, list(find_services().values())))
+        asyncio.run(migrate(self.postgres.url, find_services()))
         self.revive()
 
     def revive(self) -> None:
