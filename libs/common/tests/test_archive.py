@@ -289,10 +289,10 @@ class TestFolderArchive(ArchiveContract):
         assert not (await put(archive, TEXT)).existed
         assert await read(archive, stored.sha256) == TEXT
 
-    async def test_a_file_that_is_still_written_is_not_stored(
+    async def test_a_file_that_is_written_over_is_not_stored(
         self, archive: Archive, root: Path, tmp_path: Path
     ) -> None:
-        path = tmp_path / "growing"
+        path = tmp_path / "changing"
         path.write_bytes(NOISE * 20)
         putting = asyncio.create_task(archive.put_file(path))
         with path.open("r+b") as file:
@@ -301,6 +301,21 @@ class TestFolderArchive(ArchiveContract):
                 file.write(os.urandom(SLICE))
                 file.flush()
                 await asyncio.sleep(0)
+        with pytest.raises(ChangedWhileReading, match="changing"):
+            await putting
+        assert self.files(root) == []
+
+    @pytest.mark.parametrize("content", [TEXT * 20, NOISE * 20])
+    async def test_a_file_that_grows_is_not_stored(
+        self, archive: Archive, root: Path, tmp_path: Path, content: bytes
+    ) -> None:
+        path = tmp_path / "growing"
+        path.write_bytes(content)
+        putting = asyncio.create_task(archive.put_file(path))
+        while not (putting.done() or any(root.glob(".incoming/*"))):
+            await asyncio.sleep(0)
+        with path.open("ab") as file:
+            file.write(b"one line more\n")
         with pytest.raises(ChangedWhileReading, match="growing"):
             await putting
         assert self.files(root) == []

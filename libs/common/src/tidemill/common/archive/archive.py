@@ -106,9 +106,10 @@ class Archive:
                     return known
                 file.seek(0)
                 with await self._in_thread(_Packing, self._store, size_bytes) as packing:
-                    while await self._in_thread(packing.feed_from, file):
+                    while await self._in_thread(packing.feed_from, file, size_bytes):
                         pass
-                    if packing.packer.sha256 != hasher.hexdigest():
+                    grown = await self._in_thread(file.read, 1)
+                    if grown or packing.packer.sha256 != hasher.hexdigest():
                         raise ChangedWhileReading(f"{path} is still being written")
                     return await self._in_thread(self._keep, packing)
 
@@ -249,8 +250,9 @@ class _Packing:
         self.incoming = store.incoming()
         self.packer = Packer(self.incoming.write, size_bytes)
 
-    def feed_from(self, file: IO[bytes]) -> int:
-        piece = file.read(SLICE)
+    def feed_from(self, file: IO[bytes], size_bytes: int) -> int:
+        """One slice, but nothing behind the size that was announced: the compressor would refuse it."""
+        piece = file.read(min(SLICE, size_bytes - self.packer.size_bytes))
         self.packer.feed(piece)
         return len(piece)
 
