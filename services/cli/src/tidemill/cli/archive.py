@@ -131,9 +131,7 @@ def stat(output: OutputOption = Output.TABLE, assignments: Assignments = None) -
 def _run(work: Callable[[Archive], Awaitable[None]], assignments: list[str] | None) -> None:
     from tidemill.common.archive import Archive, ArchiveUnavailable, CorruptArchive, NotArchived
 
-    settings = read_config(assignments).common
-
-    url = settings.archive_url or (settings.data_dir / "archive").resolve().as_uri()
+    url = archive_url(read_config(assignments))
 
     async def run() -> None:
         async with Archive.open(url, make=False) as archive:
