@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.bus.step import Tx
-from tidemill.converter.tables import SCHEMA, datasets
+from tidemill.converter.tables import SCHEMA, datasets, partition
 from tidemill.converter.views import View, dataset_views
 from tidemill.plugin import Dataset, Vocabulary
 
@@ -102,12 +102,10 @@ async def _register(tx: Tx, dataset: Dataset, stale: list[str]) -> int:
     row = (await tx.execute(statement.returning(datasets.c.id, datasets.c.views_hash))).one()
     for table in PARTITIONED:
         storage = " WITH (fillfactor = 85)" if table == "records" else ""  # Room to update beside the old row.
-        await tx.execute(
-            text(
-                f'CREATE TABLE IF NOT EXISTS {SCHEMA}."{table}.{dataset.name}" '
-                f"PARTITION OF {SCHEMA}.{table} FOR VALUES IN ({row.id}){storage}"
-            )
-        )
+        name = f"{SCHEMA}.{partition(table, row.id)}"
+        of = f"PARTITION OF {SCHEMA}.{table} FOR VALUES IN ({row.id}){storage}"
+        await tx.execute(text(f"CREATE TABLE IF NOT EXISTS {name} {of}"))
+        await tx.execute(text(f"COMMENT ON TABLE {name} IS '{dataset.name}'"))
     view = dataset_views(dataset, row.id)
     if view.hash != row.views_hash and await _make(tx, view, stale):
         await tx.execute(update(datasets).where(datasets.c.id == row.id).values(views_hash=view.hash))

@@ -14,6 +14,8 @@ from tidemill.converter.content import RejectedRecord, storable
 from tidemill.converter.tables import batches, documents, rejected
 from tidemill.plugin import Accounting, Position, Rejected
 
+NAMED_BY = ("source", "sha256", "run", "converter", "converter_version")
+
 POINTS = 1e9
 """No page is larger; what is further off is no position."""
 
@@ -63,15 +65,17 @@ class Totals:
 
 async def begin_document(tx: Tx, facts: DocumentFacts) -> int:
     """The document's id; the same when it began before, with another part or another delivery."""
+    named = [documents.c[name] == getattr(facts, name) for name in NAMED_BY]
+    known: int | None = await tx.scalar(select(documents.c.id).where(*named))
+    if known is not None:
+        return known
     values = asdict(facts)
     for text in ("name", "path", "title"):
         values[text] = storable(values[text])
     statement = insert(documents).values(values)
     # An update that changes nothing, because an insert that does nothing returns nothing.
-    statement = statement.on_conflict_do_update(
-        index_elements=["source", "sha256", "run", "converter", "converter_version"],
-        set_={"received_at": documents.c.received_at},
-    )
+    unchanged = {"received_at": documents.c.received_at}
+    statement = statement.on_conflict_do_update(index_elements=NAMED_BY, set_=unchanged)
     id: int = (await tx.execute(statement.returning(documents.c.id))).scalar_one()
     return id
 

@@ -33,6 +33,12 @@ bus = bus_tables(metadata)
 
 Time = DateTime(timezone=True)
 
+
+def partition(table: str, dataset: int) -> str:
+    """Name of the table that holds one dataset's rows; its comment says which."""
+    return f"{table}_{dataset}"
+
+
 datasets = Table(
     "datasets",
     metadata,
@@ -158,13 +164,14 @@ versions = Table(
 sightings = Table(
     "sightings",
     metadata,
-    Column("dataset", SmallInteger, primary_key=True),
     Column("document", BigInteger, primary_key=True),
     Column("part", Integer, primary_key=True),
     Column("valid_at", Time, primary_key=True),
+    Column("dataset", SmallInteger, primary_key=True),
     Column("contents", ARRAY(BigInteger), nullable=False, comment="versions.content, in the document's order."),
-    Index(None, "dataset", "valid_at"),
-    Index(None, "contents", postgresql_using="gin"),
+    Index(None, "valid_at"),
+    # Without a pending list: every look-up would read it, and writing costs the same.
+    Index(None, "contents", postgresql_using="gin", postgresql_with={"fastupdate": "off"}),
     postgresql_partition_by="LIST (dataset)",
     comment="Which contents each part of a document stated: one row instead of one per unchanged record.",
 )

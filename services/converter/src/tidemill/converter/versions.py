@@ -1,8 +1,10 @@
 """The SQL of records, versions and sightings; `store.py` decides what is written."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -22,7 +24,7 @@ from sqlalchemy.dialects.postgresql import REAL
 
 from tidemill.common.bus.step import Tx
 from tidemill.converter.content import CheckedRecord
-from tidemill.converter.tables import SCHEMA
+from tidemill.converter.tables import SCHEMA, partition
 from tidemill.plugin import Position
 
 TYPES: dict[str, Any] = {
@@ -217,7 +219,24 @@ async def find_contents(tx: Tx, dataset: int, records: Sequence[int]) -> dict[in
     return found
 
 
-KEYS_IN_DOCUMENT = _sql("""
+PLAN_BY_INDEX = text("SELECT set_config('enable_seqscan', :on, true)")
+
+
+@cache
+def _in_partition(statement: str, dataset: int) -> TextClause:
+    return _sql(statement.replace("{sightings}", f"{SCHEMA}.{partition('sightings', dataset)}"))
+
+
+@asynccontextmanager
+async def _by_index(tx: Tx) -> AsyncIterator[None]:
+    """The planner takes an array's `@>` for as cheap as a comparison of numbers: where it may, it reads a table whole
+    for each content. So it may not, and has the partition by name, without a condition that another index serves."""
+    await tx.execute(PLAN_BY_INDEX, {"on": "off"})
+    yield
+    await tx.execute(PLAN_BY_INDEX, {"on": "on"})
+
+
+KEYS_IN_DOCUMENT = """
     WITH stated AS (
         SELECT DISTINCT k.base, r.key, v.content
         FROM unnest(:bases) k (base), LATERAL (
@@ -227,17 +246,20 @@ KEYS_IN_DOCUMENT = _sql("""
         ) r JOIN {s}.versions v ON v.dataset = :dataset AND v.record = r.id
     )
     SELECT stated.base, stated.key
-    FROM {s}.sightings s, unnest(s.contents) WITH ORDINALITY c (content, place) JOIN stated USING (content)
-    WHERE s.dataset = :dataset AND s.document = :document AND s.part < :part
-      AND s.contents && (SELECT array_agg(content) FROM stated)
-    ORDER BY s.part, c.place
-""")
+    FROM stated, LATERAL (
+        SELECT s.part, array_positions(s.contents, stated.content) AS places
+        FROM {sightings} s
+        WHERE s.contents @> ARRAY[stated.content] AND s.document = :document AND s.part < :part
+    ) s
+    ORDER BY s.part, s.places[cardinality(s.places)]
+"""
 
 
 async def find_keys_in_document(tx: Tx, dataset: int, document: int, part: int, bases: Sequence[str]) -> dict[str, str]:
     """Base keys of records that earlier parts of the document stated, to the keys they got; the last one counts."""
     parameters = {"bases": bases, "dataset": dataset, "document": document, "part": part}
-    rows = await tx.execute(KEYS_IN_DOCUMENT, parameters)
+    async with _by_index(tx):
+        rows = await tx.execute(_in_partition(KEYS_IN_DOCUMENT, dataset), parameters)
     return {row[0]: row[1] for row in rows}
 
 
@@ -285,18 +307,18 @@ async def find_versions(tx: Tx, dataset: int, records: Sequence[int]) -> dict[in
     return found
 
 
-SIGHTINGS = _sql("""
-    SELECT s.valid_at, d.received_at, d.sha256, s.document, s.part, c.place, c.content
-    FROM {s}.sightings s
-    JOIN {s}.documents d ON d.id = s.document
-    CROSS JOIN unnest(s.contents) WITH ORDINALITY c (content, place)
-    JOIN unnest(:contents) wanted (content) ON wanted.content = c.content
-    WHERE s.dataset = :dataset AND s.contents && :contents
-""")
+SIGHTINGS = """
+    SELECT s.valid_at, d.received_at, d.sha256, s.document, s.part, s.places[cardinality(s.places)], wanted.content
+    FROM unnest(:contents) wanted (content), LATERAL (
+        SELECT s.*, array_positions(s.contents, wanted.content) AS places FROM {sightings} s
+        WHERE s.contents @> ARRAY[wanted.content]
+    ) s JOIN {s}.documents d ON d.id = s.document
+"""
 
 
 async def find_sightings(tx: Tx, dataset: int, contents: Sequence[int]) -> list[KnownSighting]:
-    rows = await tx.execute(SIGHTINGS, {"contents": contents, "dataset": dataset})
+    async with _by_index(tx):
+        rows = await tx.execute(_in_partition(SIGHTINGS, dataset), {"contents": contents})
     return [KnownSighting(*row) for row in rows]
 
 
@@ -412,7 +434,7 @@ def _columns(currents: Currents) -> dict[str, list[Any]]:
 INSERT_SIGHTING = _sql("""
     INSERT INTO {s}.sightings AS s (dataset, document, part, valid_at, contents)
     VALUES (:dataset, :document, :part, :time, :contents)
-    ON CONFLICT (dataset, document, part, valid_at) DO UPDATE SET contents = s.contents || excluded.contents
+    ON CONFLICT (document, part, valid_at, dataset) DO UPDATE SET contents = s.contents || excluded.contents
 """)
 
 

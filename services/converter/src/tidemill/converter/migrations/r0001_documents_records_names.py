@@ -96,23 +96,30 @@ def upgrade() -> None:
         op.create_index(f"ix_records_{column}", "records", [column], schema=SCHEMA, postgresql_where=where)
     op.create_table(
         "sightings",
-        sa.Column("dataset", sa.SmallInteger, nullable=False),
         sa.Column("document", sa.BigInteger, nullable=False),
         sa.Column("part", sa.Integer, nullable=False),
         sa.Column("valid_at", moment, nullable=False),
+        sa.Column("dataset", sa.SmallInteger, nullable=False),
         sa.Column(
             "contents",
             postgresql.ARRAY(sa.BigInteger),
             nullable=False,
             comment="versions.content, in the document's order.",
         ),
-        sa.PrimaryKeyConstraint("dataset", "document", "part", "valid_at", name="pk_sightings"),
+        sa.PrimaryKeyConstraint("document", "part", "valid_at", "dataset", name="pk_sightings"),
         schema=SCHEMA,
         comment="Which contents each part of a document stated: one row instead of one per unchanged record.",
         postgresql_partition_by="LIST (dataset)",
     )
-    op.create_index("ix_sightings_contents", "sightings", ["contents"], schema=SCHEMA, postgresql_using="gin")
-    op.create_index("ix_sightings_dataset_valid_at", "sightings", ["dataset", "valid_at"], schema=SCHEMA)
+    op.create_index(
+        "ix_sightings_contents",
+        "sightings",
+        ["contents"],
+        schema=SCHEMA,
+        postgresql_using="gin",
+        postgresql_with={"fastupdate": "off"},
+    )
+    op.create_index("ix_sightings_valid_at", "sightings", ["valid_at"], schema=SCHEMA)
     op.create_table(
         "versions",
         sa.Column("dataset", sa.SmallInteger, nullable=False),
