@@ -130,6 +130,7 @@ def stat(output: OutputOption = Output.TABLE, assignments: Assignments = None) -
 
 def _run(work: Callable[[Archive], Awaitable[None]], assignments: list[str] | None) -> None:
     from tidemill.common.archive import Archive, ArchiveUnavailable, CorruptArchive, NotArchived
+    from tidemill.common.service import archive_url
 
     url = archive_url(read_config(assignments))
 
