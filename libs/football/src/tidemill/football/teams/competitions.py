@@ -15,11 +15,11 @@ _WOMEN = re.compile(r"\b(noi|women|womens|nwsl|wsl|uwcl|femenin[ao]|feminin[ao]?
 _AGE = re.compile(r"\bu ?(1[5-9]|2[0-3])\b")
 _YOUTH = re.compile(r"\b(ifjusagi|touloni?|youth|primavera|utanpotlas)\b")
 _NATIONS = re.compile(
-    r"\b(vb|eb|valogatott\w*|nemzetek|gold|copa america|olimpiai?|azsia kupa|azsiai kupa|arab kupa|nations|euro|world cup"
-    r"|baltic cup|balti kupa|touloni|afrika kupa|copa centroamericana|finalissima)\b"
+    r"\b(vb|eb|valogatott\w*|nemzetek|gold|copa america|olimpiai?|azsia kupa|azsiai kupa|arab kupa|nations|euro"
+    r"|world cup|baltic cup|balti kupa|touloni|afrika kupa|copa centroamericana|finalissima)\b"
 )
 _CLUBS = re.compile(
-    r"\b(klubcsapat|bl|el|kl|bajnokok|europa|konferencia|libertadores|sudamericana|recopa|leagus cup|ufa szuper"
+    r"\b(klubcsapat|klub|bl|el|kl|bajnokok|europa|konferencia|libertadores|sudamericana|recopa|leagus cup|ufa szuper"
     r"|club|champions|conference)\b"
 )
 _LEVELS = tuple(
@@ -28,7 +28,7 @@ _LEVELS = tuple(
         (r"2\.?|ii|b|championship", 2),
         (r"3\.?|iii|c", 3),
         (r"4\.?|iv", 4),
-        (r"bajnoksag|liga|i|mls", 1),
+        (r"bajnoksag|liga|i|mls|nwsl", 1),
     )
 )
 
@@ -59,10 +59,10 @@ def parse_competition(league: str) -> Competition:
     elif age or _NATIONS.search(text):
         sides = "nations"
     level = 0
-    head = fold(league.split(",")[0])
+    head = fold(league.partition(",")[0])
     if country and "kupa" not in head and " cup" not in head:
         level = next((level for pattern, level in _LEVELS if pattern.search(head)), 0)
-    return Competition(head, country, women, age, sides, level)
+    return Competition(head.replace(".", ""), country, women, age, sides, level)
 
 
 def _country(text: str) -> str:

@@ -1,6 +1,5 @@
 """How alike two names are, word by word, and why they are not the same. Pure and symmetric."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -36,24 +35,28 @@ class Likeness:
 
 def likeness(one: Sequence[str], other: Sequence[str], weight: Callable[[str], float]) -> Likeness:
     """Compare the words of two names; `weight` says how much a word tells (one that many clubs have, little)."""
-    equal = Counter(one) & Counter(other)
-    rest_one, rest_other = list((Counter(one) - equal).elements()), list((Counter(other) - equal).elements())
+    rest_one, rest_other = list(one), list(other)
     total = sum(map(weight, one)) + sum(map(weight, other))
-    matched = 2 * sum(weight(word) * count for word, count in equal.items())
-    shared = {word for word in equal if word not in words.GENERIC and len(word) > 1}
+    matched, shared = 0.0, set()
+    for word in one:
+        if word in rest_other:
+            rest_one.remove(word)
+            rest_other.remove(word)
+            matched += 2 * weight(word)
+            if word not in words.GENERIC and len(word) > 1:
+                shared.add(word)
     typos = 0
-    pairs = sorted(
-        ((quality, *sorted((a, b)), a, b) for a in rest_one for b in rest_other if (quality := _quality(a, b))),
-        reverse=True,
-    )
-    for quality, _, _, a, b in pairs:
+    pairs = [(quality, a, b) for a in rest_one for b in rest_other if (quality := _quality(a, b))]
+    for quality, a, b in sorted(pairs, key=lambda pair: (-pair[0], min(pair[1:]), max(pair[1:]))):
         if a in rest_one and b in rest_other:
             rest_one.remove(a)
             rest_other.remove(b)
             matched += quality * (weight(a) + weight(b))
             typos += quality == TYPO
-            if quality == TYPO and min(len(a), len(b)) >= 8:
+            if quality == TYPO and max(len(a), len(b)) >= 8:
                 shared.add(min(a, b))
+    if not (rest_one and rest_other):
+        return _likeness(matched, total, shared, typos, rest_one, rest_other)
     for short, long, short_rest, long_rest in ((one, other, rest_one, rest_other), (other, one, rest_other, rest_one)):
         for word in [word for word in short if word in short_rest]:
             if run := _spelled_out(word, [part for part in long if part in long_rest]):
@@ -61,12 +64,14 @@ def likeness(one: Sequence[str], other: Sequence[str], weight: Callable[[str], f
                 for part in run:
                     long_rest.remove(part)
                 matched += INITIALS * (weight(word) + sum(map(weight, run)))
-    return Likeness(
-        min(1.0, matched / total) if total else 0.0,
-        frozenset(shared),
-        typos,
-        (frozenset(rest_one), frozenset(rest_other)),
-    )
+    return _likeness(matched, total, shared, typos, rest_one, rest_other)
+
+
+def _likeness(
+    matched: float, total: float, shared: set[str], typos: int, rest_one: list[str], rest_other: list[str]
+) -> Likeness:
+    score = min(1.0, matched / total) if total else 0.0
+    return Likeness(score, frozenset(shared), typos, (frozenset(rest_one), frozenset(rest_other)))
 
 
 def _quality(one: str, other: str) -> float:
@@ -74,12 +79,10 @@ def _quality(one: str, other: str) -> float:
     stem = short.removesuffix(".")
     if stem != short and long.startswith(stem):
         return SHORTENED
-    if len(short) < 5 or any(map(str.isdigit, one + other)):
+    if len(short) < 5 or any(map(str.isdigit, one + other)) or (one[0] != other[0] and one[-1] != other[-1]):
         return 0.0
-    if one[0] != other[0] and one[-1] != other[-1]:
-        return 0.0
-    allowed = 1 if len(short) < 10 else 2
-    return TYPO if OSA.distance(one, other, score_cutoff=allowed) <= allowed else 0.0
+    # Two letters are two clubs: Northampton, Southampton.
+    return TYPO if OSA.distance(one, other, score_cutoff=1) <= 1 else 0.0
 
 
 def _spelled_out(initials: str, long: Sequence[str]) -> Sequence[str]:

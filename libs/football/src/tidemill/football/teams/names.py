@@ -11,6 +11,7 @@ from tidemill.football.teams.kinds import Kind
 
 _BRACKETS = re.compile(r"[(\[]([^()\[\]]*)[)\]]?")
 _AGE = re.compile(r"u(1[5-9]|2[0-3])(?!\d)")
+_SPACED_AGE = re.compile(r"\bu (1[5-9]|2[0-3])(?![^\W_])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +40,22 @@ def parse_name(raw: str) -> TeamName:
     """Take a name apart; pure, total, and stable: parsing the words again gives the same words."""
     text, country, women = _take_brackets(raw)
     spelling = fold(text)
-    parts = spelling.split()
-    age = 0
-    if found := _AGE.match("".join(parts[:2])):
-        age, parts = int(found[1]), _without_leading(parts, found[0])
-    elif parts and (found := _AGE.fullmatch(parts[-1])):
-        age, parts = int(found[1]), parts[:-1]
-    named = [word for word in parts if word not in words.WOMEN]
-    if named and len(named) < len(parts):
-        women, parts = True, named
-    parts, reserve = _take_reserve(parts)
-    parts = [words.SYNONYMS.get(word, word) for word in parts]
-    core, forms = split_forms(parts)
-    return TeamName(spelling, tuple(core), frozenset(forms), Kind(women, age, reserve), country)
+    parts = [words.SYNONYMS.get(word, word) for word in _SPACED_AGE.sub(r"u\1", spelling).split()]
+    forms: set[str] = set()
+    age = reserve = 0
+    before: list[str] = []
+    while parts != before:  # A mark may stand behind a mark.
+        before = parts
+        parts, found = _take_age(parts)
+        age = age or found
+        named = [word for word in parts if word not in words.WOMEN]
+        if named and len(named) < len(parts):
+            women, parts = True, named
+        parts, found = _take_reserve(parts)
+        reserve = reserve or found
+        parts, left_out = split_forms(parts)
+        forms.update(left_out)
+    return TeamName(spelling, tuple(parts), frozenset(forms), Kind(women, age, reserve), country)
 
 
 def _take_brackets(raw: str) -> tuple[str, str, bool]:
@@ -72,15 +76,14 @@ def _take_brackets(raw: str) -> tuple[str, str, bool]:
     return (_BRACKETS.sub(take, raw) if "(" in raw or "[" in raw else raw), country, women
 
 
-def _without_leading(parts: Sequence[str], mark: str) -> list[str]:
-    """`u21spanyolorszag`, `u21 spain`, `u 21 spain` without the mark."""
-    rest = list(parts)
-    while mark:
-        taken = rest.pop(0)
-        if len(taken) > len(mark):
-            return [taken[len(mark) :], *rest]
-        mark = mark[len(taken) :]
-    return rest
+def _take_age(parts: list[str]) -> tuple[list[str], int]:
+    """The name without its age, wherever it stands: `u21spanyolorszag`, `spain u21`, `u 21 spain`."""
+    for at, word in enumerate(parts):
+        if (found := _AGE.match(word)) and (len(parts) > 1 or len(word) > len(found[0])):
+            return [*parts[:at], *([word[found.end() :]] if len(word) > found.end() else ()), *parts[at + 1 :]], int(
+                found[1]
+            )
+    return parts, 0
 
 
 def _take_reserve(parts: list[str]) -> tuple[list[str], int]:
@@ -90,32 +93,30 @@ def _take_reserve(parts: list[str]) -> tuple[list[str], int]:
     """
     if len(parts) > 1 and parts[0] == words.JONG:
         return parts[1:], 2
-    team = 0
-    while len(parts) > 1 and parts[-2] not in words.REGNAL and (team := _reserve_team(parts[-1]) or team):
-        if not _reserve_team(parts[-1]):
-            break
-        parts = parts[:-1]
-    return parts, team
-
-
-def _reserve_team(word: str) -> int:
-    word = word if word in words.RESERVE else word.rstrip(".")
-    return 2 if word in words.RESERVE else 3 if word in words.THIRD else 0
+    last = len(parts) - 1
+    while last > 0 and parts[last] in words.CLUB:
+        last -= 1
+    if last < 1 or parts[last - 1] in words.REGNAL:
+        return parts, 0
+    team = 2 if parts[last] in words.RESERVE else 3 if parts[last] in words.THIRD else 0
+    return (parts[:last] + parts[last + 1 :], team) if team else (parts, 0)
 
 
 def split_forms(parts: Sequence[str]) -> tuple[list[str], list[str]]:
     """The words that identify, and the club forms that do not; all words where the rest would identify nothing."""
     core: list[str] = []
     forms: list[str] = []
+    end = max((at for at, word in enumerate(parts) if word not in words.CLUB), default=0)
     for at, word in enumerate(parts):
-        last = at == len(parts) - 1
+        last = at == end
         if word in words.CLUB or (word in words.CONNECTING and not last) or (word in {"1", "1."} and not last):
             continue
         if word in words.CLUB_FORMS or (last and at and word in words.STATES):
             forms.append(word)
         else:
             core.append(word)
-    if any(word not in words.GENERIC and len(word) > 1 for word in core):
+    telling = [word for word in core if word not in words.ADDED and len(word) > 1]
+    if len(telling) > 1 or any(word not in words.GENERIC for word in telling):
         return core, forms
     kept = [word for word in parts if word not in words.CONNECTING]
     return kept or list(parts), []

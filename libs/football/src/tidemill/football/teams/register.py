@@ -26,6 +26,11 @@ def registered() -> tuple[Spelling, ...]:
     return (*_nations(), *read_register(text))
 
 
+@cache
+def registered_teams() -> dict[str, Team]:
+    return {spelling.team.id: spelling.team for spelling in registered()}
+
+
 def read_register(text: str) -> tuple[Spelling, ...]:
     """Spellings of a register: a line a team, its own name first, then aliases behind `;`.
 

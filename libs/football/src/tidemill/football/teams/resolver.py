@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 from tidemill.football.teams.competitions import Competition, parse_competition
 from tidemill.football.teams.kinds import SENIOR, Kind
 from tidemill.football.teams.likeness import Likeness, likeness
 from tidemill.football.teams.names import TeamName, parse_name
-from tidemill.football.teams.register import registered
+from tidemill.football.teams.register import registered, registered_teams
 from tidemill.football.teams.spellings import Spelling, Spellings
 from tidemill.football.teams.teams import Side, Team, other_id, read_team, refusal, team_id
 from tidemill.plugin import Candidate, KnownName, Resolution
@@ -18,6 +18,8 @@ ACCEPTED = 0.8
 """Likeness from which a name is taken for a team, if no other comes near."""
 MARGIN = 0.1
 """How much less alike the next best team has to be."""
+GLUED = 0.97
+"""Likeness of a name with the same letters, other spaces."""
 DOUBTFUL = 0.55
 """Likeness from which a person is asked."""
 NOTED = 0.2
@@ -80,23 +82,14 @@ class TeamResolver:
 
     def known(self, raw: str, scope: str) -> Resolution | None:
         place = (raw, scope)
+        return self._known.get(place) or self._remembered.get(place) or self._look_up(ask(raw, scope))
+
+    def resolve(self, raw: str, scope: str) -> Resolution:
+        place = (raw, scope)
         if answer := self._known.get(place) or self._remembered.get(place):
             return answer
         question = ask(raw, scope)
-        answer = self._by_alias(question) or self._by_words(question, self._same_words(question))
-        if answer and answer.method != "review":
-            if len(self._remembered) >= _REMEMBERED:
-                self._remembered.clear()
-            self._remembered[place] = answer
-            return answer
-        return None
-
-    def resolve(self, raw: str, scope: str) -> Resolution:
-        if answer := self.known(raw, scope):
-            return answer
-        question = ask(raw, scope)
-        same = self._same_words(question)
-        return self._by_words(question, same) or self._by_likeness(question, same)
+        return self._look_up(question) or self._compare(question)
 
     def learn(self, resolution: Resolution) -> None:
         entry = KnownName(resolution.raw, resolution.scope, resolution.entity, resolution.name, resolution.kind)
@@ -104,27 +97,38 @@ class TeamResolver:
         self._ids.add(entry.entity)
         self._index().add(_spelling_of(entry))
 
+    def _look_up(self, question: Question) -> Resolution | None:
+        """What needs no likeness: an alias, or the only team with these words."""
+        answer = self._by_alias(question) or self._by_words(question, self._same_words(question))
+        if answer is None or answer.method == "review":
+            return None
+        if len(self._remembered) >= _REMEMBERED:
+            self._remembered.clear()
+        self._remembered[question.raw, question.scope] = answer
+        return answer
+
+    def _compare(self, question: Question) -> Resolution:
+        same = self._same_words(question)
+        return self._by_words(question, same) or self._by_likeness(question, same)
+
     def _index(self) -> Spellings:
         """Built when first needed: a run that meets known names only does without."""
         if self._spellings is None:
             self._spellings = Spellings(registered())
             for entry in (*self._waiting, *(alias for same in self._aliases.values() for alias in same)):
                 self._spellings.add(_spelling_of(entry))
-            self._ids.update(spelling.team.id for spelling in registered())
+            self._ids.update(registered_teams())
         return self._spellings
 
     def _by_alias(self, question: Question) -> Resolution | None:
         """A user's alias: one for this competition, else one for any that the guards allow."""
-        aliases = self._aliases.get(question.name.spelling, ())
-        for alias in aliases:
-            if alias.scope and parse_competition(alias.scope) == question.competition:
-                return _answer(
-                    question, read_team(alias.entity, alias.name, alias.kind), "alias", 1.0, "alias set by a user"
-                )
-        for alias in aliases:
-            team = read_team(alias.entity, alias.name, alias.kind)
-            if not alias.scope and not refusal(question.side, _side_of(team)):
-                return _answer(question, team, "alias", 1.0, "alias set by a user")
+        aliases = [(alias, _team_of(alias)) for alias in self._aliases.get(question.name.spelling, ())]
+        here = [
+            team for alias, team in aliases if alias.scope and parse_competition(alias.scope) == question.competition
+        ]
+        anywhere = [team for alias, team in aliases if not alias.scope and not refusal(question.side, _side_of(team))]
+        for team in (*here, *anywhere):
+            return _answer(question, team, "alias", 1.0, "alias set by a user")
         return None
 
     def _same_words(self, question: Question) -> list[Match]:
@@ -142,13 +146,13 @@ class TeamResolver:
         if len(chosen) > 1 or (len(rivals) > 1 and match.spelling.name.forms != question.name.forms):
             doubtful = [replace(match, refused_by="margin") for match in allowed]
             return self._own(question, "review", "several teams have these words", [*doubtful, *same])
-        return _by_same_words(question, match)
+        return _by_same_words(question, match, [other for other in same if other.refused_by])
 
     def _by_likeness(self, question: Question, same: Sequence[Match]) -> Resolution:
         """The one team that is alike enough and far more alike than any other; else a team of its own."""
         index = self._index()
-        weight = partial(index.weight, countries=question.side.countries)
-        glued = [_match(question, spelling, 0.97) for spelling in index.same_letters(question.name)]
+        weight = cache(partial(index.weight, countries=question.side.countries))
+        glued = [_match(question, spelling, GLUED) for spelling in index.same_letters(question.name)]
         matches = [match for match in glued if match.spelling.name.key != question.name.key]
         for spelling in index.alike(question.name, question.side.countries):
             like = likeness(question.name.words, spelling.name.words, weight)
@@ -157,7 +161,7 @@ class TeamResolver:
         ranked = _best_of_each_team(matches)
         allowed = [match for match in ranked if not match.refused_by]
         if not allowed or allowed[0].score < DOUBTFUL:
-            return self._own(question, "new", "no known name is alike", [*same, *ranked])
+            return self._own(question, "new", "no known name is alike enough", [*same, *ranked])
         best, fault = allowed[0], _fault(question, allowed)
         if not fault:
             return _answer(question, best.team, "fuzzy", best.score, f"like {best.spelling.name.spelling}", ranked[1:])
@@ -178,6 +182,10 @@ class TeamResolver:
         return _answer(question, Team(id, name, kind), method, confidence, reason, near)
 
 
+def _team_of(entry: KnownName) -> Team:
+    return registered_teams().get(entry.entity) or read_team(entry.entity, entry.name, entry.kind)
+
+
 def _side_of(team: Team) -> Side:
     return Side(team.kind, team.countries, team.nation if team.countries else None)
 
@@ -185,7 +193,7 @@ def _side_of(team: Team) -> Side:
 def _spelling_of(entry: KnownName) -> Spelling:
     """A name met before. Its team's country is that of the id, else that of the league it was met in."""
     question = ask(entry.raw, entry.scope)
-    team = read_team(entry.entity, entry.name, entry.kind)
+    team = _team_of(entry)
     kind = question.side.kind if entry.scope else replace(question.side.kind, women=team.kind.women, age=team.kind.age)
     countries = team.countries or question.side.countries
     return Spelling(question.name, team, Side(kind, countries, team.nation if countries else question.side.nation))
@@ -233,13 +241,13 @@ def _fault(question: Question, allowed: Sequence[Match]) -> str:
         return best.likeness.fault
     if best.score < ACCEPTED:
         return "threshold"
-    if not question.side.countries:
+    if not question.side.countries and best.score < GLUED:
         return "country unknown"
     if len(allowed) > 1 and allowed[1].score > best.score - MARGIN:
         return "margin"
-    extended = best.likeness is not None and any(best.likeness.missing)
-    if extended and any(rival.likeness and best.likeness.shared <= rival.likeness.shared for rival in allowed[1:]):
-        return "margin"
+    if best.likeness and any(best.likeness.missing):
+        shared = best.likeness.shared
+        return "margin" if any(rival.likeness and shared <= rival.likeness.shared for rival in allowed[1:]) else ""
     return ""
 
 
@@ -247,7 +255,7 @@ def _same_spelling(raw: str, scope: str, entry: KnownName) -> Resolution:
     return Resolution(raw, scope, entry.entity, entry.name, entry.kind, 1.0, "exact", "same spelling")
 
 
-def _by_same_words(question: Question, match: Match) -> Resolution:
+def _by_same_words(question: Question, match: Match, refused: Sequence[Match]) -> Resolution:
     known = match.spelling
     same = known.name.spelling == question.name.spelling
     confidence = (1.0 if same else 0.97) if known.name.forms == question.name.forms else 0.93
@@ -255,7 +263,7 @@ def _by_same_words(question: Question, match: Match) -> Resolution:
         confidence -= 0.05
     reason = "same spelling" if same else f"same words as {known.name.spelling}"
     method: Method = "register" if known.registered else "exact" if same else "fuzzy"
-    return _answer(question, match.team, method, round(confidence, 3), reason)
+    return _answer(question, match.team, method, confidence, reason, _best_of_each_team(refused))
 
 
 def _answer(

@@ -13,9 +13,10 @@ from tidemill.football.teams.names import TeamName
 from tidemill.football.teams.teams import Side, Team
 
 _EDGE = 3
-"""A misprint spares the first or the last three letters of a word of six."""
-_ENOUGH = 48
-"""Candidates that are compared word by word; rare words come first, so the rest shares common words only."""
+"""A misprint spares the first or the last three letters of a word of six, and four of a word of eight."""
+_ENOUGH = 16
+"""Candidates that are compared word by word, half where no country narrows them and no likeness but that of all
+letters is accepted. Rare words come first, so the rest shares common words only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +46,12 @@ class Spellings:
     def add(self, spelling: Spelling) -> None:
         name = spelling.name
         self._by_key.setdefault(name.key, []).append(spelling)
-        self._glued.setdefault("".join(name.words), []).append(spelling)
+        for letters in _glued(name):
+            self._glued.setdefault(letters, []).append(spelling)
         for word in set(name.words):
             if word not in self._by_word:
                 self._by_word[word] = {}
-                for edge in _edges(word):
+                for edge in chain.from_iterable(_edges(word, size) for size in (_EDGE, _EDGE + 1) if len(word) > size):
                     self._by_edge.setdefault(edge, []).append(word)
             for country in spelling.side.countries or ("",):
                 self._by_word[word].setdefault(country, []).append(spelling)
@@ -58,19 +60,20 @@ class Spellings:
         return self._by_key.get(name.key, [])
 
     def same_letters(self, name: TeamName) -> list[Spelling]:
-        """The same words written together or apart (`KaPa`, `Ka Pa`)."""
-        return self._glued.get("".join(name.words), [])
+        """The same words written together or apart (`KaPa`, `Ka Pa`, `FlamengoRJ`)."""
+        return [spelling for letters in _glued(name) for spelling in self._glued.get(letters, ())]
 
     def alike(self, name: TeamName, countries: tuple[str, ...]) -> list[Spelling]:
         """Spellings that share a word, or nearly so, in these countries (in any, if none are given)."""
+        enough = _ENOUGH if countries else _ENOUGH // 2
         found = sorted(
             (list(chain.from_iterable(self._having(word, countries))) for word in self._similar_words(name)), key=len
         )
         candidates: dict[int, Spelling] = {}
         for spellings in found:
-            if candidates and len(candidates) + len(spellings) > _ENOUGH:
+            if candidates and len(candidates) + len(spellings) > enough:
                 break
-            candidates.update((id(spelling), spelling) for spelling in spellings[:_ENOUGH])
+            candidates.update((id(spelling), spelling) for spelling in spellings[:enough])
         return list(candidates.values())
 
     def weight(self, word: str, countries: tuple[str, ...]) -> float:
@@ -91,11 +94,15 @@ class Spellings:
             if stem != word:
                 similar.update(known for known in self._by_edge.get(f"{stem[:_EDGE]}-", ()) if known.startswith(stem))
             elif len(word) > 4:
-                for edge in _edges(word):
-                    near = extract(word, self._by_edge.get(edge, ()), scorer=OSA.distance, score_cutoff=2, limit=None)
+                for edge in _edges(word, _EDGE + (len(word) > 7)):
+                    near = extract(word, self._by_edge.get(edge, ()), scorer=OSA.distance, score_cutoff=1, limit=None)
                     similar.update(known for known, _, _ in near)
         return similar
 
 
-def _edges(word: str) -> tuple[str, ...]:
-    return (f"{word[:_EDGE]}-", f"-{word[-_EDGE:]}") if len(word) > _EDGE else ()
+def _edges(word: str, size: int) -> tuple[str, str]:
+    return f"{word[:size]}-", f"-{word[-size:]}"
+
+
+def _glued(name: TeamName) -> set[str]:
+    return {"".join(name.words), name.spelling.replace(" ", "").replace(".", "")}

@@ -91,14 +91,14 @@ STATES = _folded("ac al am ap ba ce df es go ma mg ms mt pa pb pe pi pr rj rn ro
 CONNECTING = _folded("de del da do das dos di du des of the y e és and und et og och i d al el")
 """Articles and prepositions that come and go before a word (`Estudiantes de Buenos Aires`, `Al-Ahly`)."""
 
-ADDED = _folded("city town united county")
-"""Endings that a short form leaves out (`Detroit City`), where no second club shares the rest."""
+ADDED = _folded("city town county")
+"""Endings that a short form leaves out (`Detroit City`), where no second club shares the rest. Not `United`: Dundee."""
 
 GENERIC = (
     ADDED
     | CONNECTING
     | _folded(
-        "sporting sport real racing atletico athletic deportivo union national nacional "
+        "united sporting sport real racing atletico athletic deportivo union national nacional "
         "independiente university academia academy rangers rovers wanderers olympic olimpia olympique olympia dinamo "
         "spartak lokomotiv torpedo cska cszka stade san santa saint new north south east west central juniors stars "
         "star old young boys 1 sportivo sportif jong red white blue"
@@ -109,8 +109,8 @@ GENERIC = (
 WOMEN = _folded(
     "női women womens ladies feminino femenino femenina feminine feminines frauen kvinner wfc femminile feminil"
 )
-RESERVE = _folded("b ii 2 amatőr amateure amateur amateurs reserves reserve tartalék res.")
-THIRD = _folded("c iii 3")
+RESERVE = _folded("b ii 2 amatőr amateure amateur amateurs reserves reserve tartalék res. 2. ii.")
+THIRD = _folded("c iii 3 3. iii.")
 JONG = "jong"
 
 REGNAL = _folded("juan pablo paulo paul willem wilhelm pio pedro carlos felipe leopold alfonso joao jean pius john")
