@@ -434,7 +434,7 @@ class TestFolderArchive(ArchiveContract):
         stored = await archive.put_file(tmp_path / "large")
         await archive.fetch_to(stored.sha256, tmp_path / "copy")
         watching.cancel()
-        assert longest < 0.25, "slices take milliseconds; the rest is the machine's"
+        assert longest < 0.5, "slices take milliseconds; the rest is the machine's"
 
     async def test_memory_is_constant_whatever_the_size(self, archive: Archive, tmp_path: Path) -> None:
         with (tmp_path / "large").open("wb") as file:
