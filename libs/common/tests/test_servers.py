@@ -26,8 +26,8 @@ async def value(url: str, query: str) -> object:
         await connection.close()
 
 
-async def test_postgres_keeps_what_was_committed_before_its_postmaster_was_killed(tmp_path: Path) -> None:
-    with PostgresServer(tmp_path / "pg") as server:
+async def test_postgres_keeps_what_was_committed_before_its_postmaster_was_killed(open_folder: Path) -> None:
+    with PostgresServer(open_folder / "pg") as server:
         connection = await asyncpg.connect(server.url)
         await connection.execute("CREATE TABLE kept AS SELECT 7 AS seven")
         busy = asyncio.create_task(connection.execute("SELECT pg_sleep(60)"))
@@ -39,22 +39,22 @@ async def test_postgres_keeps_what_was_committed_before_its_postmaster_was_kille
             await busy
 
 
-async def test_postgres_is_durable_and_reachable_by_its_socket_alone(tmp_path: Path) -> None:
-    with PostgresServer(tmp_path / "pg") as server:
+async def test_postgres_is_durable_and_reachable_by_its_socket_alone(open_folder: Path) -> None:
+    with PostgresServer(open_folder / "pg") as server:
         assert await value(server.url, "SHOW fsync") == "on"
         assert await value(server.url, "SHOW listen_addresses") == ""
         assert await value(server.url, "SELECT current_database()") == "tidemill"
 
 
-async def test_postgres_asks_for_a_password_over_tcp(tmp_path: Path) -> None:
-    with PostgresServer(tmp_path / "pg", tcp=True) as server:
+async def test_postgres_asks_for_a_password_over_tcp(open_folder: Path) -> None:
+    with PostgresServer(open_folder / "pg", tcp=True) as server:
         assert await value(server.tcp_url, "SELECT 1") == 1
         with pytest.raises(asyncpg.InvalidPasswordError):
             await value(server.tcp_url.replace("postgres:", "postgres:wrong"), "SELECT 1")
 
 
-async def test_a_long_path_gets_a_short_socket_folder_which_is_remembered(tmp_path: Path) -> None:
-    folder = tmp_path / ("deep" * 20) / "pg"
+async def test_a_long_path_gets_a_short_socket_folder_which_is_remembered(open_folder: Path) -> None:
+    folder = open_folder / ("deep" * 20) / "pg"
     with PostgresServer(folder) as server:
         first = server.url
         assert await value(first, "SELECT 1") == 1
@@ -64,22 +64,22 @@ async def test_a_long_path_gets_a_short_socket_folder_which_is_remembered(tmp_pa
     Path((folder / "socket").read_text()).rmdir()
 
 
-async def test_an_interrupted_initdb_is_begun_again(tmp_path: Path) -> None:
-    (tmp_path / "pgdata.new" / "half").mkdir(parents=True)
-    with PostgresServer(tmp_path) as server:
+async def test_an_interrupted_initdb_is_begun_again(open_folder: Path) -> None:
+    (open_folder / "pgdata.new" / "half").mkdir(parents=True)
+    with PostgresServer(open_folder) as server:
         assert await value(server.url, "SELECT 1") == 1
 
 
-async def test_a_stale_pid_file_that_names_a_living_stranger_does_not_block_the_start(tmp_path: Path) -> None:
-    with PostgresServer(tmp_path) as server:
+async def test_a_stale_pid_file_that_names_a_living_stranger_does_not_block_the_start(open_folder: Path) -> None:
+    with PostgresServer(open_folder) as server:
         data = server.data
-    (data / "postmaster.pid").write_text(f"{os.getpid()}\n{data}\n1\n5432\n{tmp_path}\n\n\nready\n")
-    with PostgresServer(tmp_path) as server:
+    (data / "postmaster.pid").write_text(f"{os.getpid()}\n{data}\n1\n5432\n{open_folder}\n\n\nready\n")
+    with PostgresServer(open_folder) as server:
         assert await value(server.url, "SELECT 1") == 1
 
 
-async def test_nats_keeps_its_port_and_its_streams_over_a_kill(tmp_path: Path) -> None:
-    with NatsServer(tmp_path) as server:
+async def test_nats_keeps_its_port_and_its_streams_over_a_kill(open_folder: Path) -> None:
+    with NatsServer(open_folder) as server:
         url = server.url
         client = await nats.connect(url)
         js = client.jetstream()
@@ -92,18 +92,18 @@ async def test_nats_keeps_its_port_and_its_streams_over_a_kill(tmp_path: Path) -
         client = await nats.connect(url)
         assert (await client.jetstream().stream_info("KEPT")).state.messages == 1
         await client.close()
-    with NatsServer(tmp_path) as again:
+    with NatsServer(open_folder) as again:
         assert again.url == url
 
 
-def test_a_folder_serves_one_server(tmp_path: Path) -> None:
-    with NatsServer(tmp_path), pytest.raises(FolderInUse, match=str(os.getpid())):
-        NatsServer(tmp_path).start()
+def test_a_folder_serves_one_server(open_folder: Path) -> None:
+    with NatsServer(open_folder), pytest.raises(FolderInUse, match=str(os.getpid())):
+        NatsServer(open_folder).start()
 
 
-def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+def test_a_server_that_cannot_start_says_why(open_folder: Path) -> None:
     with pytest.raises(ServerFailed, match="unknown field"):
-        NatsServer(tmp_path, config="no_such_setting: 1").start()
+        NatsServer(open_folder, config="no_such_setting: 1").start()
 
 
 HOLDER = """
@@ -116,9 +116,9 @@ time.sleep(60)
 """
 
 
-def test_servers_die_with_the_process_that_started_them(tmp_path: Path) -> None:
+def test_servers_die_with_the_process_that_started_them(open_folder: Path) -> None:
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, tmp_path / "nats", tmp_path / "pg"], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLDER, open_folder / "nats", open_folder / "pg"], stdout=subprocess.PIPE, text=True
     )
     assert holder.stdout
     pids = [int(word) for word in holder.stdout.readline().split()]
@@ -128,7 +128,7 @@ def test_servers_die_with_the_process_that_started_them(tmp_path: Path) -> None:
     while any(running(pid) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not any(running(pid) for pid in pids)
-    with NatsServer(tmp_path / "nats") as bus, PostgresServer(tmp_path / "pg") as store:
+    with NatsServer(open_folder / "nats") as bus, PostgresServer(open_folder / "pg") as store:
         assert bus.alive()
         assert store.alive()
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
@@ -42,16 +43,22 @@ class Up:
         self.place = place
         self.output = ""
         self.process = place.begin("up", "--service", "mill", *words)
-        self._wait_for("Ctrl-C ends it")
+        self._reader = Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.wait_for("Ctrl-C ends it", within=START_SECONDS)
 
-    def _wait_for(self, text: str) -> None:
+    def _read(self) -> None:
         assert self.process.stdout
-        deadline = time.monotonic() + START_SECONDS
-        while text not in self.output:
-            line = self.process.stdout.readline()
+        for line in self.process.stdout:
             self.output += line
-            assert line, f"up ended:\n{self.output}"
+
+    def wait_for(self, text: str, within: float = 15.0) -> None:
+        """Until it was printed."""
+        deadline = time.monotonic() + within
+        while text not in self.output:
+            assert self.process.poll() is None, f"up ended:\n{self.output}"
             assert time.monotonic() < deadline, self.output
+            time.sleep(0.02)
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -79,9 +86,9 @@ class Up:
         """The exit status."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        rest, _ = self.process.communicate(timeout=40)
-        self.output += rest
-        return self.process.returncode
+        status = self.process.wait(timeout=40)
+        self._reader.join(5)
+        return status
 
 
 class Place:
@@ -134,7 +141,7 @@ class Place:
         for process in self._started:
             if process.poll() is None:
                 process.kill()
-                process.communicate()
+                process.wait()
         eventually(lambda: not self.servers())
 
 
@@ -144,9 +151,9 @@ def the_wait() -> Callable[..., None]:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    folder = tmp_path / "place"
+def place(open_folder: Path) -> Iterator[Place]:
+    folder = open_folder / "place"
     folder.mkdir()
-    made = Place(folder, mill.install(tmp_path / "brought"))
+    made = Place(folder, mill.install(open_folder / "brought"))
     yield made
     made.close()

@@ -51,17 +51,17 @@ def test_ports_are_remembered(place) -> None:
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("name", ["nats-server", "postgres"])
-def test_a_killed_server_is_started_again_and_meanwhile_readiness_names_it(place, eventually, name: str) -> None:
+def test_a_killed_server_is_started_again_as_often_as_it_takes(place, eventually, name: str) -> None:
     up = place.up()
     up.child(name).kill()
-    eventually(up.ready)
+    up.wait_for(f"{name} had ended; it runs again")
     assert up.health("livez")[0] == 200
+    eventually(up.ready)
     first = up.child(name).pid
     up.child(name).kill()
     eventually(lambda: up.child(name).pid != first)
     eventually(up.ready)
     assert up.end() == 0
-    assert f"{name} had ended; it runs again" in up.output
 
 
 @pytest.mark.chaos

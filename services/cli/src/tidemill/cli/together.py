@@ -153,10 +153,10 @@ class Together:
 
     async def _count(self, addresses: Addresses) -> None:
         """What waits in the streams, over a connection of its own."""
-        while True:
+        while not self._stop.is_set():  # nats-py makes errors of its own out of some cancellations.
             with suppress(CommandFailed, nats.errors.Error, OSError, TimeoutError):
                 async with open_client(addresses.nats_url) as client:
-                    while client.is_connected:
+                    while client.is_connected and not self._stop.is_set():
                         _, consumers = await waiting(client.jetstream())
                         self._queue = sum(each.pending + each.in_hand for each in consumers)
                         await asyncio.sleep(COUNT_SECONDS)

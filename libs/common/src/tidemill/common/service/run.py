@@ -179,9 +179,11 @@ def stop_on_signals(stop: asyncio.Event) -> None:
             os._exit(130)
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` means it.
-            asyncio.get_running_loop().add_signal_handler(number, ask)
+    numbers = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # `nohup` means it.
+        numbers.remove(signal.SIGHUP)
+    for number in numbers:
+        asyncio.get_running_loop().add_signal_handler(number, ask)
 
 
 def run(spec: ServiceSpec, assignments: Sequence[str] = ()) -> int:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -18,6 +19,14 @@ from tidemill.common.servers import NatsServer, PostgresServer, free_port
 
 IN_A_HURRY = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
 """Tests kill processes, not machines: what was written stays without fsync."""
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder for a Postgres of the test's own. In `tmp_path` it cannot work as root: every session of pytest closes
+    the way there to other users again, also in the middle of this one."""
+    with TemporaryDirectory(prefix="tidemill-test-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
@@ -41,9 +50,12 @@ def nats_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+def postgres_server() -> Iterator[PostgresServer]:
     """One for the session; a test that kills it starts it again."""
-    with PostgresServer(tmp_path_factory.mktemp("postgres"), tcp=True, settings=IN_A_HURRY) as server:
+    with (
+        TemporaryDirectory(prefix="tidemill-test-", ignore_cleanup_errors=True) as folder,  # As for `open_folder`.
+        PostgresServer(Path(folder), tcp=True, settings=IN_A_HURRY) as server,
+    ):
         yield server
 
 
