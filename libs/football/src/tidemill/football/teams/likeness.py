@@ -28,9 +28,10 @@ class Likeness:
             return "no meaningful word shared"
         if self.typos > 1:
             return "more than one misprint"
-        if extra := sorted((self.missing[0] | self.missing[1]) - words.ADDED):
-            return f"other words: {' '.join(extra)}"
-        return f"other words: {' '.join(sorted(self.missing[0] | self.missing[1]))}" if all(self.missing) else ""
+        extra = self.missing[0] | self.missing[1]
+        if all(self.missing) or not extra <= words.ADDED:
+            return f"other words: {' '.join(sorted(extra))}"
+        return ""
 
 
 def likeness(one: Sequence[str], other: Sequence[str], weight: Callable[[str], float]) -> Likeness:

@@ -25,7 +25,7 @@ DOUBTFUL = 0.55
 NOTED = 0.2
 """Likeness from which a near miss is recorded."""
 CANDIDATES = 5
-_REMEMBERED = 100_000
+REMEMBERED = 100_000
 """Answers kept for names met in other leagues than the ones they are known from."""
 
 
@@ -63,12 +63,13 @@ def ask(raw: str, scope: str) -> Question:
 class TeamResolver:
     """Implements `tidemill.plugin.Resolver`."""
 
-    def __init__(self, known: Iterable[KnownName]) -> None:
+    def __init__(self, known: Iterable[KnownName], remembered: int = REMEMBERED) -> None:
         self._aliases: dict[str, list[KnownName]] = {}
         self._known: dict[tuple[str, str], Resolution] = {}
         self._waiting: list[KnownName] = []
         self._spellings: Spellings | None = None
         self._remembered: dict[tuple[str, str], Resolution] = {}
+        self._room = remembered
         self._ids: set[str] = set()
         for entry in known:
             self._ids.add(entry.entity)
@@ -102,7 +103,7 @@ class TeamResolver:
         answer = self._by_alias(question) or self._by_words(question, self._same_words(question))
         if answer is None or answer.method == "review":
             return None
-        if len(self._remembered) >= _REMEMBERED:
+        if len(self._remembered) >= self._room:
             self._remembered.clear()
         self._remembered[question.raw, question.scope] = answer
         return answer
@@ -144,8 +145,8 @@ class TeamResolver:
         rivals = {match.team.id for match in allowed}
         match = next(iter(chosen.values()))
         if len(chosen) > 1 or (len(rivals) > 1 and match.spelling.name.forms != question.name.forms):
-            doubtful = [replace(match, refused_by="margin") for match in allowed]
-            return self._own(question, "review", "several teams have these words", [*doubtful, *same])
+            near = [replace(match, refused_by=match.refused_by or "margin") for match in same]
+            return self._own(question, "review", "several teams have these words", near, doubt=1.0)
         return _by_same_words(question, match, [other for other in same if other.refused_by])
 
     def _by_likeness(self, question: Question, same: Sequence[Match]) -> Resolution:
@@ -160,26 +161,25 @@ class TeamResolver:
                 matches.append(_match(question, spelling, like.score, like))
         ranked = _best_of_each_team(matches)
         allowed = [match for match in ranked if not match.refused_by]
+        fault = _fault(question, allowed) if allowed else ""
+        near = [*same, *(replace(match, refused_by=_refused_by(match) or fault or "less alike") for match in ranked)]
         if not allowed or allowed[0].score < DOUBTFUL:
-            return self._own(question, "new", "no known name is alike enough", [*same, *ranked])
-        best, fault = allowed[0], _fault(question, allowed)
-        if not fault:
-            return _answer(question, best.team, "fuzzy", best.score, f"like {best.spelling.name.spelling}", ranked[1:])
-        return self._own(
-            question, "review", fault, [*same, *(replace(m, refused_by=m.refused_by or fault) for m in ranked)]
-        )
+            return self._own(question, "new", "no known name is alike enough", near)
+        if fault:
+            return self._own(question, "review", fault, near, doubt=allowed[0].score)
+        best = allowed[0]
+        return _answer(question, best.team, "fuzzy", best.score, f"like {best.spelling.name.spelling}", near)
 
-    def _own(self, question: Question, method: Method, reason: str, matches: Sequence[Match]) -> Resolution:
-        """A team of the name's own."""
-        country = "".join(question.side.countries)
-        id = team_id(question.name.words, country, question.side.kind)
+    def _own(
+        self, question: Question, method: Method, reason: str, near: Sequence[Match], *, doubt: float = 0.0
+    ) -> Resolution:
+        """A team of the name's own; `doubt` is the likeness of the team that it might be instead."""
+        id = team_id(question.name.words, "".join(question.side.countries), question.side.kind)
         if id in self._ids:
             id = other_id(id, question.name.spelling)
-        near = _best_of_each_team(matches)
         kind = question.side.kind
         name = question.raw if question.name.kind == kind else kind.of(question.raw)
-        confidence = 1.0 - max((match.score for match in near if match.refused_by in {"margin", ""}), default=0.0) / 2
-        return _answer(question, Team(id, name, kind), method, confidence, reason, near)
+        return _answer(question, Team(id, name, kind), method, 1.0 - doubt / 2, reason, _best_of_each_team(near))
 
 
 def _team_of(entry: KnownName) -> Team:
@@ -234,13 +234,18 @@ def _best_of_each_team(matches: Iterable[Match]) -> list[Match]:
     return sorted(best.values(), key=lambda match: (-match.score, match.team.id))
 
 
+def _refused_by(match: Match) -> str:
+    """What speaks against a match, whatever other teams there are."""
+    if match.refused_by or match.likeness is None:
+        return match.refused_by
+    return match.likeness.fault or ("threshold" if match.score < ACCEPTED else "")
+
+
 def _fault(question: Question, allowed: Sequence[Match]) -> str:
     """Why the most alike team is not taken; empty if it is."""
     best = allowed[0]
-    if best.likeness and best.likeness.fault:
-        return best.likeness.fault
-    if best.score < ACCEPTED:
-        return "threshold"
+    if fault := _refused_by(best):
+        return fault
     if not question.side.countries and best.score < GLUED:
         return "country unknown"
     if len(allowed) > 1 and allowed[1].score > best.score - MARGIN:
