@@ -150,8 +150,8 @@ def plain(record: Record) -> tuple[str, str, bytes]:
 async def upsert_one_by_one(connection: Any, rows: Sequence[tuple[str, str, bytes]]) -> None:
     await connection.execute("CREATE TABLE IF NOT EXISTS peer (key text PRIMARY KEY, data jsonb, hash bytea)")
     statement = await connection.prepare(
-        "INSERT INTO peer VALUES ($1, $2, $3) ON CONFLICT (key) DO UPDATE SET data = excluded.data, hash = excluded.hash"
-        " WHERE peer.hash <> excluded.hash"
+        "INSERT INTO peer VALUES ($1, $2, $3) ON CONFLICT (key)"
+        " DO UPDATE SET data = excluded.data, hash = excluded.hash WHERE peer.hash <> excluded.hash"
     )
     for first in range(0, len(rows), BATCH):
         async with connection.transaction():

@@ -16,6 +16,7 @@ from tidemill.common.database import open_engine
 from tidemill.common.migrations import migrate
 from tidemill.converter.content import check_records
 from tidemill.converter.datasets import Datasets, register_datasets
+from tidemill.converter.names import Names
 from tidemill.converter.store import (
     DocumentFacts,
     RecordBatch,
@@ -24,7 +25,7 @@ from tidemill.converter.store import (
     record_batches,
 )
 from tidemill.converter.tables import metadata
-from tidemill.plugin import Dataset, NameField, Record, Rejected
+from tidemill.plugin import Candidate, Dataset, KnownName, NameField, Record, Rejected, Resolution
 
 CONVERTER = SimpleNamespace(name="converter", metadata=metadata, migrations="tidemill.converter.migrations")
 START = datetime(2025, 6, 1, 12, tzinfo=UTC)
@@ -57,15 +58,75 @@ def within_three_weeks(known: Fixture, new: Fixture) -> bool:
     return abs(known.kickoff - new.kickoff) <= timedelta(days=21)
 
 
+class Fruits:
+    """A vocabulary of fruits: the scope says whether they are grown (`garden`) or wild. Two names are alike when one
+    begins with the first four letters of the other."""
+
+    name = "shop.fruit"
+    resolved = 0
+    """How often a resolver had to think."""
+
+    def open(self, known: Iterable[KnownName]) -> "FruitResolver":
+        return FruitResolver(self, known)
+
+
+class FruitResolver:
+    def __init__(self, fruits: Fruits, known: Iterable[KnownName]) -> None:
+        self.fruits = fruits
+        self.aliases: dict[str, KnownName] = {}
+        self.seen: dict[tuple[str, str], KnownName] = {}
+        for one in known:
+            if one.by_user:
+                self.aliases[one.raw.casefold()] = one
+            else:
+                self.seen[one.raw.casefold(), one.scope] = one
+
+    def known(self, raw: str, scope: str) -> Resolution | None:
+        alias = self.aliases.get(raw.casefold())
+        if alias and alias.scope in ("", scope):
+            return Resolution(raw, scope, alias.entity, alias.name, alias.kind, 1.0, "alias")
+        one = self.seen.get((raw.casefold(), scope))
+        return one and Resolution(raw, scope, one.entity, one.name, one.kind, 1.0, "exact")
+
+    def resolve(self, raw: str, scope: str) -> Resolution:
+        if known := self.known(raw, scope):
+            return known
+        self.fruits.resolved += 1
+        alike = {
+            one.entity: one
+            for one in [*self.seen.values(), *self.aliases.values()]
+            if one.raw.casefold()[:4] == raw.casefold()[:4] and one.scope in ("", scope)
+        }
+        candidates = tuple(Candidate(one.entity, one.name, 0.7) for one in alike.values())
+        if len(alike) == 1:
+            (one,) = alike.values()
+            return Resolution(raw, scope, one.entity, one.name, one.kind, 0.7, "fuzzy", "alike", candidates)
+        method = "review" if alike else "new"
+        return Resolution(raw, scope, f"{scope}:{raw.casefold()}", raw, scope, 0.5, method, "", candidates)
+
+    def learn(self, resolution: Resolution) -> None:
+        one = KnownName(resolution.raw, resolution.scope, resolution.entity, resolution.name, resolution.kind)
+        self.seen[one.raw.casefold(), one.scope] = one
+
+
+class Sale(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fruit: str
+    where: str = "garden"
+
+
+SALE = Dataset("shop.sale", Sale, names={"sold": NameField("shop.fruit", "fruit", "where")})
+
+
+def sale(key: str, fruit: str, where: str = "garden") -> Record:
+    return Record("shop.sale", key, {"fruit": fruit, "where": where})
+
+
 PRICE = Dataset("shop.price", Price, "Prices")
-FIXTURE = Dataset(
-    "sport.fixture",
-    Fixture,
-    same_fact=within_three_weeks,
-    names={"team": NameField("sport.team", "home", "league")},
-)
+FIXTURE = Dataset("sport.fixture", Fixture, same_fact=within_three_weeks)
 ODDS = Dataset("sport.odds", Price)
-ALL = (PRICE, FIXTURE, ODDS)
+ALL = (PRICE, SALE, FIXTURE, ODDS)
 
 
 @dataclass(slots=True)
@@ -85,12 +146,16 @@ class Store:
         part: int = 0,
         rejected: Sequence[Rejected] = (),
         version: str = "1",
+        names: Names | None = None,
     ) -> Recorded:
         """One part of a document, in a transaction of its own."""
         name = name or f"{at.isoformat()} {received.isoformat()}"
+        checked = check_records(records, self.datasets)
+        resolved = await names.resolve(checked.records) if names else []
         async with self.engine.begin() as tx:
+            if names:
+                await names.record(tx, resolved)
             document = await begin_document(tx, facts(name, at, received, version))
-            checked = check_records(records, self.datasets)
             batch = RecordBatch(
                 document=document,
                 part=part,

@@ -171,7 +171,7 @@ def _leaves(annotation: Any) -> Iterator[Any]:
 def _name_columns(dataset: Dataset) -> Iterator[Column]:
     for number, field in enumerate(dataset.names):
         for ending, column in NAME_COLUMNS.items():
-            kind = "real" if column == "confidence" else "text"
+            kind = "double precision" if column == "confidence" else "text"
             yield Column(f"{field}_{ending}", kind, f"n{number}.{column}")
 
 

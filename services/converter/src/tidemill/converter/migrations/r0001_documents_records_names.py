@@ -197,7 +197,7 @@ def upgrade() -> None:
         sa.Column("entity", sa.Text, nullable=False),
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("kind", sa.Text, nullable=False),
-        sa.Column("confidence", sa.REAL, nullable=False),
+        sa.Column("confidence", sa.Float, nullable=False),
         sa.Column("method", sa.Text, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("candidates", postgresql.JSONB(), nullable=False),
