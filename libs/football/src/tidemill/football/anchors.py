@@ -1,7 +1,10 @@
 """Where the rows of the offer are: a serial and a time on one line."""
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from functools import partial
+from operator import attrgetter
 from typing import NamedTuple
 
 from tidemill.football.words import SAME_LINE, Word
@@ -29,34 +32,42 @@ class Anchor(NamedTuple):
 
 
 def find_anchors(words: Sequence[Word]) -> tuple[list[Anchor], list[Anchor]]:
-    """The rows of tables, and those in boxes that print a label above each value, both from top to bottom."""
+    """The rows of tables, and those in boxes that print a label above each value.
+
+    `words` from top to bottom; so are the rows.
+    """
     serials = [word for word in words if len(word.text) == 5 and SERIAL.fullmatch(word.text)]
     if not serials:
         return [], []
-    times = [word for word in words if ":" in word.text and TIME.fullmatch(word.text)]
-    labels = [word for word in words if word.text.endswith(":") and _BOX_LABEL.fullmatch(word.text)]
+    colons = [word for word in words if ":" in word.text]
+    times = [word for word in colons if TIME.fullmatch(word.text)]
+    labels = [word for word in colons if _BOX_LABEL.fullmatch(word.text)]
     anchors = _paired(serials, times)
     boxed = [anchor for anchor in anchors if any(_labels(label, anchor) for label in labels)]
     return [anchor for anchor in anchors if anchor not in boxed], boxed
 
 
 def _paired(serials: Sequence[Word], times: Sequence[Word]) -> list[Anchor]:
-    """Each serial with the time of its line; where a line holds several of both, those on the usual side of it."""
-    on_line = [(serial, [time for time in times if _same_line(serial, time)]) for serial in serials]
-    alone = [(serial, found[0]) for serial, found in on_line if len(found) == 1]
-    nearest = [(serial, min(found, key=lambda t, s=serial: _gap(s, t))) for serial, found in on_line if found]  # type: ignore[misc]
-    votes = sum(1 if time.left < serial.left else -1 for serial, time in (alone or nearest))
+    """Each serial with the time of its row: the nearest on the side where times stand.
+
+    Whatever comes first on a line begins a row, so the page tells whether times stand before serials.
+    """
+    lines = [(serial, found) for serial in serials if (found := _beside(serial, times))]
+    before = [min(t.left for t in found) < min(s.left for s in _beside(serial, serials)) for serial, found in lines]
+    usual = 2 * sum(before) >= len(before)
     anchors = []
-    for serial, found in on_line:
-        usual = [time for time in found if (time.left < serial.left) == (votes >= 0)]
-        if found:
-            time = min(usual or found, key=lambda time: _gap(serial, time))
-            anchors.append(Anchor(serial, time))
-    return sorted(anchors, key=lambda anchor: anchor.middle)
+    for serial, found in lines:
+        there = [time for time in found if (time.left < serial.left) == usual] or found
+        anchors.append(Anchor(serial, min(there, key=partial(_gap, serial))))
+    return anchors
 
 
-def _same_line(one: Word, other: Word) -> bool:
-    return abs(one.middle - other.middle) < SAME_LINE * max(one.height, other.height)
+def _beside(serial: Word, words: Sequence[Word]) -> list[Word]:
+    """Those on the line of a serial, out of words from top to bottom."""
+    tolerance = SAME_LINE * serial.height
+    low = bisect_left(words, serial.middle - tolerance, key=attrgetter("middle"))
+    high = bisect_right(words, serial.middle + tolerance, key=attrgetter("middle"))
+    return list(words[low:high])
 
 
 def _gap(one: Word, other: Word) -> float:

@@ -3,10 +3,12 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from operator import attrgetter
 from statistics import median_low
 
-from tidemill.football.anchors import PRICE, SERIAL, TIME, Anchor
-from tidemill.football.words import SAME_LINE, Word, lines_of
+from tidemill.football.anchors import DAY, PRICE, SERIAL, TIME, Anchor
+from tidemill.football.words import SAME_LINE, Word, lines_of, phrases_of
 
 _LABELS = {"H": "H", "D": "D", "V": "V", "1": "H", "X": "D", "2": "V", "Hazai": "H", "Döntetlen": "D", "Vendég": "V"}
 _LABEL_SETS = ({"H", "D", "V"}, {"1", "X", "2"}, {"Hazai", "Döntetlen", "Vendég"})
@@ -24,6 +26,31 @@ class RowWords:
     """Those of its own line besides serial and time."""
     tail: list[Word] = field(default_factory=list)
     """Those of further lines of its cells."""
+    day: Word | None = None
+    prices: list[Word] = field(default_factory=list)
+    """From left to right, as are the phrases."""
+    phrases: list[list[Word]] = field(default_factory=list)
+    """What is neither day nor price."""
+
+    def sort_out(self) -> None:
+        """Tell day, prices and texts of the line apart, by their form."""
+        self.words.sort(key=attrgetter("left", "start"))
+        self.day = self._find_day()
+        texts = []
+        for word in self.words:
+            if "," in word.text and PRICE.fullmatch(word.text):
+                self.prices.append(word)
+            elif word is not self.day:
+                texts.append(word)
+        self.phrases = phrases_of(texts)
+
+    def _find_day(self) -> Word | None:
+        """The day letter stands beside the time, where it is not part of its word."""
+        if self.time is None or not self.time.text[0].isdigit():
+            return None
+        centre, reach = self.time.centre, 4 * self.height
+        near = [w for w in self.words if len(w.text) < 5 and DAY.fullmatch(w.text) and abs(w.centre - centre) < reach]
+        return min(near, key=lambda word: abs(word.centre - centre), default=None)
 
 
 @dataclass(slots=True)
@@ -89,7 +116,7 @@ def _bound(blocks: list[Block], words: Sequence[Word]) -> None:
     lefts = sorted(min(word.left for word in _line(words, row)) for row in first.rows)
     reach = first.origin - lefts[len(lefts) // 10]
     first.left = lefts[0] - first.rows[0].height
-    for last, block in zip(blocks, blocks[1:], strict=False):
+    for last, block in pairwise(blocks):
         begin = block.origin - reach
         before = [
             word.right
@@ -106,8 +133,8 @@ def _line(words: Sequence[Word], row: RowWords) -> list[Word]:
 
 def _on_line(words: Sequence[Word], middle: float, height: float) -> list[Word]:
     tolerance = SAME_LINE * height
-    low = bisect_right(words, middle - tolerance, key=lambda word: word.middle)
-    high = bisect_right(words, middle + tolerance, key=lambda word: word.middle)
+    low = bisect_right(words, middle - tolerance, key=attrgetter("middle"))
+    high = bisect_right(words, middle + tolerance, key=attrgetter("middle"))
     return list(words[low:high])
 
 
@@ -127,7 +154,9 @@ def _fill(block: Block, words: list[Word]) -> None:
     loose: list[Word] = []
     for word in words:
         index = bisect_right(middles, word.middle)
-        near = min(block.rows[max(0, index - 1) : index + 1], key=lambda row: abs(row.middle - word.middle))
+        if index == len(middles) or (index and word.middle - middles[index - 1] < middles[index] - word.middle):
+            index -= 1
+        near = block.rows[index]
         if abs(near.middle - word.middle) >= SAME_LINE * near.height:
             loose.append(word)
         elif word is not near.serial and word is not near.time:
@@ -179,3 +208,5 @@ def _take_damaged(block: Block) -> None:
             kept.append(line)
     block.loose = kept
     block.rows.sort(key=lambda row: row.middle)
+    for row in block.rows:
+        row.sort_out()

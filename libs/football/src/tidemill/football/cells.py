@@ -1,12 +1,12 @@
 """Where the cells of a row begin, learnt from what the rows of a page have in common."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations
 from statistics import median
 
-from tidemill.football.anchors import DAY, KIM, PRICE, TIME
+from tidemill.football.anchors import KIM, TIME
 from tidemill.football.blocks import Block, RowWords
 from tidemill.football.rows import Price, Row
 from tidemill.football.words import Word, box_of, lines_of, phrases_of, text_of
@@ -47,31 +47,29 @@ class Columns:
 
 
 def learn_columns(blocks: Sequence[Block], known: Columns | None) -> Columns:
-    """The columns of a page's blocks, which are alike; `known` are those of an earlier page, for what this one lacks."""
+    """The columns of a page's blocks, which are alike; what they do not tell is taken from an earlier page."""
+    phrases = [
+        (phrase, phrase[0].left - block.origin, row.height)
+        for block in blocks
+        for row in block.rows
+        for phrase in row.phrases
+    ]
     prices = _price_columns(blocks, known)
     kim = _kim_column(blocks, known)
-    event = _event_edge(blocks, known)
-    market = _market_edge(blocks, event, known)
+    event = _event_edge(phrases, known)
+    market = _market_edge(phrases, event, known)
     mark = next((b.head.mark for b in blocks if b.head.mark is not None), known.mark if known else None)
     return Columns(prices, event, market, kim, mark)
-
-
-def _is_price(word: Word) -> bool:
-    return PRICE.fullmatch(word.text) is not None
-
-
-def _prices_of(row: RowWords) -> list[Word]:
-    return [word for word in row.words if _is_price(word)]
 
 
 def _price_columns(blocks: Sequence[Block], known: Columns | None) -> tuple[PriceColumn, ...]:
     labels = next((block.head.outcomes for block in blocks if block.head.outcomes), [])
     order = tuple(outcome for outcome, _ in labels) or (tuple(c.outcome for c in known.prices) if known else _OUTCOMES)
     full = [
-        [(word.right - block.origin, word.centre - block.origin) for word in sorted(prices, key=lambda w: w.left)]
+        [(word.right - block.origin, word.centre - block.origin) for word in row.prices]
         for block in blocks
         for row in block.rows
-        if len(prices := _prices_of(row)) == len(_OUTCOMES)
+        if len(row.prices) == len(_OUTCOMES)
     ]
     if full:
         return tuple(
@@ -84,9 +82,7 @@ def _price_columns(blocks: Sequence[Block], known: Columns | None) -> tuple[Pric
 def _sparse_price_columns(blocks: Sequence[Block], labels: Sequence[tuple[str, float]]) -> tuple[PriceColumn, ...]:
     """The columns of a page without a row of three prices: the filled ones, named by the nearest labels in order."""
     groups: list[list[tuple[float, float]]] = []
-    prices = [
-        (w.right - b.origin, w.centre - b.origin, w.height) for b in blocks for r in b.rows for w in _prices_of(r)
-    ]
+    prices = [(w.right - b.origin, w.centre - b.origin, w.height) for b in blocks for r in b.rows for w in r.prices]
     for right, centre, height in sorted(prices):
         if groups and right - groups[-1][-1][0] < height:
             groups[-1].append((right, centre))
@@ -109,7 +105,7 @@ def _kim_column(blocks: Sequence[Block], known: Columns | None) -> float | None:
     centres: Counter[int] = Counter()
     for block in blocks:
         for row in block.rows:
-            if len(_prices_of(row)) == 1:
+            if len(row.prices) == 1:
                 centres.update({round(w.centre - block.origin) for w in row.words if KIM.fullmatch(w.text)})
     if centres and label is not None:
         return float(min(centres, key=lambda centre: abs(centre - label)))
@@ -118,27 +114,25 @@ def _kim_column(blocks: Sequence[Block], known: Columns | None) -> float | None:
     return label if label is not None else known.kim if known else None
 
 
-def _event_edge(blocks: Sequence[Block], known: Columns | None) -> float:
+_Placed = tuple[list[Word], float, float]
+"""A phrase, its left edge from the serials', and the height of its row."""
+
+
+def _event_edge(phrases: Sequence[_Placed], known: Columns | None) -> float:
     """Where the texts begin that hold ` - ` in most rows: every event does, few markets do."""
-    edges: Counter[float] = Counter()
-    for block in blocks:
-        for row in block.rows:
-            for phrase in _text_phrases(row):
-                if any(word.text == "-" for word in phrase[1:]):
-                    edges[_rounded(phrase[0].left - block.origin)] += 1
+    edges = Counter(_rounded(left) for phrase, left, _ in phrases if any(word.text == "-" for word in phrase[1:]))
     if not edges:
         return known.event if known else 0.0
     return _usual(edges)
 
 
-def _market_edge(blocks: Sequence[Block], event: float, known: Columns | None) -> float | None:
-    edges: Counter[float] = Counter()
-    for block in blocks:
-        for row in block.rows:
-            for phrase in _text_phrases(row):
-                edge = _rounded(phrase[0].left - block.origin)
-                if abs(edge - event) > row.height and len(text_of(phrase)) > 3:
-                    edges[edge] += 1
+def _market_edge(phrases: Sequence[_Placed], event: float, known: Columns | None) -> float | None:
+    """Where the other texts begin. Marks and outcome numbers are shorter than any market."""
+    edges = Counter(
+        _rounded(left)
+        for phrase, left, height in phrases
+        if abs(left - event) > height and sum(len(word.text) for word in phrase) > 3
+    )
     if not edges:
         return known.market if known else None
     return _usual(edges)
@@ -153,85 +147,68 @@ def _usual(edges: Counter[float]) -> float:
     return max(edges, key=lambda edge: (edges[edge] + edges[edge - 0.5] + edges[edge + 0.5], edges[edge], -edge))
 
 
-def _text_phrases(row: RowWords) -> list[list[Word]]:
-    words = [word for word in row.words if not _is_price(word) and not DAY.fullmatch(word.text)]
-    return phrases_of(words)
-
-
 def cut(row: RowWords, origin: float, columns: Columns) -> Row:
     """A row, cell by cell."""
-    words = sorted(row.words, key=lambda word: word.left)
-    day = _day(row, words)
-    prices = _prices(words, origin, columns)
-    kim = _kim(words, prices, origin, columns)
-    taken = {id(word) for word in (*prices.values(), *kim, *day)}
-    rest = [word for word in words if id(word) not in taken] + row.tail
-    event, market, mark = _cells(rest, origin, columns, row.height)
-    anchor = [word for word in (row.serial, row.time) if word]
-    everything = [*anchor, *words, *row.tail]
+    prices = _prices(row, origin, columns)
+    kim = _kim(row, origin, columns) if len(prices) == 1 else None
+    event, market, mark = _cells(row, row.tail, kim, origin, columns)
+    seam = _seam(event, origin, columns, row.height)
     time = TIME.fullmatch(row.time.text) if row.time else None
+    anchor = [word for word in (row.time, row.serial) if word]
+    everything = [*anchor, *row.words, *row.tail]
     return Row(
         box=box_of(everything),
-        raw=" ".join(word.text for line in lines_of(everything) for word in line),
-        day=day[0].text.rstrip(".") if day else (time[1] or "" if time else ""),
+        raw=text_of(everything),
+        day=row.day.text.rstrip(".") if row.day else (time[1] or "" if time else ""),
         time=time[2] if time else "",
         serial=row.serial.text if row.serial else "",
         mark=text_of(mark),
         event=text_of(event),
+        overrun=text_of(event[seam:]) if seam else "",
         market=text_of(market),
-        kim=kim[0].text if kim else "",
+        kim=kim.text if kim else "",
         prices=tuple(
             Price(outcome, float(prices[outcome].text.replace(",", "."))) for outcome in _OUTCOMES if outcome in prices
         ),
     )
 
 
-def _day(row: RowWords, words: Sequence[Word]) -> list[Word]:
-    """The day letter stands beside the time."""
-    if row.time is None:
-        return []
-    reach = 4 * row.height
-    near = [word for word in words if DAY.fullmatch(word.text) and abs(word.centre - row.time.centre) < reach]
-    return [min(near, key=lambda word: abs(word.centre - row.time.centre))] if near else []  # type: ignore[union-attr]
-
-
-def _prices(words: Sequence[Word], origin: float, columns: Columns) -> dict[str, Word]:
-    found: dict[str, Word] = {}
-    for word in filter(_is_price, words):
-        column = min(columns.prices, key=lambda column: column.distance(word, origin), default=None)
-        if column is None or column.distance(word, origin) > 5 * word.height:
-            continue
-        rival = found.get(column.outcome)
-        if rival is None or column.distance(word, origin) < column.distance(rival, origin):
-            found[column.outcome] = word
-    return found
-
-
-def _kim(words: Sequence[Word], prices: dict[str, Word], origin: float, columns: Columns) -> list[Word]:
-    centre = columns.kim
-    if centre is None or len(prices) != 1:
-        return []
-    return [w for w in words if KIM.fullmatch(w.text) and abs(w.centre - origin - centre) < 1.2 * w.height][-1:]
-
-
 def texts(row: RowWords, tail: Sequence[Word], origin: float, columns: Columns) -> tuple[str, str]:
     """Event and market of a row if the words of `tail` belonged to it."""
-    words = [word for phrase in _text_phrases(row) for word in phrase if not KIM.fullmatch(word.text)]
-    event, market, _ = _cells([*words, *tail], origin, columns, row.height)
+    kim = _kim(row, origin, columns) if len(row.prices) == 1 else None
+    event, market, _ = _cells(row, tail, kim, origin, columns)
     return text_of(event), text_of(market)
 
 
+def _prices(row: RowWords, origin: float, columns: Columns) -> dict[str, Word]:
+    """Each price in the nearest column, and one in each."""
+    found: dict[str, tuple[float, Word]] = {}
+    for word in row.prices:
+        distance, outcome = min((column.distance(word, origin), column.outcome) for column in columns.prices)
+        if distance < 5 * row.height and (outcome not in found or distance < found[outcome][0]):
+            found[outcome] = distance, word
+    return {outcome: word for outcome, (_, word) in found.items()}
+
+
+def _kim(row: RowWords, origin: float, columns: Columns) -> Word | None:
+    centre, reach = columns.kim, 1.2 * row.height
+    if centre is None:
+        return None
+    words = [word for word in row.words if len(word.text) == 2 and KIM.fullmatch(word.text)]
+    return next((word for word in reversed(words) if abs(word.centre - origin - centre) < reach), None)
+
+
 def _cells(
-    words: Iterable[Word], origin: float, columns: Columns, height: float
+    row: RowWords, tail: Sequence[Word], kim: Word | None, origin: float, columns: Columns
 ) -> tuple[list[Word], list[Word], list[Word]]:
     """The words of event, market and mark."""
-    event: list[Word] = []
-    market: list[Word] = []
-    mark: list[Word] = []
-    for line in lines_of(words):
-        for phrase in phrases_of(line):
-            _place(phrase, origin, columns, height, (event, market, mark))
-    return event, market, mark
+    cells: tuple[list[Word], list[Word], list[Word]] = ([], [], [])
+    lines = [row.phrases, *(phrases_of(line) for line in lines_of(tail))] if tail else [row.phrases]
+    for phrase in chain.from_iterable(lines):
+        words = [word for word in phrase if word is not kim]
+        if words:
+            _place(words, origin, columns, row.height, cells)
+    return cells
 
 
 def _place(
@@ -249,19 +226,25 @@ def _place(
         mark.extend(phrase)
     elif columns.market is None:
         event.extend(phrase)
-    elif columns.market < columns.event:
-        (event if left >= columns.event - tolerance else market).extend(phrase)
-    elif left >= columns.market - tolerance:
-        market.extend(phrase)
     else:
-        head, tail = _split_at(phrase, origin + columns.market, height)
-        event.extend(head)
-        market.extend(tail)
+        first, second = (event, market) if columns.event < columns.market else (market, event)
+        edge = max(columns.event, columns.market)
+        at = 0 if left >= edge - tolerance else _runs_over(phrase, origin + edge, height)
+        first.extend(phrase[:at])
+        second.extend(phrase[at:])
 
 
-def _split_at(phrase: list[Word], edge: float, height: float) -> tuple[list[Word], list[Word]]:
-    """An event that fills its cell runs into the market, which begins exactly at the edge of its own."""
-    for index, word in enumerate(phrase):
-        if index and abs(word.left - edge) < 0.1 * height and not word.chained:
-            return phrase[:index], phrase[index:]
-    return phrase, []
+def _runs_over(phrase: list[Word], edge: float, height: float) -> int:
+    """Where the next cell begins in a phrase: a text that fills its cell touches the next, which begins at its edge."""
+    for index, word in enumerate(phrase[1:], 1):
+        if abs(word.left - edge) < 0.1 * height and not word.chained:
+            return index
+    return len(phrase)
+
+
+def _seam(event: Sequence[Word], origin: float, columns: Columns, height: float) -> int | None:
+    """Where in an event the market may begin although they were set in one run: at the edge of its cell."""
+    if columns.market is None or columns.market < columns.event:
+        return None
+    edge = origin + columns.market
+    return next((i for i, word in enumerate(event) if i and abs(word.left - edge) < 0.1 * height), None)

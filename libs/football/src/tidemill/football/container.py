@@ -74,11 +74,9 @@ def _catalog(content: bytes) -> bytes | None:
     """Number and generation of the last catalog object."""
     reference = None
     for found in _CATALOG.finditer(content):
-        opening = None
-        for opening in _OBJECT.finditer(content, max(0, found.start() - _TAIL), found.start()):
-            pass
-        if opening:
-            reference = opening[1] + b" " + opening[2]
+        openings = list(_OBJECT.finditer(content, max(0, found.start() - _TAIL), found.start()))
+        if openings:
+            reference = openings[-1][1] + b" " + openings[-1][2]
     return reference
 
 

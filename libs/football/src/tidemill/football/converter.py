@@ -25,6 +25,7 @@ from tidemill.plugin import (
     Rejected,
 )
 
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a document may be at most; checked before any page is read."""

@@ -1,8 +1,7 @@
 """What football records hold."""
 
+import datetime as dt
 from collections.abc import Mapping
-from datetime import date as Date
-from datetime import timedelta
 from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -13,7 +12,7 @@ MATCH_NAME = "football.match"
 MARKET_NAME = "football.market"
 OUTRIGHT_NAME = "football.outright"
 
-ONE_FIXTURE = timedelta(days=21)
+ONE_FIXTURE = dt.timedelta(days=21)
 """Serials are used again for other events weeks later; a kick-off that moves, moves by less."""
 
 Odds = Annotated[float, Field(ge=1.0)]
@@ -24,7 +23,7 @@ class Match(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    date: Date | None
+    date: dt.date | None
     """Local date of the kick-off; None where the print names no day."""
     time: str
     """Local time of the kick-off, HH:MM."""

@@ -27,7 +27,7 @@ def find_date(text: str) -> date | None:
 
 
 def parse_day_heading(text: str) -> date | None:
-    """`Péntek (2025. június 27.)`; None for any other line. The weekday is not checked: prints contradict themselves."""
+    """`Péntek (2025. június 27.)`; None for any other line. The weekday's name is not checked against the date."""
     found = _DAY_HEAD.search(fold(text))
     return _date(*found.groups()[1:]) if found else None
 

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
 
 from tidemill.football.markets import OTHER, Market
 from tidemill.football.rows import Price
@@ -20,21 +21,15 @@ class Event:
     home: str
     away: str
     venue: str | None
-
-    @property
-    def identity(self) -> str:
-        """Folded names without the country marks, which only main rows print."""
-        return f"{_unmarked(self.home)}:{_unmarked(self.away)}"
-
-    @property
-    def printed(self) -> str:
-        return f"{_unmarked(self.home)} - {_unmarked(self.away)}"
+    identity: tuple[str, str]
+    """Folded names without the country marks, which only main rows print."""
 
 
 def _unmarked(name: str) -> str:
     return fold(_MARK.sub("", name))
 
 
+@lru_cache(maxsize=1024)
 def parse_event(text: str) -> Event | None:
     """`Hazai - Vendég (Helyszín: Ország)`; None for anything without exactly one spaced dash."""
     printed = clean(text)
@@ -42,14 +37,15 @@ def parse_event(text: str) -> Event | None:
     names = _DASH.split(printed[: venue.start()] if venue else printed)
     if len(names) != 2 or not all(any(c.isalnum() for c in name) for name in names):
         return None
-    return Event(names[0].strip(), names[1].strip(), venue["venue"].strip() if venue else None)
+    home, away = names[0].strip(), names[1].strip()
+    return Event(home, away, venue["venue"].strip() if venue else None, (_unmarked(home), _unmarked(away)))
 
 
 @dataclass(frozen=True, slots=True)
 class Appointment:
     """What tells fixtures of one issue apart: the same pair may meet twice in a week."""
 
-    identity: str
+    identity: tuple[str, str]
     day: date | None
     time: str
 

@@ -11,6 +11,8 @@ import pypdfium2.raw as pdfium
 
 Box = tuple[float, float, float, float]
 """(left, top, right, bottom) in points, origin at the top left."""
+_Boxes = tuple[list[float], list[float], list[float], list[float]]
+"""Left, top, right and bottom edges of characters, upwards."""
 
 _FOLDED = str.maketrans(
     {
@@ -25,6 +27,7 @@ _FOLDED = str.maketrans(
         "\u2015": "-",
         "\u2212": "-",
         "\u2019": "'",
+        "\xa0": " ",
         "\x00": " ",
         "\ufeff": " ",
         "\u200b": " ",
@@ -34,7 +37,7 @@ _FOLDED = str.maketrans(
 
 @dataclass(frozen=True, slots=True)
 class Glyphs:
-    """The characters of one page in reading orientation, as parallel columns.
+    """The characters of one page in reading orientation, as parallel columns; their boxes as in PDF, upwards.
 
     `turn` says by how many quarter turns clockwise the un-rotated page must be turned until its text
     runs from left to right; `width` and `height` are those of the turned page.
@@ -45,6 +48,8 @@ class Glyphs:
     top: Sequence[float]
     right: Sequence[float]
     bottom: Sequence[float]
+    ceiling: float
+    """Height of the page's upper edge in the coordinates of the boxes."""
     width: float
     height: float
     turn: int = 0
@@ -82,11 +87,9 @@ class GlyphReader:
         """The glyphs of a text page; `page_box` is (left, bottom, right, top) in PDF coordinates."""
         count = pdfium.FPDFText_CountChars(textpage)
         text = _text(textpage, count)
-        left, top, right, bottom = self._boxes(textpage, count)
-        turn = _turn(textpage, text)
-        return _oriented(text, (left, top, right, bottom), page_box, turn)
+        return _oriented(text, self._boxes(textpage, count), page_box, _turn(textpage, text))
 
-    def _boxes(self, textpage: Any, count: int) -> tuple[list[float], list[float], list[float], list[float]]:
+    def _boxes(self, textpage: Any, count: int) -> _Boxes:
         if count > len(self._slots):
             self._numbers = (ctypes.c_float * (4 * count))()
             self._slots = [ctypes.byref(self._numbers, _RECT_BYTES * index) for index in range(count)]
@@ -124,34 +127,21 @@ def _sample(text: str, size: int) -> Iterator[int]:
     return (index for index in range(0, len(text), step) if not text[index].isspace())
 
 
-def _oriented(
-    text: str, boxes: tuple[list[float], list[float], list[float], list[float]], page_box: Box, turn: int
-) -> Glyphs:
+def _oriented(text: str, boxes: _Boxes, page_box: Box, turn: int) -> Glyphs:
     left, top, right, bottom = boxes
     x0, y0, x1, y1 = page_box
     width, height = x1 - x0, y1 - y0
-    if x0:
-        left, right = [x - x0 for x in left], [x - x0 for x in right]
-    down_top, down_bottom = [y1 - y for y in top], [y1 - y for y in bottom]
     match turn:
         case 0:
-            return Glyphs(text, left, down_top, right, down_bottom, width, height)
-        case 1:  # A point (x, y) of the page comes to (height - y, x).
-            return Glyphs(
-                text, [height - y for y in down_bottom], left, [height - y for y in down_top], right, height, width, 1
-            )
+            if x0:
+                left, right = [x - x0 for x in left], [x - x0 for x in right]
+            return Glyphs(text, left, top, right, bottom, y1, width, height)
+        case 1:  # What points up, points right.
+            sides = [y - y0 for y in bottom], [-x for x in left], [y - y0 for y in top], [-x for x in right]
+            return Glyphs(text, *sides, -x0, height, width, turn)
         case 2:
-            return Glyphs(
-                text,
-                [width - x for x in right],
-                [height - y for y in down_bottom],
-                [width - x for x in left],
-                [height - y for y in down_top],
-                width,
-                height,
-                2,
-            )
-        case _:  # (x, y) comes to (y, width - x).
-            return Glyphs(
-                text, down_top, [width - x for x in right], down_bottom, [width - x for x in left], height, width, 3
-            )
+            sides = [x1 - x for x in right], [-y for y in bottom], [x1 - x for x in left], [-y for y in top]
+            return Glyphs(text, *sides, -y0, width, height, turn)
+        case _:  # What points up, points left.
+            sides = [y1 - y for y in top], right, [y1 - y for y in bottom], left
+            return Glyphs(text, *sides, x1, height, width, turn)

@@ -11,10 +11,14 @@ FOOTBALL = "labdarugas"
 _PAGE_REFERENCE = re.compile(r"[\s►▶→»:]*\d+(?:\s?,\s?\d+)*\.?\s?oldal\.?\s*$")
 _LEAGUE = re.compile(r"^((?:\d|[^\W\d_])[^,:()?+]{1,40}),\s+(\S.*)$")
 _SPORTS = frozenset(
-    "labdarugas tenisz kosarlabda mma rogbi asztalitenisz snooker okolvivas baseball darts roplabda krikett vizilabda "
-    "kezilabda jegkorong kerekpar tollaslabda futsal kajak-kenu gyeplabda".split()
-) | {"aussie rules", "amerikai foci", "3x3 kosarlabda", "virtualis labdarugas", "forma-1"}
-"""Sports that were printed. Only a help where a heading looks like something else: what is football is decided by name."""
+    fold(sport)
+    for sport in (
+        "Labdarúgás|Tenisz|Kosárlabda|MMA|Rögbi|Asztalitenisz|Snooker|Ökölvívás|Aussie Rules|Baseball|Darts|Röplabda|"
+        "Krikett|Vízilabda|Kézilabda|Amerikai foci|Jégkorong|Kerékpár|Tollaslabda|3x3 Kosárlabda|Futsal|Kajak-kenu|"
+        "Gyeplabda|Virtuális Labdarúgás|Forma-1"
+    ).split("|")
+)
+"""Sports seen in print: only a help where a heading looks like something else. What is football is decided by name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,21 +124,25 @@ class Offer:
             self._heading = heading
 
     def _read_row(self, page: int, row: Row) -> list[Record] | _Unfit | _Ignored:
+        if ignored := self._ignored(row):
+            return ignored
+        if unfit := _unfit(row):
+            return unfit
+        if self._heading is None:
+            return _Unfit("no_league", "no heading names the sport and league of this row")
+        event, market_text = self._resolve(row)
+        if event is None:
+            return _Unfit("no_teams", f"{row.event!r} does not name two teams")
+        return self._read_market(page, row, event, market_text, self._heading.league)
+
+    def _ignored(self, row: Row) -> _Ignored | None:
         if row.boxed:
             return _Ignored("szuper_odds")
         if self._heading and not self._heading.is_football:
             return _Ignored("other_sport")
-        event, market_text = self._resolve(row)
-        if event is None and self._is_special(row):
+        if parse_event(row.event) is None and self._is_special(row):
             return _Ignored("special")
-        unfit = _unfit(row)
-        if unfit:
-            return unfit
-        if self._heading is None:
-            return _Unfit("no_league", "no heading names the sport and league of this row")
-        if event is None:
-            return _Unfit("no_teams", f"{row.event!r} does not name two teams")
-        return self._read_market(page, row, event, market_text, self._heading.league)
+        return None
 
     def _is_special(self, row: Row) -> bool:
         """A bet on a whole round names no pair of teams."""
@@ -149,10 +153,12 @@ class Offer:
         """Event and market of a row; where no gap tells them apart, the event of the row before does."""
         market = clean(row.market)
         if self._current and not market:
-            printed, known = clean(row.event), self._current.event.printed
-            rest = printed[len(known) :].strip()
-            if rest and fold(printed).startswith(known) and classify(rest).key != OTHER:
-                return self._current.event, rest
+            words = clean(row.event).split(" ")
+            known = " - ".join(self._current.event.identity)
+            for end in range(3, len(words)):
+                rest = " ".join(words[end:])
+                if fold(" ".join(words[:end])) == known and (rest == clean(row.overrun) or classify(rest).key != OTHER):
+                    return self._current.event, rest
         return parse_event(row.event), market
 
     def _read_market(
@@ -165,7 +171,7 @@ class Offer:
         if fixture is None:
             if text:
                 return _Unfit("no_main_row", f"no row before this one opens {event.home} - {event.away}")
-            fixture = Fixture(f"{row.serial}:{event.identity}", event)
+            fixture = Fixture(":".join((row.serial, *event.identity)), event)
             self._fixtures[appointment] = fixture
             records.append(_match(fixture, row, day, league, position))
             self._undated += day is None

@@ -73,7 +73,7 @@ def find_outrights(words: Sequence[Word]) -> list[Outright]:
 
 def _heads(words: Sequence[Word]) -> Iterator[_Head]:
     for label in words:
-        if fold(label.text) != "sorszam:":
+        if label.text[-1] != ":" or fold(label.text) != "sorszam:":
             continue
         line = [w for w in words if abs(w.middle - label.middle) < label.height / 2 and w.left > label.left]
         line.sort(key=lambda word: word.left)
@@ -121,5 +121,5 @@ def _outcome(line: list[Word], head: _Head) -> Outcome | None:
     kim = next((w for w in reversed(line) if KIM.fullmatch(w.text) and abs(w.centre - head.kim.centre) < near), None)
     if price is None or kim is None:
         return None
-    name = clean(text_of(word for word in line if word.right <= kim.left))
+    name = clean(text_of([word for word in line if word.right <= kim.left]))
     return Outcome(box_of(line), name, kim.text, float(price.text.replace(",", "."))) if name else None

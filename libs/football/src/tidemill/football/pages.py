@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 import pypdfium2.raw as pdfium
@@ -19,7 +20,7 @@ from tidemill.football.rows import Line, Row
 from tidemill.football.spelling import clean
 from tidemill.football.table import TableReader
 from tidemill.football.visibility import part_hidden
-from tidemill.football.words import Word, find_words, lines_of, phrases_of, text_of
+from tidemill.football.words import Word, find_words, lines_of, phrases_of, text_of, whole
 
 
 class State(StrEnum):
@@ -63,6 +64,8 @@ class Page:
         return any(isinstance(item, Row) and not item.boxed for item in self.items)
 
 
+_MASTHEAD = re.compile(r"20\d\d\b|ajánlat|évfolyam", re.IGNORECASE)
+"""Words of the phrases that say which issue a page belongs to."""
 _FOLIO = re.compile(r"Ajánlat:? ?(\d{1,3})", re.IGNORECASE)
 _ISSUE_DATE = re.compile(r"(?:\d{1,3} )?\d{4}\. ?\w+ \d{1,2}\.?")
 _CONTROL = re.compile("[\x01\x03-\x08\x0e-\x1f\x7f-\x9f\ufffd]")
@@ -98,7 +101,7 @@ class PageReader:
     def _read(self, number: int, page: Any, textpage: Any) -> Page:
         glyphs = self._glyphs.read(textpage, page_box(page))
         seen = part_hidden(page, textpage, glyphs, find_words(glyphs))
-        hidden = sum(map(len, find_anchors(seen.hidden))) if seen.hidden else 0
+        hidden = sum(map(len, find_anchors(sorted(seen.hidden, key=attrgetter("middle")))))
         outside = {"invisible": hidden} if hidden else {}
         if _is_soup(textpage, glyphs.text):
             return Page(number, State.UNREADABLE, outside=outside)
@@ -106,8 +109,8 @@ class PageReader:
             return Page(number, State.PICTURE, outside=outside)
         if not seen.visible:
             return Page(number, State.BLANK, outside=outside)
-        lines = lines_of(seen.visible)
-        words = sorted((word for line in lines for word in line), key=lambda word: word.middle)
+        lines = [whole(line) for line in lines_of(seen.visible)]
+        words = sorted((word for line in lines for word in line), key=attrgetter("middle"))
         items = self._table.read(words)
         if not items and not is_language(glyphs.text):
             return Page(number, State.UNREADABLE, outside=outside)
@@ -166,7 +169,7 @@ def _said(lines: Sequence[Sequence[Word]]) -> Said:
     """What the page says about the issue, outside of sentences."""
     said = Said()
     for line in lines:
-        if not any(word.text[-1] in ":." or word.text[:2] == "20" for word in line):
+        if not any(_MASTHEAD.match(word.text) for word in line):
             continue
         for phrase in phrases_of(line):
             text = clean(text_of(phrase))

@@ -25,6 +25,8 @@ class Row:
     mark: str = ""
     """The `M.k.` cell."""
     event: str = ""
+    overrun: str = ""
+    """The end of the event that may as well be the market: it begins where markets do, without a gap before it."""
     market: str = ""
     kim: str = ""
     prices: tuple[Price, ...] = ()

@@ -4,16 +4,19 @@ import re
 import unicodedata
 
 _PRIVATE = re.compile(r"[\ue000-\uf8ff\U000f0000-\U0010ffff]+")
-_BLANKS = re.compile(r"\s+")
+_ACCENTS = re.compile("[\u0300-\u036f]+")
 _PLAIN = str.maketrans({"ß": "ss", "ø": "o", "đ": "d", "ł": "l", "æ": "ae", "œ": "oe", "ı": "i"})
 
 
 def clean(text: str) -> str:
     """As printed, but without icons, ligatures and doubled blanks."""
-    return _BLANKS.sub(" ", unicodedata.normalize("NFKC", _PRIVATE.sub(" ", text))).strip()
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", _PRIVATE.sub(" ", text))
+    return " ".join(text.split())
 
 
 def fold(text: str) -> str:
     """Lower case without accents, one blank between words: equal for spellings that differ in type only."""
-    letters = unicodedata.normalize("NFKD", text).casefold().translate(_PLAIN)
-    return _BLANKS.sub(" ", "".join(c for c in letters if not unicodedata.combining(c))).strip()
+    if not text.isascii():
+        text = _ACCENTS.sub("", unicodedata.normalize("NFKD", text)).casefold().translate(_PLAIN)
+    return " ".join(text.lower().split())

@@ -1,7 +1,7 @@
 """Which words a reader can see: false rows hide in text that is drawn and does not show."""
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from statistics import median
@@ -28,6 +28,11 @@ _render_mode = unchecked(pdfium.FPDFTextObj_GetTextRenderMode)
 _fill_colour = unchecked(pdfium.FPDFPageObj_GetFillColor)
 _clip_path = unchecked(pdfium.FPDFPageObj_GetClipPath, ctypes.c_void_p)
 _clip_count = unchecked(pdfium.FPDFClipPath_CountPaths)
+
+_object = unchecked(pdfium.FPDFPage_GetObject, ctypes.c_void_p)
+_type = unchecked(pdfium.FPDFPageObj_GetType)
+_bounds = unchecked(pdfium.FPDFPageObj_GetBounds)
+_draw_mode = unchecked(pdfium.FPDFPath_GetDrawMode)
 
 _Area = tuple[float, float, float, float]
 """(left, bottom, right, top) in PDF coordinates."""
@@ -60,30 +65,29 @@ class Seen:
 
 
 def part_hidden(page: Any, textpage: Any, glyphs: Glyphs, words: Sequence[Word]) -> Seen:
-    """Part the words that show from those outside the page, too small, transparent, clipped away, or without contrast."""
+    """Part the words that show from those outside the page, tiny, transparent, clipped away, or without contrast."""
     if not words:
         return Seen([], [])
     handle = ctypes.c_void_p(ctypes.cast(textpage, ctypes.c_void_p).value)
     objects = list(map(_text_object, repeat(handle), [word.start for word in words]))
     painter = _Painter()
-    paints = {pointer: painter.paint(pointer) for pointer in set(objects) if pointer}
-    smallest = max(1.5, _TINY * median(word.height for word in words))
+    paints = painter.paints({pointer for pointer in objects if pointer})
+    smallest = max(1.5, _TINY * median([word.height for word in words]))
     ground = _Grounds(page, painter)
+    width, height = glyphs.width, glyphs.height
     seen = Seen([], [])
     for word, pointer in zip(words, objects, strict=True):
-        shows = word.height >= smallest and _on_page(word, glyphs)
-        paint = paints.get(pointer)
-        if shows and paint:
-            shows = paint.shows and (
-                (paint.window is None or _inside(paint.window, _centre(textpage, word)))
-                and (paint.luminance < _PALE or ground.contrasts(pointer, paint.luminance, _centre(textpage, word)))
+        shows = word.height >= smallest and 0 <= word.centre <= width and 0 <= word.middle <= height
+        if shows and pointer in paints:
+            paint = paints[pointer]
+            centre = _centre(textpage, word)
+            shows = (
+                paint.shows
+                and (paint.window is None or _inside(paint.window, centre))
+                and (paint.luminance < _PALE or ground.contrasts(pointer, paint.luminance, centre))
             )
         (seen.visible if shows else seen.hidden).append(word)
     return seen
-
-
-def _on_page(word: Word, glyphs: Glyphs) -> bool:
-    return 0 <= word.centre <= glyphs.width and 0 <= word.middle <= glyphs.height
 
 
 def _inside(area: _Area, point: tuple[float, float]) -> bool:
@@ -102,28 +106,32 @@ class _Painter:
     """Asks pdfium how objects are painted."""
 
     def __init__(self) -> None:
-        self._channels = tuple(ctypes.c_uint() for _ in range(4))
-        self._slots = tuple(ctypes.byref(channel) for channel in self._channels)
+        self._channels = (ctypes.c_uint * 4)()
+        self._slots = [ctypes.byref(self._channels, 4 * index) for index in range(4)]
 
-    def paint(self, pointer: int) -> _Paint:
-        item = ctypes.c_void_p(pointer)
-        luminance, opacity = self.colour(item)
-        shows = _render_mode(item) not in _PAINT_NOTHING and opacity > _FAINT
-        path = _clip_path(item)
-        count = _clip_count(ctypes.c_void_p(path)) if path else 0
-        return _Paint(shows, luminance, _window(ctypes.c_void_p(path), count) if count > 0 else None)
+    def paints(self, pointers: Iterable[int]) -> dict[int, _Paint]:
+        """The paint of text objects, but for those in plain dark ink, which are most."""
+        items = [ctypes.c_void_p(pointer) for pointer in pointers]
+        paints = {}
+        for item, mode, clip in zip(items, map(_render_mode, items), map(_clip_path, items), strict=True):
+            luminance, opacity = self.colour(item)
+            count = _clip_count(ctypes.c_void_p(clip)) if clip else 0
+            if mode in _PAINT_NOTHING or count > 0 or luminance >= _PALE or opacity <= _FAINT:
+                shows = mode not in _PAINT_NOTHING and opacity > _FAINT
+                paints[item.value or 0] = _Paint(shows, luminance, _window(clip, count) if count > 0 else None)
+        return paints
 
     def colour(self, item: Any) -> tuple[float, int]:
         """Luminance and opacity of an object's fill; black where it has none of its own."""
         if not _fill_colour(item, *self._slots):
             return 0.0, 255
-        red, green, blue, opacity = (channel.value for channel in self._channels)
+        red, green, blue, opacity = self._channels
         return 0.299 * red + 0.587 * green + 0.114 * blue, opacity
 
 
-def _window(path: Any, count: int) -> _Area:
+def _window(path: int, count: int) -> _Area:
     """What all the clipping paths of an object leave open, each taken as its bounding box."""
-    handle = ctypes.cast(path, pdfium.FPDF_CLIPPATH)
+    handle = ctypes.cast(ctypes.c_void_p(path), pdfium.FPDF_CLIPPATH)
     left = bottom = float("-inf")
     right = top = float("inf")
     x, y = ctypes.c_float(), ctypes.c_float()
@@ -158,21 +166,23 @@ class _Grounds:
         return ground is None or abs(ground - luminance) > _CONTRAST
 
     def _find_layers(self) -> Iterator[_Ground]:
-        left, bottom, right, top = (ctypes.c_float() for _ in range(4))
-        for order in range(pdfium.FPDFPage_CountObjects(self._page)):
-            item = pdfium.FPDFPage_GetObject(self._page, order)
-            kind = pdfium.FPDFPageObj_GetType(item)
+        edges = (ctypes.c_float * 4)()
+        slots = [ctypes.byref(edges, 4 * index) for index in range(4)]
+        page = ctypes.c_void_p(ctypes.cast(self._page, ctypes.c_void_p).value)
+        count = pdfium.FPDFPage_CountObjects(self._page)
+        items = [ctypes.c_void_p(pointer) for pointer in map(_object, repeat(page), range(count))]
+        for order, (item, kind) in enumerate(zip(items, map(_type, items), strict=True)):
             if kind == pdfium.FPDF_PAGEOBJ_TEXT:
-                self._order[ctypes.cast(item, ctypes.c_void_p).value or 0] = order
+                self._order[item.value or 0] = order
             elif kind != pdfium.FPDF_PAGEOBJ_PATH or _is_filled(item):
-                pdfium.FPDFPageObj_GetBounds(item, left, bottom, right, top)
                 luminance, opacity = self._painter.colour(item)
-                if opacity > _FAINT:
+                if opacity > _FAINT and _bounds(item, *slots):
+                    left, bottom, right, top = edges
                     known = luminance if kind == pdfium.FPDF_PAGEOBJ_PATH else None
-                    yield _Ground(order, (left.value, bottom.value, right.value, top.value), known)
+                    yield _Ground(order, (left, bottom, right, top), known)
 
 
-def _is_filled(path: Any) -> bool:
+def _is_filled(path: ctypes.c_void_p) -> bool:
     mode, stroked = ctypes.c_int(), ctypes.c_int()
-    pdfium.FPDFPath_GetDrawMode(path, mode, stroked)
-    return mode.value != pdfium.FPDF_FILLMODE_NONE
+    _draw_mode(path, ctypes.byref(mode), ctypes.byref(stroked))
+    return bool(mode.value != pdfium.FPDF_FILLMODE_NONE)

@@ -1,6 +1,7 @@
 """Words of a page, from the places of its glyphs."""
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from tidemill.football.glyphs import Box, Glyphs
@@ -28,127 +29,132 @@ class Word(NamedTuple):
     """Index of its first glyph in the page."""
     chained: bool
     """Set in the same run as the word before it, a space away."""
-
-    @property
-    def middle(self) -> float:
-        return (self.top + self.bottom) / 2
+    middle: float
+    height: float
 
     @property
     def centre(self) -> float:
         return (self.left + self.right) / 2
 
-    @property
-    def height(self) -> float:
-        return self.bottom - self.top
-
 
 def find_words(glyphs: Glyphs) -> list[Word]:
-    """Words in the order of the document: a word ends at a space, a gap, or a jump.
+    """Words in the order of the document: a word ends at a blank, a gap, or a jump.
 
     A glyph printed twice within a third of its height (bold by double strike) counts once.
     """
     words: list[Word] = []
-    left, right, top, bottom = glyphs.left, glyphs.right, glyphs.top, glyphs.bottom
-    start = -1
-    end_of_last, base_of_last = -1.0, -1.0
-    edge = base = height = 0.0
-
-    def close(stop: int) -> None:
-        nonlocal end_of_last, base_of_last
-        size = bottom[start] - top[start]
-        gap = left[start] - end_of_last
-        chained = -TOUCH * size < gap < SPACE * size and abs(bottom[start] - base_of_last) < 0.3 * size
-        words.append(
-            Word(glyphs.text[start:stop], left[start], top[start], right[stop - 1], bottom[start], start, chained)
-        )
-        end_of_last, base_of_last = right[stop - 1], bottom[start]
-
-    for index, character in enumerate(glyphs.text):
-        if character <= " " or character == "\xa0":
+    text, left, right, bottom = glyphs.text, glyphs.left, glyphs.right, glyphs.bottom
+    start = last = -1
+    overlap = touch = level = 0.0
+    for index, character in enumerate(text):
+        if character <= " ":
             if start >= 0:
-                close(index)
+                words.append(_word(glyphs, start, last + 1, words))
                 start = -1
             continue
-        if start < 0:
-            start = index
-        elif not -OVERLAP * height < left[index] - edge < TOUCH * height or abs(bottom[index] - base) > 0.3 * height:
-            if character == glyphs.text[index - 1] and abs(left[index] - left[index - 1]) < OVERLAP * height:
+        if start >= 0:
+            if overlap < left[index] - right[last] < touch and -level < bottom[index] - bottom[last] < level:
+                last = index
                 continue
-            close(index)
-            start = index
-        edge, base = right[index], bottom[index]
-        height = base - top[index]
+            if character == text[last] and abs(left[index] - left[last]) < level:
+                continue
+            words.append(_word(glyphs, start, last + 1, words))
+        start = last = index
+        height = glyphs.top[index] - bottom[index]
+        overlap, touch, level = -OVERLAP * height, TOUCH * height, OVERLAP * height
     if start >= 0:
-        close(len(glyphs.text))
+        words.append(_word(glyphs, start, last + 1, words))
     return words
 
 
-def joined(words: Sequence[Word]) -> list[Word]:
-    """Words of one line from left to right, with the parts of split words put together and double strikes dropped."""
-    line: list[Word] = []
-    for word in sorted(words, key=lambda word: (word.left, word.start)):
-        if line:
-            last = line[-1]
-            gap = word.left - last.right
-            if word.text == last.text and abs(word.left - last.left) < OVERLAP * word.height:
-                continue
-            if -TOUCH * word.height < gap < TOUCH * word.height and abs(word.height - last.height) < 0.1 * word.height:
-                line[-1] = Word(
-                    last.text + word.text, last.left, last.top, word.right, last.bottom, last.start, last.chained
-                )
-                continue
-        line.append(word)
-    return line
+def _word(glyphs: Glyphs, start: int, stop: int, words: list[Word]) -> Word:
+    left, right = glyphs.left[start], glyphs.right[stop - 1]
+    top, bottom = glyphs.ceiling - glyphs.top[start], glyphs.ceiling - glyphs.bottom[start]
+    height = bottom - top
+    last = words[-1] if words else None
+    chained = (
+        last is not None
+        and -TOUCH * height < left - last.right < SPACE * height
+        and abs(bottom - last.bottom) < OVERLAP * height
+    )
+    return Word(glyphs.text[start:stop], left, top, right, bottom, start, chained, (top + bottom) / 2, height)
 
 
 def lines_of(words: Iterable[Word]) -> list[list[Word]]:
     """Words grouped by line, top to bottom, each line from left to right."""
     lines: list[list[Word]] = []
     middle = 0.0
-    for word in sorted(words, key=lambda word: word.middle):
+    for word in sorted(words, key=_by_middle):
         if lines and word.middle - middle < SAME_LINE * word.height:
             lines[-1].append(word)
         else:
             lines.append([word])
             middle = word.middle
-    return [joined(line) for line in lines]
+    for line in lines:
+        line.sort(key=_by_left)
+    return lines
 
 
-def phrases_of(line: Sequence[Word]) -> list[list[Word]]:
+_by_middle = attrgetter("middle")
+_by_left = attrgetter("left", "start")
+
+
+def whole(line: Sequence[Word]) -> list[Word]:
+    """A line with the parts of split words put together and double strikes dropped."""
+    words: list[Word] = []
+    for word in line:
+        if words:
+            last = words[-1]
+            near = TOUCH * word.height
+            if word.text == last.text and abs(word.left - last.left) < OVERLAP * word.height:
+                continue
+            if -near < word.left - last.right < near and abs(word.height - last.height) < near:
+                words[-1] = last._replace(text=last.text + word.text, right=word.right)
+                continue
+        words.append(word)
+    return words
+
+
+def phrases_of(line: Iterable[Word]) -> list[list[Word]]:
     """The phrases of one line: words a space apart. Where two cells overprint each other, runs stay together."""
     phrases: list[list[Word]] = []
+    open_phrases: list[list[Word]] = []
     for word in line:
-        home = _continued(phrases, word)
+        reach = word.left - SPACE * word.height
+        open_phrases = [phrase for phrase in open_phrases if phrase[-1].right > reach]
+        home = _continued(open_phrases, word) if open_phrases else None
         if home is None:
-            phrases.append([word])
+            home = [word]
+            phrases.append(home)
+            open_phrases.append(home)
         else:
             home.append(word)
     return phrases
 
 
 def _continued(phrases: list[list[Word]], word: Word) -> list[Word] | None:
-    near = [p for p in phrases if -TOUCH * word.height < word.left - p[-1].right < SPACE * word.height]
+    touch = TOUCH * word.height
+    near = [phrase for phrase in phrases if phrase[-1].right - touch < word.left]
     if len(near) > 1 and word.chained:
         return max(near, key=lambda phrase: phrase[-1].start if phrase[-1].start < word.start else -1)
-    return min(near, key=lambda phrase: word.left - phrase[-1].right) if near else None
+    return max(near, key=lambda phrase: phrase[-1].right) if near else None
 
 
-def text_of(words: Iterable[Word]) -> str:
+def text_of(words: Sequence[Word]) -> str:
     """The text of a cell of one or several lines."""
+    if not words:
+        return ""
+    middle, tolerance = words[0].middle, 0.3 * words[0].height
+    if all(-tolerance < word.middle - middle < tolerance for word in words):
+        return " ".join([word.text for word in sorted(words, key=_by_left)])
     text = ""
     for line in lines_of(words):
-        for word in line:
-            glued = text.endswith("/") or (text.endswith("-") and not text.endswith(" -"))
-            text += word.text if not text or (glued and word is line[0]) else f" {word.text}"
+        glued = not text or text[-1] == "/" or (text[-1] == "-" and text[-2:-1] != " ")
+        text += ("" if glued else " ") + " ".join([word.text for word in line])
     return text
 
 
-def box_of(words: Iterable[Word]) -> Box:
+def box_of(words: Sequence[Word]) -> Box:
     """The smallest box around some words."""
-    boxes = list(words)
-    return (
-        min(word.left for word in boxes),
-        min(word.top for word in boxes),
-        max(word.right for word in boxes),
-        max(word.bottom for word in boxes),
-    )
+    _, lefts, tops, rights, bottoms, *_ = zip(*words, strict=True)
+    return min(lefts), min(tops), max(rights), max(bottoms)
