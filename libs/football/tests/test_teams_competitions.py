@@ -58,6 +58,23 @@ def test_an_international_competition_has_no_country(league: str, sides: str) ->
 
 
 @pytest.mark.parametrize(
+    "league, confederation",
+    [
+        ("BL-selejtező", "UEFA"),
+        ("Ázsiai BL", "AFC"),
+        ("Afrikai Bajnokok Ligája", "CAF"),
+        ("Copa Sudamericana", "CONMEBOL"),
+        ("Leagues Cup", "CONCACAF"),
+        ("Klubcsapat vb", ""),
+        ("Gold Cup", ""),
+        ("Svéd 2.", ""),
+    ],
+)
+def test_a_continental_club_competition_tells_its_confederation(league: str, confederation: str) -> None:
+    assert parse_competition(league).confederation == confederation
+
+
+@pytest.mark.parametrize(
     "league, women, age",
     [
         ("Svéd bajnokság, női", True, 0),

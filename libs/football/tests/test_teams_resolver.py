@@ -199,6 +199,13 @@ def test_many_clubs_of_one_name_are_told_apart_by_country_or_left_to_a_person() 
     assert resolve("Nacional", "Copa Libertadores").method == "review"
 
 
+def test_a_continental_cup_is_for_the_clubs_of_the_continent() -> None:
+    assert resolve("Barcelona", "Copa Libertadores").entity == "ec.barcelona-guayaquil"
+    assert resolve("Barcelona", "BL").entity == "es.barcelona"
+    assert refusals(resolve("Barcelona", "BL"))["ec.barcelona-guayaquil"] == "confederation"
+    assert resolve("Al-Ahly (EGY)", "Klubcsapat vb").entity == "eg.ahly"
+
+
 def test_answers_of_many_leagues_are_forgotten_rather_than_hoarded() -> None:
     resolver = TeamResolver([], remembered=2)
     answers = [resolver.known("FTC", f"NB I, {number}. forduló") for number in range(5)]

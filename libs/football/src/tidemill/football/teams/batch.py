@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
-from tidemill.football.teams.resolver import TeamResolver, ask
+from tidemill.football.teams.question import ask
+from tidemill.football.teams.resolver import TeamResolver
 from tidemill.plugin import KnownName, Resolution
 
 

@@ -22,6 +22,17 @@ _CLUBS = re.compile(
     r"\b(klubcsapat|klub|bl|el|kl|bajnokok|europa|konferencia|libertadores|sudamericana|recopa|leagus cup|ufa szuper"
     r"|club|champions|conference)\b"
 )
+_CONFEDERATIONS = tuple(
+    (re.compile(rf"\b({words})\b"), confederation)
+    for words, confederation in (
+        ("libertadores|sudamericana|recopa|conmebol|del amerikai", "CONMEBOL"),
+        ("concacaf|leagus cup|kozep amerikai", "CONCACAF"),
+        ("azsiai|asian|afc", "AFC"),
+        ("afrikai|caf", "CAF"),
+        ("oceaniai|ofc", "OFC"),
+        ("bl|el|kl|bajnokok ligaja|champions leagu|europa|konferencia|conference|ufa", "UEFA"),
+    )
+)
 _LEVELS = tuple(
     (re.compile(rf"\b({printed})(?=[ ,]|$)"), level)
     for printed, level in (
@@ -39,6 +50,8 @@ class Competition:
     """Folded, without group and stage: `Klubcsapat vb, G csoport` and `Klubcsapat vb` are one competition."""
     country: str
     """ISO code of the football association; empty for international competitions and friendlies."""
+    confederation: str
+    """Whose clubs an international competition is for; empty for a country's own, for nations, and if unknown."""
     women: bool
     age: int
     sides: Sides
@@ -58,11 +71,14 @@ def parse_competition(league: str) -> Competition:
         sides = "clubs"
     elif age or _NATIONS.search(text):
         sides = "nations"
+    confederation = ""
+    if sides == "clubs" and not country:
+        confederation = next((name for pattern, name in _CONFEDERATIONS if pattern.search(text)), "")
     level = 0
     head = fold(league.partition(",")[0])
     if country and "kupa" not in head and " cup" not in head:
         level = next((level for pattern, level in _LEVELS if pattern.search(head)), 0)
-    return Competition(head.replace(".", ""), country, women, age, sides, level)
+    return Competition(head.replace(".", ""), country, confederation, women, age, sides, level)
 
 
 def _country(text: str) -> str:

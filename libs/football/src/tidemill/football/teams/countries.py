@@ -12,6 +12,7 @@ class Country:
     """`code` is ISO 3166, with parts for the four British associations; other texts are as printed."""
 
     code: str
+    confederation: str
     names: tuple[str, ...]
     adjectives: tuple[str, ...]
     marks: tuple[str, ...]
@@ -25,7 +26,10 @@ class Country:
 def countries() -> tuple[Country, ...]:
     table = (files(__package__) / "countries.tsv").read_text(encoding="utf-8")
     rows = (line.split("\t") for line in table.splitlines() if line and not line.startswith("#"))
-    return tuple(Country(code, *(tuple(part.split("; ")) for part in parts)) for code, *parts in rows)
+    return tuple(
+        Country(code, confederation, *(tuple(part.split("; ")) for part in parts))
+        for code, confederation, *parts in rows
+    )
 
 
 @cache

@@ -1,63 +1,34 @@
 """From a printed name to a team: the same spelling, a user's alias, the register, likeness, a person, a new team."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 
-from tidemill.football.teams.competitions import Competition, parse_competition
-from tidemill.football.teams.kinds import SENIOR, Kind
-from tidemill.football.teams.likeness import Likeness, likeness
-from tidemill.football.teams.names import TeamName, parse_name
+from tidemill.football.teams.competitions import parse_competition
+from tidemill.football.teams.likeness import likeness
+from tidemill.football.teams.matches import (
+    DOUBTFUL,
+    GLUED,
+    NOTED,
+    Match,
+    best_of_each_team,
+    fault,
+    judge,
+    objection,
+    rank,
+)
+from tidemill.football.teams.names import parse_name
+from tidemill.football.teams.question import Question, ask
 from tidemill.football.teams.register import registered, registered_teams
 from tidemill.football.teams.spellings import Spelling, Spellings
 from tidemill.football.teams.teams import Side, Team, other_id, read_team, refusal, team_id
 from tidemill.plugin import Candidate, KnownName, Resolution
 from tidemill.plugin.vocabulary import Method
 
-ACCEPTED = 0.8
-"""Likeness from which a name is taken for a team, if no other comes near."""
-MARGIN = 0.1
-"""How much less alike the next best team has to be."""
-GLUED = 0.97
-"""Likeness of a name with the same letters, other spaces."""
-DOUBTFUL = 0.55
-"""Likeness from which a person is asked."""
-NOTED = 0.2
-"""Likeness from which a near miss is recorded."""
 CANDIDATES = 5
+"""Near misses that an answer carries."""
 REMEMBERED = 100_000
 """Answers kept for names met in other leagues than the ones they are known from."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A name in its competition."""
-
-    raw: str
-    scope: str
-    name: TeamName
-    competition: Competition
-    side: Side
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """A team that a name might mean, how much alike, and what speaks against it."""
-
-    team: Team
-    spelling: Spelling
-    score: float
-    refused_by: str = ""
-    likeness: Likeness | None = None
-
-
-def ask(raw: str, scope: str) -> Question:
-    """Put together what the name and the competition tell."""
-    name, competition = parse_name(raw), parse_competition(scope)
-    kind = Kind(name.kind.women or competition.women, name.kind.age or competition.age, name.kind.reserve)
-    country = name.country or competition.country
-    nation = None if competition.sides == "any" else competition.sides == "nations"
-    return Question(raw, scope, name, competition, Side(kind, (country,) if country else (), nation))
 
 
 class TeamResolver:
@@ -133,15 +104,15 @@ class TeamResolver:
         return None
 
     def _same_words(self, question: Question) -> list[Match]:
-        return [_match(question, spelling, 1.0) for spelling in self._index().same_words(question.name)]
+        return [judge(question, spelling, 1.0) for spelling in self._index().same_words(question.name)]
 
     def _by_words(self, question: Question, same: Sequence[Match]) -> Resolution | None:
         """The team whose name has the same words, if there is one and no other."""
         allowed = [match for match in same if not match.refused_by]
         if not allowed:
             return None
-        best = max(_rank(question, match) for match in allowed)
-        chosen = {match.team.id: match for match in allowed if _rank(question, match) == best}
+        best = max(rank(question, match) for match in allowed)
+        chosen = {match.team.id: match for match in allowed if rank(question, match) == best}
         rivals = {match.team.id for match in allowed}
         match = next(iter(chosen.values()))
         if len(chosen) > 1 or (len(rivals) > 1 and match.spelling.name.forms != question.name.forms):
@@ -153,20 +124,20 @@ class TeamResolver:
         """The one team that is alike enough and far more alike than any other; else a team of its own."""
         index = self._index()
         weight = cache(partial(index.weight, countries=question.side.countries))
-        glued = [_match(question, spelling, GLUED) for spelling in index.same_letters(question.name)]
+        glued = [judge(question, spelling, GLUED) for spelling in index.same_letters(question.name)]
         matches = [match for match in glued if match.spelling.name.key != question.name.key]
         for spelling in index.alike(question.name, question.side.countries):
             like = likeness(question.name.words, spelling.name.words, weight)
             if like.score >= NOTED and spelling.name.key != question.name.key:
-                matches.append(_match(question, spelling, like.score, like))
-        ranked = _best_of_each_team(matches)
+                matches.append(judge(question, spelling, like.score, like))
+        ranked = best_of_each_team(matches)
         allowed = [match for match in ranked if not match.refused_by]
-        fault = _fault(question, allowed) if allowed else ""
-        near = [*same, *(replace(match, refused_by=_refused_by(match) or fault or "less alike") for match in ranked)]
+        doubt = fault(question, allowed) if allowed else ""
+        near = [*same, *(replace(match, refused_by=objection(match) or doubt or "less alike") for match in ranked)]
         if not allowed or allowed[0].score < DOUBTFUL:
             return self._own(question, "new", "no known name is alike enough", near)
-        if fault:
-            return self._own(question, "review", fault, near, doubt=allowed[0].score)
+        if doubt:
+            return self._own(question, "review", doubt, near, doubt=allowed[0].score)
         best = allowed[0]
         return _answer(question, best.team, "fuzzy", best.score, f"like {best.spelling.name.spelling}", near)
 
@@ -179,7 +150,7 @@ class TeamResolver:
             id = other_id(id, question.name.spelling)
         kind = question.side.kind
         name = question.raw if question.name.kind == kind else kind.of(question.raw)
-        return _answer(question, Team(id, name, kind), method, 1.0 - doubt / 2, reason, _best_of_each_team(near))
+        return _answer(question, Team(id, name, kind), method, 1.0 - doubt / 2, reason, best_of_each_team(near))
 
 
 def _team_of(entry: KnownName) -> Team:
@@ -199,63 +170,6 @@ def _spelling_of(entry: KnownName) -> Spelling:
     return Spelling(question.name, team, Side(kind, countries, team.nation if countries else question.side.nation))
 
 
-def _match(question: Question, spelling: Spelling, score: float, like: Likeness | None = None) -> Match:
-    """Judge one spelling: the guards, then the forms of the names."""
-    team, side = spelling.team, spelling.side
-    if spelling.registered and team.kind == SENIOR and side.kind == SENIOR and question.side.kind != SENIOR:
-        team, side = team.of_kind(question.side.kind), replace(side, kind=question.side.kind)
-    refused = refusal(question.side, side)
-    if not refused and spelling.level and spelling.level != question.competition.level:
-        refused = "level"
-    forms, others = question.name.forms, spelling.name.forms
-    if not refused and forms and others and not forms & others:
-        refused = "club form"
-    if not refused and question.side.countries and not side.countries:
-        refused = "country unknown"
-    return Match(team, spelling, score, refused, like)
-
-
-def _rank(question: Question, match: Match) -> tuple[bool, ...]:
-    """Which of several teams with the same words is meant: most telling first."""
-    spelling = match.spelling
-    return (
-        spelling.name.forms == question.name.forms,
-        spelling.level > 0,
-        spelling.side.kind == question.side.kind,
-        spelling.name.spelling == question.name.spelling,
-        spelling.own,
-    )
-
-
-def _best_of_each_team(matches: Iterable[Match]) -> list[Match]:
-    best: dict[str, Match] = {}
-    for match in sorted(matches, key=lambda match: (bool(match.refused_by), -match.score, match.team.id)):
-        best.setdefault(match.team.id, match)
-    return sorted(best.values(), key=lambda match: (-match.score, match.team.id))
-
-
-def _refused_by(match: Match) -> str:
-    """What speaks against a match, whatever other teams there are."""
-    if match.refused_by or match.likeness is None:
-        return match.refused_by
-    return match.likeness.fault or ("threshold" if match.score < ACCEPTED else "")
-
-
-def _fault(question: Question, allowed: Sequence[Match]) -> str:
-    """Why the most alike team is not taken; empty if it is."""
-    best = allowed[0]
-    if fault := _refused_by(best):
-        return fault
-    if not question.side.countries and best.score < GLUED:
-        return "country unknown"
-    if len(allowed) > 1 and allowed[1].score > best.score - MARGIN:
-        return "margin"
-    if best.likeness and any(best.likeness.missing):
-        shared = best.likeness.shared
-        return "margin" if any(rival.likeness and shared <= rival.likeness.shared for rival in allowed[1:]) else ""
-    return ""
-
-
 def _same_spelling(raw: str, scope: str, entry: KnownName) -> Resolution:
     return Resolution(raw, scope, entry.entity, entry.name, entry.kind, 1.0, "exact", "same spelling")
 
@@ -268,7 +182,7 @@ def _by_same_words(question: Question, match: Match, refused: Sequence[Match]) -
         confidence -= 0.05
     reason = "same spelling" if same else f"same words as {known.name.spelling}"
     method: Method = "register" if known.registered else "exact" if same else "fuzzy"
-    return _answer(question, match.team, method, confidence, reason, _best_of_each_team(refused))
+    return _answer(question, match.team, method, confidence, reason, best_of_each_team(refused))
 
 
 def _answer(
