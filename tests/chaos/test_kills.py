@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.system import System, running
+from tests.system import System, running
 from tidemill.common.testing import shared_data
 
 pytestmark = [pytest.mark.chaos, pytest.mark.servers, pytest.mark.timeout(900)]
@@ -80,14 +80,12 @@ def assert_exactly_once(system: System, material: Material, files: int, document
     assert Counter(stored) == {"stored": documents, "unchanged": files - documents}
 
 
-def test_nothing_is_lost_or_doubled_when_processes_are_killed(
-    tmp_path: Path, request: pytest.FixtureRequest, long_form: bool
-) -> None:
+def test_nothing_is_lost_or_doubled_when_processes_are_killed(request: pytest.FixtureRequest, long_form: bool) -> None:
     seed = request.config.getoption("--seed") or random.randrange(1_000_000)
     chance = random.Random(seed)
     kills, older_after = (45, 30.0) if long_form else (12, 4.0)
     paper = material()
-    with running(tmp_path, REPLICAS) as system:
+    with running(REPLICAS) as system:
         drop_all(system, paper.papers, "first")
         drop_all(system, paper.papers, "second")
         variants = 0
@@ -111,9 +109,9 @@ def test_nothing_is_lost_or_doubled_when_processes_are_killed(
         assert_exactly_once(system, paper, 2 * len(paper.papers) + variants, documents)
 
 
-def test_the_same_papers_twice_under_other_names_are_duplicates(tmp_path: Path) -> None:
+def test_the_same_papers_twice_under_other_names_are_duplicates() -> None:
     paper = material()
-    with running(tmp_path, ("watcher", "converter-1")) as system:
+    with running(("watcher", "converter-1")) as system:
         drop_all(system, paper.papers, "first")
         drop_all(system, paper.papers, "second")
         system.wait_until_quiet(len(paper.papers), within=120)

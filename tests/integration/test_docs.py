@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 BLOCK = re.compile(r"^```console runnable\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+WRITTEN = re.compile(
+    r"^([^`\n][^\n]*(?:\n[^\n]+)*)\n\n```(?:toml|python|yaml|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL
+)
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)(?:#[^)]*)?\)")
 COMMAND_SECONDS = 60
 
@@ -68,13 +72,33 @@ def environment() -> dict[str, str]:
     return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}", "COLUMNS": "200"}
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if steps(page)], ids=lambda page: str(page.relative_to(ROOT)))
-def test_commands_of_the_documentation_print_what_it_shows(page: Path, project: Path) -> None:
+def written_files(page: Path) -> dict[str, str]:
+    """The files a guide has its reader write: the last path named in the paragraph before a block."""
+    found = {}
+    for paragraph, content in WRITTEN.findall(page.read_text(encoding="utf-8")):
+        paths = [path for path in re.findall(r"`([\w./-]+)`", paragraph) if re.search(r"\.\w+$", path)]
+        if paths:
+            found[paths[-1]] = content
+    return found
+
+
+def install(package: Path, target: Path) -> None:
+    """What an editable install leaves: the entry points, and where the modules are."""
+    project = tomllib.loads((package / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    info = target / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    groups = project["entry-points"].items()
+    lines = [line for group, points in groups for line in (f"[{group}]", *(f"{n} = {v}" for n, v in points.items()))]
+    (info / "entry_points.txt").write_text("\n".join(lines))
+
+
+def follow(page: Path, project: Path, **more: str) -> None:
     for step in steps(page):
         done = subprocess.run(
             ["bash", "-c", step.command],
             cwd=project,
-            env=environment(),
+            env={**environment(), **more},
             capture_output=True,
             text=True,
             timeout=COMMAND_SECONDS,
@@ -83,6 +107,26 @@ def test_commands_of_the_documentation_print_what_it_shows(page: Path, project: 
         output = done.stdout + done.stderr
         absent = missing(step.shown, output)
         assert absent is None, f"$ {step.command}\ndoes not print: {absent}\nbut:\n{output}"
+
+
+def test_the_guide_to_a_converter_leads_to_one_that_works(project: Path) -> None:
+    guide = ROOT / "docs" / "add-a-converter.md"
+    for path, content in written_files(guide).items():
+        (project / path).parent.mkdir(parents=True, exist_ok=True)
+        (project / path).write_text(content, encoding="utf-8")
+    installed = project / "installed"
+    install(project / "tide-tables", installed)
+    modules = os.pathsep.join(map(str, (installed, project / "tide-tables" / "src")))
+    follow(guide, project, PYTHONPATH=modules)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if steps(page) and not written_files(page)],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_commands_of_the_documentation_print_what_it_shows(page: Path, project: Path) -> None:
+    follow(page, project)
 
 
 def test_links_between_pages_lead_somewhere() -> None:

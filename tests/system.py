@@ -1,4 +1,4 @@
-"""A whole Tidemill of real processes, made to be killed: servers and replicas, and what is true of them afterwards."""
+"""A whole Tidemill of real processes, as a supervisor would run it: servers, replicas, and a look at what they did."""
 
 import asyncio
 import os
@@ -6,9 +6,10 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,7 @@ class System:
     postgres: PostgresServer = field(init=False)
     services: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     kills: Counter[str] = field(default_factory=Counter)
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def inbox(self) -> Path:
@@ -73,7 +75,7 @@ class System:
         environment = os.environ | {
             "NATS_URL": self.nats.url,
             "DATABASE_URL": self.postgres.url,
-            "TIDEMILL_LOG__LEVEL": "info",
+            **self.environment,
         }
         with (self.folder / "log" / f"{replica}.log").open("ab") as log:
             return subprocess.Popen(
@@ -196,10 +198,14 @@ class System:
 
 
 @contextmanager
-def running(folder: Path, replicas: Sequence[str]) -> Iterator[System]:
-    system = System(folder, replicas)
+def running(replicas: Sequence[str], **environment: str) -> Iterator[System]:
+    """A system in a folder of its own, which stays when the test fails. Not below pytest's: every other session of
+    pytest closes that to the user that Postgres runs as."""
+    folder = Path(tempfile.mkdtemp(prefix="tidemill-system-"))
+    system = System(folder, replicas, environment=environment)
     try:
         system.start()
         yield system
     finally:
         system.stop()
+    shutil.rmtree(folder)
