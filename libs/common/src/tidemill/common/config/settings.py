@@ -42,7 +42,7 @@ class HealthSettings(Settings):
     host: str = "127.0.0.1"
     """Address to listen on; `0.0.0.0` in containers."""
     port: Annotated[int, Field(ge=0, le=65535)] = 0
-    """Port of a service that runs alone; 0 takes a free one and says which. Services in one process share one port."""
+    """One port for all services of a process; 0 takes a free one and says which."""
 
 
 class CommonSettings(Settings):
