@@ -4,6 +4,7 @@ UV := $(shell command -v uv || echo .tools/uv/bin/uv)
 MEMBERS := $(wildcard libs/* services/*)
 RUN := .venv/bin/
 export UV_PYTHON_DOWNLOADS := never
+unexport PYTHONDONTWRITEBYTECODE # Libraries compiled again at every start cost two seconds.
 
 .PHONY: help setup check test run bench chaos lock format
 
@@ -22,6 +23,7 @@ setup: .venv/.installed ## Install what requirements.lock says, and the workspac
 	@test -x .venv/bin/python || $(UV) venv --quiet --python "$${PYTHON:-python3}" .venv
 	@$(UV) pip install --quiet --require-hashes -r requirements.lock
 	@$(UV) pip install --quiet --no-deps $(addprefix -e ,$(MEMBERS))
+	@$(RUN)python -c "import tidemill.cli.together, tidemill.watcher.main, tidemill.converter.main"
 	@touch $@
 
 lock: | $(if $(filter .tools/%,$(UV)),$(UV)) ## Renew requirements.lock (hashes, no hosts)
