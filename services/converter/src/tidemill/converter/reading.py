@@ -1,0 +1,92 @@
+"""Rows of a dataset as its typed views show them, from a cursor on the server: memory does not grow with them."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tidemill.converter.views import Column, Reading, columns, select_sql
+from tidemill.plugin import Dataset
+
+BATCH_ROWS = 1000
+
+Row = Sequence[Any]
+
+SELECTED_BY = ("r.key", "r.parent", "v.valid_from", "v.recorded_from")
+
+END_OF_TIME = datetime(9999, 12, 31, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which versions of which records. Without anything: what holds now."""
+
+    history: bool = False
+    """Every version that holds at some valid time, instead of the current one of each record."""
+    as_of: datetime | None = None
+    """Valid time: what was true then, by what is known today (or was at `known_at`)."""
+    known_at: datetime | None = None
+    """Recorded time: what we had recorded by then, right or wrong."""
+    since: datetime | None = None
+    """Only versions recorded at that time or later: what changed since."""
+    key: str | None = None
+    """This record, and those under its key."""
+    limit: int | None = None
+
+
+class Contradiction(ValueError):
+    """A selection that asks for two things at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Columns, and batches of rows in their order."""
+
+    columns: Sequence[Column]
+    batches: AsyncIterator[Sequence[Row]]
+
+
+def read_rows(connection: AsyncConnection, dataset: Dataset, id: int, wanted: Selection) -> Rows:
+    """Sorted by key and valid time, so that the same state gives the same rows in the same order."""
+    reading, parameters = _reading(wanted)
+    selected = columns(dataset, reading)
+    key, parent, valid_from, recorded_from = (_named(selected, sql) for sql in SELECTED_BY)
+    conditions = []
+    if wanted.key is not None:
+        conditions.append(f'("{key}" = :key OR "{parent}" = :key)')
+        parameters["key"] = wanted.key
+    if wanted.since is not None:
+        conditions.append(f'"{recorded_from}" >= :since')
+        parameters["since"] = wanted.since
+    statement = f"SELECT * FROM (\n{select_sql(dataset, id, reading)}\n) wanted"
+    if conditions:
+        statement += f"\nWHERE {' AND '.join(conditions)}"
+    statement += f'\nORDER BY "{key}", "{valid_from}"'
+    if wanted.limit is not None:
+        statement += "\nLIMIT :limit"
+        parameters["limit"] = wanted.limit
+    return Rows(selected, _batches(connection, statement, parameters))
+
+
+def _reading(wanted: Selection) -> tuple[Reading, dict[str, Any]]:
+    if wanted.as_of is None and wanted.known_at is None:
+        return ("history" if wanted.history else "current"), {}
+    if wanted.history:
+        raise Contradiction("history is every version, as of is one of each record: choose one")
+    return "as_of", {"valid": wanted.as_of or END_OF_TIME, "known": wanted.known_at or END_OF_TIME}
+
+
+def _named(selected: Sequence[Column], sql: str) -> str:
+    return next(column.name for column in selected if column.sql == sql)
+
+
+async def _batches(
+    connection: AsyncConnection, statement: str, parameters: dict[str, Any]
+) -> AsyncIterator[Sequence[Row]]:
+    # A condition of a path in JSON is no parameter, so only ours have colons.
+    async with connection.stream(text(statement), parameters) as result:
+        async for batch in result.partitions(BATCH_ROWS):
+            yield batch
