@@ -164,9 +164,7 @@ async def ours(_jobs: int, nats_url: str, database_url: str, stop: asyncio.Event
     engine = open_engine(database_url)
     async with (
         Telemetry.open("bench", "0.1.0") as telemetry,
-        Bus.open(
-            nats_url, service="bench", version="0.1.0", engine=engine, tables=TABLES, telemetry=telemetry
-        ) as bus,
+        Bus.open(nats_url, service="bench", version="0.1.0", engine=engine, tables=TABLES, telemetry=telemetry) as bus,
     ):
         running = asyncio.create_task(bus.run([STEP]))
         await stop.wait()
