@@ -110,6 +110,12 @@ class Ground:
         for step in steps:
             await ensure_consumers(js, step)
 
+    async def start(self, server: Any) -> None:
+        """Start a killed server. The kernel ends a child with the thread that made it: spawned in ours."""
+        await asyncio.to_thread(server.prepare)
+        server.spawn()
+        await asyncio.to_thread(server.wait)
+
     async def sql(self, statement: str) -> list[Any]:
         async with self.engine.begin() as tx:
             found = await tx.execute(text(statement))

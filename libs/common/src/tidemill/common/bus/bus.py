@@ -188,7 +188,7 @@ class Bus:
         self._stopping.set()
         with suppress(Exception):
             await asyncio.wait_for(self._outbox.mark(), 2)
-        await self._supervisor.stop()
+        await self._supervisor.stop_all()
         await self._connection.close()
 
     async def _make_topology(self, steps: Sequence[Step[Any, Any]]) -> None:

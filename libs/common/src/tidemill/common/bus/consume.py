@@ -38,6 +38,7 @@ log = structlog.get_logger(__name__)
 LOOK_EVERY = 1.0
 DEAD_AFTER = 10.0
 """Seconds without a round of the loop."""
+AFTER_OUR_ERROR = 10.0
 ASK_AGAIN = 0.5
 """While Postgres does not say what is known of the events in hand."""
 
@@ -161,11 +162,11 @@ class Consumer:
                     self._in_hand[message.id] = item = Item(message, UNKNOWN, run=message.run)
                     items.append(item)
             past = await self._look_up([item.id for item in items]) if items else {}
-        except asyncio.CancelledError:
+        except BaseException as error:
             for item in items:
                 self._fetcher.free(item.message)
-                await self._give_back(item)
-            return
+                await self._give_back(item, AFTER_OUR_ERROR if isinstance(error, Exception) else 0)
+            raise
         for item in items:
             item.past = past.get(item.id, UNKNOWN)
             if item.past.handled:
@@ -197,8 +198,9 @@ class Consumer:
     async def _handle(self, item: Item) -> None:
         try:
             await self._group.put(await self._outcome(item))
-        except asyncio.CancelledError:
-            await self._give_back(item)
+        except BaseException as error:
+            await self._give_back(item, AFTER_OUR_ERROR if isinstance(error, Exception) else 0)
+            raise
         finally:
             self._fetcher.free(item.message)
 
@@ -230,12 +232,10 @@ class Consumer:
         item.delivery = Delivery(
             message.origin, event, item.attempt, 0, span.get_span_context(), item.run, message.published_at
         )
+        # This task ends with the event, so nothing is unbound again.
+        structlog.contextvars.bind_contextvars(run=item.run, source=item.source, event_id=item.id)
         try:
-            with (
-                current(span),
-                structlog.contextvars.bound_contextvars(run=item.run, source=item.source, event=item.id),
-                self._metrics.of(WORK_SECONDS, consumer=step.name).time(),
-            ):
+            with current(span), self._metrics.of(WORK_SECONDS, consumer=step.name).time():
                 if step.work is not None:
                     result = await step.work(item.delivery)
                     return Recorded(item, done=Done(item.delivery, result, traceparent=traceparent(span)))
@@ -274,22 +274,24 @@ class Consumer:
 
     def _begin_span(self, item: Item, waited: float) -> Span:
         message = item.message
-        attributes: dict[str, Any] = {
-            "messaging.system": "nats",
-            "messaging.operation.type": "process",
-            "messaging.destination.name": message.stream,
-            "messaging.consumer.group.name": self.name,
-            "messaging.message.id": message.id,
-            "messaging.message.conversation_id": item.run,
-            "messaging.message.body.size": len(message.payload),
-            "tidemill.source": item.source,
-            "tidemill.attempt": item.attempt,
-            "tidemill.deliveries": message.deliveries,
-            "tidemill.queue_wait_seconds": waited,
-        }
-        return self._telemetry.begin(
-            f"{self.name} process", parent=message.traceparent, kind=SpanKind.CONSUMER, **attributes
-        )
+        span = self._telemetry.begin(f"{self.name} process", parent=message.traceparent, kind=SpanKind.CONSUMER)
+        if span.is_recording():
+            span.set_attributes(
+                {
+                    "messaging.system": "nats",
+                    "messaging.operation.type": "process",
+                    "messaging.destination.name": message.stream,
+                    "messaging.consumer.group.name": self.name,
+                    "messaging.message.id": message.id,
+                    "messaging.message.conversation_id": item.run,
+                    "messaging.message.body.size": len(message.payload),
+                    "tidemill.source": item.source,
+                    "tidemill.attempt": item.attempt,
+                    "tidemill.deliveries": message.deliveries,
+                    "tidemill.queue_wait_seconds": waited,
+                }
+            )
+        return span
 
     def _obey(self) -> None:
         """The control bucket changed: what must stop is cancelled now; whether to ask for more, the loop decides."""
@@ -306,7 +308,7 @@ class Consumer:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()):
-            log.error("an event was lost sight of; the server sends it again", consumer=self.name, exc_info=error)
+            log.error("events are given back after an error of the bus", consumer=self.name, exc_info=error)
 
     async def _cancel(self, tasks: Sequence[asyncio.Task[None]]) -> None:
         for task in tasks:
@@ -317,8 +319,8 @@ class Consumer:
         await message.nak()
         self._fetcher.free(message)
 
-    async def _give_back(self, item: Item) -> None:
-        await item.nak()
+    async def _give_back(self, item: Item, delay: float = 0) -> None:
+        await item.nak(delay)
         self._metrics.of(HANDLED, consumer=self.name, outcome="given back").inc()
         if item.span is not None:
             item.span.set_attribute("outcome", "given back")

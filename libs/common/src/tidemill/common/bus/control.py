@@ -50,7 +50,7 @@ class Control:
 
     def cancelled(self, run: str) -> str | None:
         """Why the events of this run are dropped; None when they are not."""
-        return self._reason(f"cancel.run.{run}") if run else None
+        return self._reason(f"cancel.run.{run}") if run and self._entries else None
 
     def held_sources(self) -> list[str]:
         """Sources that are stopped or paused."""
@@ -126,6 +126,8 @@ class Control:
             listener()
 
     def _why(self, verb: str, source: str | None) -> str | None:
+        if not self._entries:
+            return None
         return (
             self._reason(f"{verb}.all")
             or self._reason(f"{verb}.service.{self._service}")

@@ -57,6 +57,8 @@ class Fetcher:
             await self._repair()
             return
         self.problem = None
+        if self._unclaimed() <= 0:
+            return
         self._round += 1
         if len(self._pulls) == 1:
             await self._offer(self._pulls[0], self._unclaimed(), LINGER)

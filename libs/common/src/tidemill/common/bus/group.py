@@ -71,25 +71,29 @@ class Group:
         self._waiting: asyncio.Queue[Outcome] = asyncio.Queue(ROOM)
         self._publishing = asyncio.Semaphore(PUBLISHING)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._unfinished = 0
+        self._open: dict[int, Outcome] = {}
         self._idle = asyncio.Event()
         self._idle.set()
         self.problem: str | None = None
 
     async def put(self, outcome: Outcome) -> None:
         """Hand over; waits while there is no room."""
-        self._unfinished += 1
-        self._idle.clear()
+        self._enter(outcome)
         try:
             await self._waiting.put(outcome)
         except asyncio.CancelledError:
-            self._leave(1)
+            self._leave(outcome)
             raise
 
     async def run(self) -> None:
         """Commit what comes, until cancelled."""
         while True:
-            await self._commit(await self._gather())
+            group = await self._gather()
+            try:
+                await self._commit(group)
+            except Exception:
+                await self._let_go(group)
+                raise
 
     async def drained(self) -> None:
         """Return when everything that was handed over is committed, published and answered."""
@@ -181,18 +185,31 @@ class Group:
 
     async def _refused(self, outcome: Outcome, error: Exception) -> None:
         """`record` cannot take this one. Whoever waits for it decides; else it is a failed attempt."""
-        log.warning("not recorded", consumer=self._step.name, event=outcome.item.id, error=describe(error))
+        log.warning("not recorded", consumer=self._step.name, event_id=outcome.item.id, error=describe(error))
         if outcome.settled is not None:
             if not outcome.settled.done():
                 outcome.settled.set_exception(error)
-            self._leave(1)
+            self._leave(outcome)
         elif isinstance(outcome, (Recorded, Finished)):
-            await self._commit([judge(outcome.item, error, self._step.retry)])
+            failure = judge(outcome.item, error, self._step.retry)
+            self._enter(failure)
+            self._leave(outcome)
+            await self._commit([failure])
         else:
-            log.error("a failure cannot be recorded; its event comes again", event=outcome.item.id)
+            log.error("a failure cannot be recorded; its event comes again", event_id=outcome.item.id)
             await outcome.item.nak(UNRECORDABLE_PAUSE)
             self._finish(outcome.item, "unrecordable")
-            self._leave(1)
+            self._leave(outcome)
+
+    async def _let_go(self, group: Sequence[Outcome]) -> None:
+        """After an error of ours: nobody may wait for this group, and its events come again."""
+        for outcome in group:
+            if id(outcome) in self._open:
+                if outcome.settled is not None and not outcome.settled.done():
+                    outcome.settled.cancel()
+                await outcome.item.nak(UNRECORDABLE_PAUSE)
+                self._finish(outcome.item, "unrecordable")
+                self._leave(outcome)
 
     async def _publish_and_answer(self, group: Sequence[Outcome], fresh: set[str], rows: Sequence[Row]) -> None:
         try:
@@ -202,7 +219,8 @@ class Group:
                 await self._answer(outcome, is_first=id(outcome) in first)
         finally:
             self._publishing.release()
-            self._leave(len(group))
+            for outcome in group:
+                self._leave(outcome)
         self._metrics.of(GROUP_COMMIT_SIZE, consumer=self._step.name).observe(len(group))
 
     async def _answer(self, outcome: Outcome, *, is_first: bool) -> None:
@@ -219,10 +237,10 @@ class Group:
             self._metrics.of(DUPLICATES_SUPPRESSED, layer="inbox").inc()
         elif isinstance(outcome, Dead):
             self._metrics.of(DEAD_LETTERED, consumer=consumer, reason=outcome.reason).inc()
-            log.error("given up", consumer=consumer, event=item.id, reason=outcome.reason, error=outcome.error)
+            log.error("given up", consumer=consumer, event_id=item.id, reason=outcome.reason, error=outcome.error)
         elif isinstance(outcome, Again) and outcome.counted:
             self._metrics.of(RETRIES, consumer=consumer).inc()
-            log.warning("will be tried again", consumer=consumer, event=item.id, error=outcome.error)
+            log.warning("will be tried again", consumer=consumer, event_id=item.id, error=outcome.error)
 
     def _finish(self, item: Item, label: str) -> None:
         self._metrics.of(HANDLED, consumer=self._step.name, outcome=label).inc()
@@ -231,9 +249,13 @@ class Group:
             item.span.end()
         self._finished(item)
 
-    def _leave(self, count: int) -> None:
-        self._unfinished -= count
-        if not self._unfinished:
+    def _enter(self, outcome: Outcome) -> None:
+        self._open[id(outcome)] = outcome
+        self._idle.clear()
+
+    def _leave(self, outcome: Outcome) -> None:
+        self._open.pop(id(outcome), None)
+        if not self._open:
             self._idle.set()
 
     def _say(self, problem: str | None) -> None:

@@ -14,7 +14,10 @@ class Fetched:
     """Answers go only to the server process that sent the message. Another one may have been given an older store,
     where the same sequence number is a new message, which a late ack would swallow."""
 
-    __slots__ = ("_raw", "attempt", "deliveries", "for_consumer", "headers", "id", "lane", "origin", "payload", "published_ns", "run", "sequence", "stream", "subject", "traceparent")  # fmt: skip
+    __slots__ = (
+        "_raw", "attempt", "deliveries", "for_consumer", "headers", "id", "lane",
+        "origin", "payload", "published_ns", "run", "sequence", "stream", "subject", "traceparent",
+    )  # fmt: skip
 
     def __init__(self, raw: ServerMessage, lane: str | None) -> None:
         tokens = raw.reply.split(".")

@@ -145,7 +145,7 @@ class Outbox:
                 await self._publish_leftovers()
             if server and clock() - cleaned >= CLEAN_EVERY:
                 cleaned = clock()
-                await self._remove_kept(server)
+                await self.clean(server)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), CLEAN_EVERY)
             self._wake.clear()
@@ -197,7 +197,8 @@ class Outbox:
                     await tx.exec_driver_sql(self._mark, (server, confirmed))
             found = len(confirmed)
 
-    async def _remove_kept(self, server: str) -> None:
+    async def clean(self, server: str) -> None:
+        """Remove what the present server has had for long enough."""
         async with self._engine.begin() as tx:
             await tx.execute(self._overdue, {"age": KEEP + OVERDUE, "server": server})
         removed = RESTORE_SLICE

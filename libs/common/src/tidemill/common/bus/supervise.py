@@ -28,9 +28,12 @@ class Supervisor:
     def start(self, name: str, loop: Loop) -> None:
         self._tasks[name] = asyncio.create_task(self._keep(name, loop), name=name)
 
+    async def stop_all(self) -> None:
+        await self.stop(*self._tasks)
+
     async def stop(self, *names: str) -> None:
-        """Cancel these loops, or all, and wait for their end."""
-        tasks = [self._tasks.pop(name) for name in names or tuple(self._tasks) if name in self._tasks]
+        """Cancel these loops, and wait for their end."""
+        tasks = [self._tasks.pop(name) for name in names if name in self._tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
