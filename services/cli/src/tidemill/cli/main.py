@@ -11,7 +11,11 @@ MODULES = (
     "status",
     "doctor",
     "config",
+    "convert",
     "archive",
+    "records",
+    "export",
+    "teams",
 )
 
 app = typer.Typer(

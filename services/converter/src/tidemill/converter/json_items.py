@@ -27,6 +27,8 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 BLANK_LINE = object()
 
+_START = re.compile(rb'[{\["\-0-9]|true|false|null')
+
 
 def check_start(content: BinaryIO) -> None:
     """Leave the content where its JSON starts; Refusal if it is none, by its first bytes."""
@@ -37,7 +39,7 @@ def check_start(content: BinaryIO) -> None:
     content.seek(start)
     while chunk := content.read(65536):
         if text := chunk.lstrip(WHITE_SPACE):
-            if text[0] not in b'{["-0123456789tfn':
+            if not _START.match(text):
                 raise Refusal(Outcome.WRONG_TYPE, f"It starts with {text[:8]!r}, which no JSON does.")
             content.seek(start)
             return
