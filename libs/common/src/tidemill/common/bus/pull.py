@@ -85,7 +85,8 @@ class Pull:
         """End the present request. A message on its way is taken all the same: we listen until the server has
         confirmed that it sends no more."""
         if self._subscription is None or self._nc is None or not self._nc.is_connected:
-            self._end()
+            if self.outstanding:  # Telling of nothing, every time, would keep the loop that listens from resting.
+                self._end()
             return
         subscription, self._subscription = self._subscription, None
         with suppress(nats.errors.Error, OSError, asyncio.TimeoutError):
