@@ -81,7 +81,7 @@ class JsonLinesWriter:
         self._out = out
 
     def write(self, rows: Sequence[Row]) -> None:
-        self._out.writelines(self._lines(rows))
+        self._out.write(b"".join(self._lines(rows)))
 
     def close(self) -> None:
         self._out.flush()

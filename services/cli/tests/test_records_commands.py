@@ -1,0 +1,322 @@
+"""`tidemill records`, `export` and `teams`: what is stored, shown, written out, and corrected."""
+
+import asyncio
+import csv
+import io
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from tidemill.cli import export, records, teams
+from tidemill.common.bus.bus import Bus
+from tidemill.common.cache import InProcessCache
+from tidemill.common.database import open_engine
+from tidemill.common.migrations import migrate
+from tidemill.common.telemetry.metrics import Metrics
+from tidemill.common.telemetry.tracing import Telemetry
+from tidemill.converter.aliases import Aliases
+from tidemill.converter.content import check_records
+from tidemill.converter.datasets import find_datasets, find_vocabularies, register_datasets
+from tidemill.converter.names import Names
+from tidemill.converter.store import DocumentFacts, RecordBatch, begin_document, record_batches
+from tidemill.converter.tables import bus, metadata
+from tidemill.plugin import Record
+
+CONVERTER = SimpleNamespace(name="converter", metadata=metadata, migrations="tidemill.converter.migrations")
+ISSUE = datetime(2025, 6, 17, tzinfo=UTC)
+LEAGUE = "Spanyol bajnokság"
+
+
+def run(*arguments: str, given: str | None = None) -> Result:
+    app = typer.Typer()
+    for module in (records, export, teams):
+        module.register(app)
+    result = CliRunner().invoke(app, list(arguments), input=given)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def match(serial: str, home: str, away: str, league: str = LEAGUE) -> Record:
+    data = {
+        "date": "2025-06-20",
+        "time": "19:00",
+        "kickoff": "2025-06-20T17:00:00Z",
+        "league": league,
+        "home": home,
+        "away": away,
+        "venue": None,
+        "serial": serial,
+    }
+    return Record("football.match", f"{serial}:{home}-{away}", data)
+
+
+def market(serial: str, of: Record, price: float) -> Record:
+    data = {
+        "key": "match_result",
+        "period": "FT",
+        "side": None,
+        "line": None,
+        "param": None,
+        "outcome": None,
+        "text": "",
+        "serial": serial,
+        "mark": None,
+        "kim": None,
+        "cols": "HDV",
+        "odds": {"1": price, "X": 3.2, "2": 4.4},
+    }
+    return Record("football.market", "match_result/FT", data, parent=("football.match", of.key))
+
+
+GIRONA = match("01234", "Girona", "Rayo Vallecano")
+BETIS = match("01235", "Betis", "Girona FC")
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project is the working folder, and nothing is set around it."""
+    for name in ("NATS_URL", "DATABASE_URL", "REDIS_URL", "ARCHIVE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "250")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+async def filled(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Two issues: two matches, and then one of them with a moved price."""
+    await migrate(database_url, [CONVERTER])
+    engine = open_engine(database_url)
+    datasets = await register_datasets(engine, find_datasets())
+    names = Names(engine, InProcessCache(Metrics("converter")), find_vocabularies())
+    await names.register()
+    issues = [
+        [GIRONA, market("01234", GIRONA, 1.5), BETIS, market("01235", BETIS, 2.5)],
+        [GIRONA, market("01234", GIRONA, 1.6)],
+    ]
+    for number, issue in enumerate(issues):
+        at = ISSUE + timedelta(days=3 * number)
+        checked = check_records(issue, datasets)
+        assert not checked.rejected
+        resolved = await names.resolve(checked.records)
+        async with engine.begin() as tx:
+            await names.record(tx, resolved)
+            facts = DocumentFacts(
+                source="szerencsemix",
+                sha256=f"{number:064}",
+                run="run",
+                converter="szerencsemix",
+                converter_version="1",
+                name=f"issue {number}.pdf",
+                size_bytes=1,
+                received_at=at,
+            )
+            document = await begin_document(tx, facts)
+            batch = RecordBatch(document=document, part=0, run="run", valid_from=at, records=checked.records)
+            await record_batches(tx, [batch], datasets)
+    await engine.dispose()
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    return database_url
+
+
+async def invoke(*arguments: str, given: str | None = None) -> Result:
+    """In a thread: a command has an event loop of its own."""
+    return await asyncio.to_thread(run, *arguments, given=given)
+
+
+@pytest.mark.servers
+async def test_records_are_a_table_for_people(filled: str) -> None:
+    result = await invoke("records", "football.match")
+    assert result.exit_code == 0, result.output
+    assert "Rayo Vallecano" in result.output
+    assert "2 records" in result.output
+    assert "venue" not in result.output  # Nothing in it.
+
+
+@pytest.mark.servers
+async def test_records_are_json_for_programs_with_the_teams_they_stand_for(filled: str) -> None:
+    rows = json.loads((await invoke("records", "football.match", "-o", "json")).output)
+    assert [row["home_team_kind"] for row in rows] == ["senior", "senior"]
+    assert rows[0]["home_team_id"] == rows[1]["away_team_id"]
+    lines = (await invoke("records", "football.market", "-o", "jsonl", "--limit", "1")).output.splitlines()
+    assert len(lines) == 1
+
+
+@pytest.mark.servers
+async def test_the_history_of_a_record_and_those_under_it(filled: str) -> None:
+    result = await invoke("records", "football.market", "--key", GIRONA.key, "--history", "-o", "json")
+    rows = json.loads(result.output)
+    assert [(row["odds"]["1"], row["valid_from"][:10]) for row in rows] == [(1.5, "2025-06-17"), (1.6, "2025-06-20")]
+    assert {row["parent"] for row in rows} == {GIRONA.key}
+    assert (rows[0]["key"], rows[0]["record_key"]) == ("match_result", f"{GIRONA.key}/match_result/FT")
+    table = (await invoke("records", "football.market", "--history", "--limit", "3")).output
+    assert "3 versions (at most 3; --limit shows more)" in table
+    assert "valid_to" in table
+
+
+@pytest.mark.servers
+async def test_an_unknown_dataset_is_answered_with_those_there_are(filled: str) -> None:
+    result = await invoke("records", "football.macth")
+    assert result.exit_code == 1
+    assert "there is no dataset 'football.macth'; there are: football.market, football.match" in result.output
+
+
+@pytest.mark.servers
+async def test_a_database_without_tables_is_named(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    result = await invoke("records", "football.match")
+    assert result.exit_code == 1
+    assert "run `tidemill migrate`" in result.output
+
+
+def test_without_any_database_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run("records", "football.match")
+    assert result.exit_code == 1
+    assert "start `tidemill up`" in result.output
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+    result = run("records", "football.match")
+    assert result.exit_code == 1
+    assert "no database" in result.output
+
+
+@pytest.mark.servers
+async def test_export_goes_to_standard_output_or_to_a_file_by_its_ending(filled: str, project: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO((await invoke("export", "football.match")).stdout)))
+    assert [row["home"] for row in rows] == ["Girona", "Betis"]
+    result = await invoke("export", "football.market", "--out", "markets.parquet")
+    assert (result.exit_code, result.output) == (0, "2 rows in markets.parquet\n")
+    assert pl.read_parquet(project / "markets.parquet")["serial"].to_list() == ["01234", "01235"]
+    assert [path.name for path in project.iterdir()] == ["markets.parquet"]
+
+
+@pytest.mark.servers
+async def test_export_as_of_a_time_and_since_another(filled: str) -> None:
+    async def prices(*options: str) -> list[Any]:
+        lines = (await invoke("export", "football.market", "-o", "jsonl", *options)).output.splitlines()
+        return [json.loads(line)["odds"]["1"] for line in lines]
+
+    assert await prices() == [1.6, 2.5]
+    assert await prices("--as-of", "2025-06-18") == [1.5, 2.5]
+    assert await prices("--as-of", "2025-06-01") == []
+    assert await prices("--known-at", "2025-06-18") == []
+    assert await prices("--since", "2025-06-18T12:00+02:00") == [1.6, 2.5]
+    assert await prices("--since", "2999-01-01") == []
+    assert await prices("--history") == [1.5, 1.6, 2.5]
+
+
+@pytest.mark.servers
+async def test_export_that_cannot_be_says_why(filled: str, project: Path) -> None:
+    for words, reason in {
+        ("--as-of", "yesterday"): "'yesterday' is no time",
+        ("--as-of", "2025-06-18", "--history"): "choose one",
+        ("-o", "xlsx"): "add --out FILE.xlsx",
+        ("--out", "matches.doc"): ".csv, .json, .jsonl, .parquet, .xlsx",
+        ("--out", "nowhere/matches.csv"): "No such file or directory",
+    }.items():
+        result = await invoke("export", "football.match", *words)
+        assert result.exit_code != 0
+        assert reason in result.output
+    assert list(project.iterdir()) == []
+
+
+def test_teams_resolve_needs_no_server() -> None:
+    given = (
+        '{"raw": "Girona", "league": "Spanyol bajnokság"}\n\n{"raw": "Girona", "league": "Spanyol bajnokság, női"}\n'
+    )
+    men, women = [json.loads(line) for line in run("teams", "resolve", given=given).output.splitlines()]
+    assert men["team"] != women["team"]
+    assert (men["kind"], women["kind"]) == ("senior", "women")
+    assert men.keys() >= {"raw", "team", "kind", "confidence", "method", "candidates"}
+    for wrong in ("Girona", '["Girona"]', '{"league": "x"}', '{"raw": 1}'):
+        result = run("teams", "resolve", given=wrong)
+        assert result.exit_code == 1
+        assert "line 1" in result.output
+
+
+@asynccontextmanager
+async def converter(nats_url: str, database_url: str) -> AsyncIterator[None]:
+    """The converter's commands about names, answered on a bus."""
+    engine = open_engine(database_url)
+    telemetry = Telemetry.open("converter", "1.0.0")
+    vocabularies = {vocabulary.name: vocabulary for vocabulary in find_vocabularies()}
+    async with Bus.open(
+        nats_url, service="converter", version="1.0.0", engine=engine, tables=bus, telemetry=telemetry
+    ) as opened:
+        running = asyncio.create_task(opened.run(commands=Aliases(vocabularies).commands()))
+        while not (opened.connected and opened.control.known):
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.2)
+        yield
+        await opened.stop()
+        await running
+    await telemetry.close()
+    await engine.dispose()
+
+
+@pytest.mark.servers
+async def test_an_alias_is_added_listed_and_removed(filled: str, nats_url: str, monkeypatch: Any) -> None:
+    monkeypatch.setenv("NATS_URL", nats_url)
+    async with converter(nats_url, filled):
+        added = await invoke("teams", "alias", "add", "Betis", "Girona", "--league", LEAGUE)
+        assert added.exit_code == 0, added.output
+        assert f"Betis in {LEAGUE} is Girona" in added.output
+        assert f"changed: Betis in {LEAGUE}:" in added.output
+        rows = json.loads((await invoke("records", "football.match", "-o", "json")).output)
+        assert len({row["home_team_id"] for row in rows}) == 1
+        (alias,) = json.loads((await invoke("teams", "alias", "list", "-o", "json")).output)
+        assert (alias["raw"], alias["league"], alias["team"]) == ("Betis", LEAGUE, rows[0]["home_team_id"])
+        assert "Betis" in (await invoke("teams", "alias", "list")).output
+
+        removed = await invoke("teams", "alias", "remove", "Betis", "--league", LEAGUE)
+        assert removed.exit_code == 0, removed.output
+        assert (await invoke("teams", "alias", "list")).output == "none\n"
+        again = await invoke("teams", "alias", "remove", "Betis")
+        assert again.exit_code == 1
+        assert "nobody said what 'Betis' stands for" in again.output
+        unknown = await invoke("teams", "alias", "add", "Betis", "Quarks United")
+        assert unknown.exit_code == 1
+        assert "nobody is known as 'Quarks United'" in unknown.output
+
+
+@pytest.mark.servers
+async def test_names_in_review_are_listed_and_settled(filled: str, nats_url: str, monkeypatch: Any) -> None:
+    monkeypatch.setenv("NATS_URL", nats_url)
+    engine = open_engine(filled)
+    async with engine.begin() as tx:
+        near = [{"entity": "es.girona", "name": "Girona", "score": 0.7, "refused_by": "margin"}]
+        for raw in ("Girrona", "Gironna"):
+            await tx.exec_driver_sql(
+                "INSERT INTO converter.names (vocabulary, raw, scope, entity, name, kind, confidence, method, reason,"
+                " candidates, alias_version) VALUES ('football.team', $1, $2, 'xx.' || lower($1), $1, 'senior', 0.5,"
+                " 'review', 'margin', $3, 1)",
+                (raw, LEAGUE, json.dumps(near)),
+            )
+    await engine.dispose()
+    async with converter(nats_url, filled):
+        listed = json.loads((await invoke("teams", "review", "list", "-o", "json")).output)
+        assert [one["raw"] for one in listed] == ["Girrona", "Gironna"]
+        assert "es.girona (Girona, 0.70)" in (await invoke("teams", "review", "list")).output
+        accepted = await invoke("teams", "review", "accept", "Girrona", LEAGUE, "es.girona")
+        assert f"Girrona in {LEAGUE} is Girona (es.girona" in accepted.output
+        refused = await invoke("teams", "review", "accept", "Nobody", LEAGUE, "es.girona")
+        assert "not in review: it has not been met" in refused.output
+
+
+@pytest.mark.servers
+async def test_without_a_converter_an_edit_says_that_nobody_listens(
+    filled: str, nats_url: str, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("NATS_URL", nats_url)
+    result = await invoke("teams", "review", "reject", "Girona", LEAGUE)
+    assert result.exit_code == 1
+    assert "nobody listens on tidemill.ctl.converter.review_reject" in result.output
