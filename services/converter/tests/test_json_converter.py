@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tidemill.converter.json_converter import RECORD_BYTES, JsonConverter
 from tidemill.converter.json_items import LINE_BYTES, STRING_BYTES
 from tidemill.plugin import Accounting, Described, Document, Item, Outcome, Progress, Record, Refusal, Rejected
+from tidemill.plugin.conformance import assert_conforms
 
 
 class Converted:
@@ -396,6 +397,14 @@ def test_wrong_options_are_explained(options: dict[str, Any], sentence: str) -> 
     error = JsonConverter().options_error(options)
     assert error is not None
     assert sentence in error
+
+
+def test_the_converter_conforms(tmp_path: Path) -> None:
+    whole, lines = tmp_path / "whole.json", tmp_path / "lines.jsonl"
+    whole.write_text(json.dumps([{"id": n, "price": n / 3, "tags": ["a", None]} for n in range(50)] + ["odd", {}]))
+    lines.write_text("".join(json.dumps({"id": n}) + "\n" for n in range(50)) + "\nodd\n")
+    assert_conforms(JsonConverter(), [whole, lines], {"key": "id"})
+    assert_conforms(JsonConverter(), [whole], {"duplicate_keys": "reject"})
 
 
 values = st.recursive(
