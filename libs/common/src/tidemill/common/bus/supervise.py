@@ -14,6 +14,8 @@ RECOVERED_AFTER = 2.0
 STEADY_AFTER = 10.0
 """A loop that ran so long starts with the shortest pause when it fails again."""
 
+CANCEL_AGAIN = 0.5
+
 ERROR_LENGTH = 2_000
 
 Loop = Callable[[], Awaitable[None]]
@@ -33,10 +35,12 @@ class Supervisor:
 
     async def stop(self, *names: str) -> None:
         """Cancel these loops, and wait for their end."""
-        tasks = [self._tasks.pop(name) for name in names if name in self._tasks]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        running = {self._tasks.pop(name) for name in names if name in self._tasks}
+        while running:
+            for task in running:
+                task.cancel()
+            # And again: `wait_for` of Python 3.11 loses a cancellation that comes together with its result.
+            _, running = await asyncio.wait(running, timeout=CANCEL_AGAIN)
 
     async def _keep(self, name: str, loop: Loop) -> None:
         clock = asyncio.get_running_loop()
