@@ -1,6 +1,6 @@
 """What a service is, and how it runs."""
 
-from tidemill.common.service.run import Service, archive_url, main, run, run_services, stop_on_signals
+from tidemill.common.service.serving import Service, archive_url, main, run, run_services, stop_on_signals
 from tidemill.common.service.spec import (
     Context,
     ServiceSpec,

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -29,20 +30,24 @@ PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Before a service that failed is started again; the last one repeats."""
 BUS_PARTS = ("nats", "postgres", "outbox")
 """What of the bus has a check of its own in the readiness answer."""
-GRACE_SECONDS = 5.0
+GRACE = timedelta(seconds=5)
 """Beyond `shutdown_after`, for closing connections; then what is left is cancelled."""
 
 
 class Service:
     """One service of this process, from its first connection to its last acknowledgement."""
 
-    def __init__(self, spec: ServiceSpec, config: Config, sources: Sources, addresses: Addresses) -> None:
+    def __init__(
+        self, spec: ServiceSpec, config: Config, sources: Sources, addresses: Addresses, *, grace: timedelta = GRACE
+    ) -> None:
         self.spec = spec
         self.health = Health(spec.name, spec.version, {})
         self._config = config
         self._sources = sources
         self._addresses = addresses
+        self._limit = (config.common.shutdown_after + grace).total_seconds()
         self._log = get_logger(f"tidemill.{spec.name}")
+        self._postgres_problem: str | None = None
         self._missing: str | None = "not looked at yet"
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -67,10 +72,9 @@ class Service:
         await _until(stop, asyncio.wait([serving]))
         if not self.health.started:
             serving.cancel()
-        limit = self._config.common.shutdown_after.total_seconds() + GRACE_SECONDS
-        _, late = await asyncio.wait([serving], timeout=limit)
+        _, late = await asyncio.wait([serving], timeout=self._limit)
         if late:
-            self._log.warning("not stopped within the limit; what is left is given back", limit=limit)
+            self._log.warning("not stopped within the limit; what is left is given back", limit=self._limit)
             serving.cancel()
         (result,) = await asyncio.gather(serving, return_exceptions=True)
         self.health.started = False
@@ -101,6 +105,8 @@ class Service:
         stack.push_async_callback(archive.close)
         cache = open_cache(common.redis_url, telemetry.metrics)
         stack.push_async_callback(cache.close)
+        self.health.checks = {"postgres": self._postgres_check, "migrations": self._migrations_check}
+        await self._wait_for_tables(engine)
         bus = await stack.enter_async_context(
             Bus.open(
                 self._addresses.nats_url,
@@ -115,9 +121,7 @@ class Service:
             **{name: partial(_bus_part, bus, name) for name in BUS_PARTS},
             "bus": partial(_bus_rest, bus),
             "archive": archive.complaint,
-            "migrations": self._migrations_check,
         }
-        await self._wait_for_tables(engine)
         context = Context(
             config=self._config,
             settings=self._config.service(spec.name),
@@ -133,23 +137,29 @@ class Service:
         self.health.checks.update(wiring.checks)
         return bus, wiring
 
+    async def _postgres_check(self) -> str | None:
+        return self._postgres_problem
+
     async def _migrations_check(self) -> str | None:
         return self._missing
 
     async def _wait_for_tables(self, engine: AsyncEngine) -> None:
+        """The bus is opened when they are there: it looks for what a killed predecessor left in them."""
         from tidemill.common.migrations import pending
 
         while True:
+            told = (self._postgres_problem, self._missing)
             try:
                 async with engine.connect() as connection:
-                    missing = await pending(connection, self.spec)
-            except Exception as error:  # noqa: BLE001 - every layer below has its own; the check of Postgres names it
-                missing = f"not known: {type(error).__name__}"
-            if missing != self._missing and missing:
-                self._log.warning("waiting for the tables", missing=missing, remedy="tidemill migrate")
-            self._missing = missing
-            if not missing:
+                    self._missing = await pending(connection, self.spec)
+                self._postgres_problem = None
+            except Exception as error:  # noqa: BLE001 - every layer below has errors of its own, and each is the answer
+                self._postgres_problem = f"{type(error).__name__}: {error}".partition("\n")[0]
+            now = (self._postgres_problem, self._missing)
+            if now == (None, None):
                 return
+            if now != told:
+                self._log.warning("waiting for the tables", postgres=now[0], migrations=now[1])
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
 
