@@ -13,6 +13,9 @@ from tidemill.plugin import Dataset
 Ref = tuple[str, str]
 """(dataset, base key) of a record, as its document names it."""
 
+Waiting = tuple[int, CheckedRecord]
+"""A record and its place in the batch."""
+
 
 @dataclass
 class Candidate:
@@ -69,15 +72,21 @@ class Candidates:
 class Family:
     """Finds out, generation by generation, under which keys the records of a batch stand."""
 
-    waiting: list[tuple[int, CheckedRecord]]
+    waiting: list[Waiting]
     _keys: dict[Ref, list[tuple[int, str]]] = field(default_factory=dict)
+    _parents: set[Ref] = field(init=False)
 
-    def next_generation(self) -> list[tuple[int, CheckedRecord]]:
+    def __post_init__(self) -> None:
+        self._parents = {record.parent for _, record in self.waiting if record.parent}
+
+    def next_generation(self) -> list[Waiting]:
         """Take out the records whose parents are known, or not of this batch. Those left when nothing comes any
         more are one another's parents."""
+        if not self._parents:
+            ready, self.waiting = self.waiting, []
+            return ready
         to_come = {(record.dataset, record.key) for _, record in self.waiting}
-        ready: list[tuple[int, CheckedRecord]] = []
-        waiting: list[tuple[int, CheckedRecord]] = []
+        ready, waiting = list[Waiting](), list[Waiting]()
         for placed in self.waiting:
             parent = placed[1].parent
             free = parent is None or parent in self._keys or parent not in to_come
@@ -86,14 +95,15 @@ class Family:
         return ready
 
     def learn(self, place: int, ref: Ref, key: str) -> None:
-        self._keys.setdefault(ref, []).append((place, key))
+        if ref in self._parents:
+            self._keys.setdefault(ref, []).append((place, key))
 
     def parent_key(self, place: int, parent: Ref, earlier: Mapping[Ref, str]) -> str | None:
         """Of the last record with this base key before this place, in this batch or an earlier one."""
         before = [found for found in self._keys.get(parent, ()) if found[0] < place]
         return max(before)[1] if before else earlier.get(parent)
 
-    def unknown_parents(self, generation: Sequence[tuple[int, CheckedRecord]]) -> dict[str, set[str]]:
+    def unknown_parents(self, generation: Sequence[Waiting]) -> dict[str, set[str]]:
         """Base keys by dataset that earlier parts of the document may have stated."""
         wanted: dict[str, set[str]] = {}
         for place, record in generation:

@@ -78,7 +78,8 @@ async def store_statements(tx: Tx, part: Part, subjects: Sequence[Subject]) -> C
         if late:
             await _revise(tx, part, late, writing)
         await _write(tx, part, moment.recorded_at, writing)
-    await insert_sightings(tx, part.dataset, part.document, part.part, _by_time(writing))
+    stated = [(valid_at, content) for _, valid_at, content in sorted(writing.contents)]
+    await insert_sightings(tx, part.dataset, part.document, part.part, stated)
     return writing.counts
 
 
@@ -191,11 +192,3 @@ async def _write(tx: Tx, part: Part, recorded_at: datetime, writing: Writing) ->
     await supersede_versions(tx, part.dataset, recorded_at, writing.superseded)
     await insert_records(tx, part.dataset, writing.new)
     await update_records(tx, part.dataset, writing.changed)
-
-
-def _by_time(writing: Writing) -> list[tuple[datetime, list[int]]]:
-    """Contents in the document's order, in one list for each valid time."""
-    lists: dict[datetime, list[int]] = {}
-    for _, valid_at, content in sorted(writing.contents):
-        lists.setdefault(valid_at, []).append(content)
-    return sorted(lists.items())

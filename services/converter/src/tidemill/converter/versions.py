@@ -184,7 +184,7 @@ BY_KEY = _sql("""
 
 async def find_by_key(tx: Tx, dataset: int, keys: Sequence[str]) -> dict[str, Known]:
     rows = await tx.execute(BY_KEY, {"keys": keys, "dataset": dataset})
-    return {row[1]: Known(*row) for row in rows}
+    return {row[1]: Known(*row) for row in rows.all()}
 
 
 BY_BASE = _sql("""
@@ -200,7 +200,7 @@ BY_BASE = _sql("""
 async def find_by_base(tx: Tx, dataset: int, bases: Sequence[str]) -> dict[str, list[Known]]:
     """All records under each base key, the oldest first."""
     found: dict[str, list[Known]] = {}
-    for row in await tx.execute(BY_BASE, {"bases": bases, "dataset": dataset}):
+    for row in (await tx.execute(BY_BASE, {"bases": bases, "dataset": dataset})).all():
         found.setdefault(row[0], []).append(Known(*row[1:]))
     return found
 
@@ -302,7 +302,7 @@ VERSIONS = _sql("""
 async def find_versions(tx: Tx, dataset: int, records: Sequence[int]) -> dict[int, list[KnownVersion]]:
     """Every version, superseded ones too."""
     found: dict[int, list[KnownVersion]] = {}
-    for record, *version in await tx.execute(VERSIONS, {"records": records, "dataset": dataset}):
+    for record, *version in (await tx.execute(VERSIONS, {"records": records, "dataset": dataset})).all():
         found.setdefault(record, []).append(KnownVersion(*version))
     return found
 
@@ -319,7 +319,7 @@ SIGHTINGS = """
 async def find_sightings(tx: Tx, dataset: int, contents: Sequence[int]) -> list[KnownSighting]:
     async with _by_index(tx):
         rows = await tx.execute(_in_partition(SIGHTINGS, dataset), {"contents": contents})
-    return [KnownSighting(*row) for row in rows]
+    return [KnownSighting(*row) for row in rows.all()]
 
 
 INSERT_VERSIONS = _sql("""
@@ -431,20 +431,18 @@ def _columns(currents: Currents) -> dict[str, list[Any]]:
     return {name: getattr(currents, name) for name in names}
 
 
-INSERT_SIGHTING = _sql("""
+INSERT_SIGHTINGS = _sql("""
     INSERT INTO {s}.sightings AS s (dataset, document, part, valid_at, contents)
-    VALUES (:dataset, :document, :part, :time, :contents)
+    SELECT :dataset, :document, :part, valid_at, array_agg(content ORDER BY place)
+    FROM unnest(:times, :contents) WITH ORDINALITY stated (valid_at, content, place) GROUP BY valid_at
     ON CONFLICT (document, part, valid_at, dataset) DO UPDATE SET contents = s.contents || excluded.contents
 """)
 
 
 async def insert_sightings(
-    tx: Tx, dataset: int, document: int, part: int, stated: Iterable[tuple[datetime, list[int]]]
+    tx: Tx, dataset: int, document: int, part: int, stated: Sequence[tuple[datetime, int]]
 ) -> None:
-    await tx.execute(
-        INSERT_SIGHTING,
-        [
-            {"dataset": dataset, "document": document, "part": part, "time": valid_at, "contents": contents}
-            for valid_at, contents in stated
-        ],
-    )
+    """(valid time, content) in the document's order; one row for each valid time."""
+    times, contents = [valid_at for valid_at, _ in stated], [content for _, content in stated]
+    parameters = {"dataset": dataset, "document": document, "part": part, "times": times, "contents": contents}
+    await tx.execute(INSERT_SIGHTINGS, parameters)
