@@ -11,12 +11,14 @@ from uuid import uuid4
 
 from tidemill.common.archive import Archive, NotArchived
 from tidemill.common.bus.step import Delivery
+from tidemill.common.bus.transient import is_transient
 from tidemill.common.events import DocumentStored
 from tidemill.common.telemetry.logs import get_logger
 from tidemill.converter.content import Checked, CheckedRecord, check_records
 from tidemill.converter.documents import DocumentFacts
-from tidemill.converter.errors import LostContent, NoWorker
+from tidemill.converter.errors import LostContent, NamesUnavailable, NoWorker
 from tidemill.converter.frames import Job
+from tidemill.converter.names import Names, Resolved
 from tidemill.converter.routes import Route, Routes, get_route
 from tidemill.converter.workers import Ending, Part, WorkerLost, Workers
 from tidemill.plugin import Dataset, Progress, Record, Rejected
@@ -35,6 +37,7 @@ class ConvertedPart:
     index: int
     records: Sequence[CheckedRecord]
     rejected: Sequence[Rejected]
+    names: Sequence[Resolved]
     pages: int
     ending: Ending | None
 
@@ -51,6 +54,7 @@ async def convert(
     archive: Archive,
     folder: Path,
     datasets: Mapping[str, Dataset],
+    names: Names,
 ) -> AsyncIterator[ConvertedPart]:
     """No part at all where the source's documents are only kept."""
     event = delivery.event
@@ -79,6 +83,7 @@ async def convert(
                     index=part.index,
                     records=checked.records,
                     rejected=[*part.rejected, *checked.rejected],
+                    names=await _resolve(names, checked.records),
                     pages=part.described.pages or 0,
                     ending=part.ending,
                 )
@@ -99,6 +104,15 @@ async def _check(part: Part, datasets: Mapping[str, Dataset]) -> Checked:
         checked.rejected += some.rejected
         await asyncio.sleep(0)
     return checked
+
+
+async def _resolve(names: Names, records: Sequence[CheckedRecord]) -> list[Resolved]:
+    try:
+        return await names.resolve(records)
+    except Exception as error:
+        if is_transient(error):
+            raise NamesUnavailable(str(error)) from error
+        raise
 
 
 def _facts(part: Part, event: DocumentStored, route: Route) -> DocumentFacts:

@@ -17,3 +17,7 @@ class LostContent(Poison):
 
 class NoWorker(Unavailable):
     """A worker process was ended from outside, or cannot be started."""
+
+
+class NamesUnavailable(Unavailable):
+    """Postgres cannot be asked what is known of names."""

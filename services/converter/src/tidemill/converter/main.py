@@ -1,22 +1,23 @@
 """Opens and wires the converter."""
 
 import os
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 
 from tidemill.common.service import Context, ServiceSpec, Wiring, main
 from tidemill.common.telemetry.metrics import WORKER_RESTARTS, WORKERS_BUSY
+from tidemill.converter.aliases import Aliases
 from tidemill.converter.convert import convert
 from tidemill.converter.converters import find_converters
-from tidemill.converter.datasets import find_datasets, register_datasets
+from tidemill.converter.datasets import find_datasets, find_vocabularies, register_datasets
+from tidemill.converter.names import Names
 from tidemill.converter.policy import Wear
 from tidemill.converter.routes import find_routes
+from tidemill.converter.scratch import open_scratch
 from tidemill.converter.settings import ConverterSettings
-from tidemill.converter.steps import PUBLISHES, converter_step
+from tidemill.converter.steps import PUBLISHES, converter_step, record_parts
 from tidemill.converter.tables import bus, metadata
 from tidemill.converter.workers import Workers
 
@@ -31,7 +32,9 @@ async def open_converter(context: Context) -> AsyncIterator[Wiring]:
     datasets = await register_datasets(context.engine, find_datasets())
     for sentence in datasets.stale_views:
         context.log.warning(sentence)
-    with tempfile.TemporaryDirectory(prefix="tidemill-converter-") as folder:
+    names = Names(context.engine, context.cache, find_vocabularies())
+    await names.register()
+    with open_scratch() as folder:
         async with Workers(
             slots,
             spare=settings.spare_workers,
@@ -48,11 +51,13 @@ async def open_converter(context: Context) -> AsyncIterator[Wiring]:
                 routes=routes,
                 workers=workers,
                 archive=context.archive,
-                folder=Path(folder),
+                folder=folder,
                 datasets=datasets,
+                names=names,
             )
-            step = converter_step(work, routes, slots=slots, datasets=datasets, metrics=metrics)
-            yield Wiring(steps=(step,), publishes=PUBLISHES)
+            record = partial(record_parts, datasets=datasets, names=names, metrics=metrics)
+            step = converter_step(work, record, routes, slots=slots)
+            yield Wiring(steps=(step,), commands=Aliases(names.vocabularies).commands(), publishes=PUBLISHES)
 
 
 SPEC = ServiceSpec(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from tidemill.common.bus.step import Done, Outgoing, Step, StreamedWork, Tx
+from tidemill.common.bus.step import Done, Outgoing, Record, Step, StreamedWork, Tx
 from tidemill.common.events import DocumentConverted, DocumentStored, RecordsRejected, RecordsStored
 from tidemill.common.telemetry.logs import get_logger
 from tidemill.common.telemetry.metrics import (
@@ -17,6 +17,7 @@ from tidemill.common.telemetry.metrics import (
 from tidemill.converter.convert import ConvertedPart
 from tidemill.converter.datasets import Datasets
 from tidemill.converter.documents import Finished, Totals, begin_document, finish_document
+from tidemill.converter.names import Names
 from tidemill.converter.routes import Route, Routes
 from tidemill.converter.store import RecordBatch, Recorded, record_batches
 from tidemill.converter.workers import Ending
@@ -34,18 +35,14 @@ Converted = Done[DocumentStored, ConvertedPart]
 
 def converter_step(
     work: StreamedWork[DocumentStored, ConvertedPart],
+    record: Record[DocumentStored, ConvertedPart],
     routes: Routes,
     *,
     slots: int,
-    datasets: Datasets,
-    metrics: Metrics,
 ) -> Step[DocumentStored, ConvertedPart]:
     def version(event: DocumentStored) -> str:
         route = routes.get(event.source)
         return route.parts_version if isinstance(route, Route) else "-"
-
-    async def record(tx: Tx, results: Sequence[Converted]) -> list[Outgoing]:
-        return await record_parts(tx, results, datasets, metrics)
 
     return Step(
         name="converter",
@@ -59,8 +56,11 @@ def converter_step(
     )
 
 
-async def record_parts(tx: Tx, results: Sequence[Converted], datasets: Datasets, metrics: Metrics) -> list[Outgoing]:
+async def record_parts(
+    tx: Tx, results: Sequence[Converted], *, datasets: Datasets, names: Names, metrics: Metrics
+) -> list[Outgoing]:
     """Parts of several documents, in the order of their ids."""
+    await names.record(tx, [resolved for done in results for resolved in done.result.names])
     batches = []
     for done in results:
         part = done.result
