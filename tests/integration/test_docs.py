@@ -1,16 +1,20 @@
 """What the documentation says to type is typed, and says what it is shown to say.
 
-A block that starts with ```console runnable is run in a copy of `sources/` and `examples/`. Lines after
-a command are what it prints: each must come, in this order; `…` stands for anything.
+A block that starts with ```console runnable is run in a copy of `sources/` and `examples/`; with `servers` behind it
+while `tidemill up` runs there. Lines after a command are what it prints: each must come, in this order; `…` stands for
+anything.
 """
 
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,26 +23,28 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 GUIDE = ROOT / "docs" / "add-a-converter.md"
-BLOCK = re.compile(r"^```console runnable\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```console runnable( servers)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 WRITTEN = re.compile(
     r"^([^`\n][^\n]*(?:\n[^\n]+)*)\n\n```(?:toml|python|yaml|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL
 )
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)(?:#[^)]*)?\)")
 COMMAND_SECONDS = 60
+PATIENCE_SECONDS = 30
 
 
 @dataclass
 class Step:
     command: str
+    servers: bool
     shown: list[str] = field(default_factory=list)
 
 
 def steps(page: Path) -> list[Step]:
     found: list[Step] = []
-    for block in BLOCK.findall(page.read_text(encoding="utf-8")):
+    for servers, block in BLOCK.findall(page.read_text(encoding="utf-8")):
         for line in block.splitlines():
             if line.startswith("$ "):
-                found.append(Step(line.removeprefix("$ ")))
+                found.append(Step(line.removeprefix("$ "), bool(servers)))
             elif line.startswith("> "):
                 found[-1].command += f"\n{line.removeprefix('> ')}"
             elif line.strip():
@@ -95,11 +101,24 @@ def install(package: Path, target: Path) -> None:
 
 
 def follow(page: Path, project: Path, **more: str) -> None:
-    for step in steps(page):
+    settings = {**environment(), **more}
+    with ExitStack() as stack:
+        running = False
+        for step in steps(page):
+            if step.servers and not running:
+                stack.enter_context(up(project, settings))
+                running = True
+            run(step, project, settings)
+
+
+def run(step: Step, project: Path, settings: dict[str, str]) -> None:
+    """What waits for services is asked again until it prints what it should."""
+    deadline = time.monotonic() + (PATIENCE_SECONDS if step.servers and step.shown else 0)
+    while True:
         done = subprocess.run(
             ["bash", "-c", step.command],
             cwd=project,
-            env={**environment(), **more},
+            env=settings,
             capture_output=True,
             text=True,
             timeout=COMMAND_SECONDS,
@@ -107,9 +126,30 @@ def follow(page: Path, project: Path, **more: str) -> None:
         )
         output = done.stdout + done.stderr
         absent = missing(step.shown, output)
-        assert absent is None, f"$ {step.command}\ndoes not print: {absent}\nbut:\n{output}"
+        if absent is None:
+            return
+        assert time.monotonic() < deadline, f"$ {step.command}\ndoes not print: {absent}\nbut:\n{output}"
+        time.sleep(0.5)
 
 
+@contextmanager
+def up(project: Path, settings: dict[str, str]) -> Iterator[None]:
+    told = project / "up.txt"
+    with told.open("w") as output:
+        process = subprocess.Popen(["tidemill", "up"], cwd=project, env=settings, stdout=output, stderr=output)
+        try:
+            deadline = time.monotonic() + COMMAND_SECONDS
+            while "Tidemill is ready" not in told.read_text(encoding="utf-8"):
+                assert process.poll() is None, told.read_text(encoding="utf-8")
+                assert time.monotonic() < deadline, told.read_text(encoding="utf-8")
+                time.sleep(0.1)
+            yield
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(COMMAND_SECONDS)
+
+
+@pytest.mark.slow
 def test_the_guide_to_a_converter_leads_to_one_that_works(project: Path) -> None:
     for path, content in written_files(GUIDE).items():
         (project / path).parent.mkdir(parents=True, exist_ok=True)
