@@ -16,11 +16,11 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from tidemill.cli import export, records, teams
+from tidemill.cli import export, migrate, records, teams
 from tidemill.common.bus.bus import Bus
 from tidemill.common.cache import InProcessCache
 from tidemill.common.database import open_engine
-from tidemill.common.migrations import migrate
+from tidemill.common.migrations import migrate as migrate_service
 from tidemill.common.telemetry.metrics import Metrics
 from tidemill.common.telemetry.tracing import Telemetry
 from tidemill.converter.aliases import Aliases
@@ -38,7 +38,7 @@ LEAGUE = "Spanyol bajnokság"
 
 def run(*arguments: str, given: str | None = None) -> Result:
     app = typer.Typer()
-    for module in (records, export, teams):
+    for module in (records, export, teams, migrate):
         module.register(app)
     result = CliRunner().invoke(app, list(arguments), input=given)
     if result.exception and not isinstance(result.exception, SystemExit):
@@ -95,7 +95,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 async def filled(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Two issues: two matches, and then one of them with a moved price."""
-    await migrate(database_url, [CONVERTER])
+    await migrate_service(database_url, [CONVERTER])
     engine = open_engine(database_url)
     datasets = await register_datasets(engine, find_datasets())
     names = Names(engine, InProcessCache(Metrics("converter")), find_vocabularies())
@@ -177,6 +177,18 @@ async def test_a_database_without_tables_is_named(database_url: str, monkeypatch
     result = await invoke("records", "football.match")
     assert result.exit_code == 1
     assert "run `tidemill migrate`" in result.output
+
+
+@pytest.mark.servers
+async def test_migrate_makes_the_views_of_installed_datasets(
+    database_url: str, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("NATS_URL", nats_url)
+    for _ in range(2):
+        done = await invoke("migrate", "--service", "converter")
+        assert done.exit_code == 0, done.output
+    assert json.loads((await invoke("records", "football.match", "-o", "json")).output) == []
 
 
 def test_without_any_database_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

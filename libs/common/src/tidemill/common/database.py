@@ -18,8 +18,11 @@ def service_metadata(schema: str) -> MetaData:
     return MetaData(schema=schema, naming_convention=NAMING)
 
 
-def open_engine(url: str, *, pool: int = 5, application: str = "tidemill") -> AsyncEngine:
-    """An engine on asyncpg for `postgresql://…` (`?host=/folder` for a socket); dead connections are noticed on use."""
+def open_engine(
+    url: str, *, pool: int = 5, application: str = "tidemill", statement_seconds: int | None = 60
+) -> AsyncEngine:
+    """An engine on asyncpg for `postgresql://…` (`?host=/folder` for a socket); dead connections are noticed on use.
+    A statement may take `statement_seconds`, or as long as it takes."""
     target = make_url(url).set(drivername="postgresql+asyncpg")
     return create_async_engine(
         target,
@@ -29,7 +32,7 @@ def open_engine(url: str, *, pool: int = 5, application: str = "tidemill") -> As
         pool_timeout=10,
         connect_args={
             "timeout": 5,
-            "command_timeout": 60,
+            "command_timeout": statement_seconds,
             "server_settings": {"application_name": application, "jit": "off"},
         },
     )

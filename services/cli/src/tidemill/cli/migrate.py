@@ -50,6 +50,23 @@ def migrate(
 async def change(url: str, specs: list[ServiceSpec], down: str | None) -> list[Change]:
     from tidemill.common import migrations
 
-    if down is None:
-        return await migrations.migrate(url, specs)
-    return [await migrations.downgrade(url, specs[0], down)]
+    if down is not None:
+        return [await migrations.downgrade(url, specs[0], down)]
+    changes = await migrations.migrate(url, specs)
+    if any(spec.name == "converter" for spec in specs):
+        await make_views(url)
+    return changes
+
+
+async def make_views(url: str) -> None:
+    """Partitions and typed views of the installed datasets: here under the role that may, which a service's may not.
+    Where it may, the converter makes them when it starts."""
+    from tidemill.common.database import open_engine
+    from tidemill.converter.datasets import find_datasets, register_datasets
+
+    engine = open_engine(url, pool=1, application="tidemill-migrate", statement_seconds=None)
+    try:
+        for sentence in (await register_datasets(engine, find_datasets())).stale_views:
+            typer.echo(f"tidemill: {sentence}", err=True)
+    finally:
+        await engine.dispose()

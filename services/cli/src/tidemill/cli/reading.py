@@ -43,7 +43,7 @@ async def open_store(url: str) -> AsyncIterator[AsyncConnection]:
 
     from tidemill.common.database import open_engine
 
-    engine = open_engine(url, pool=1, application="tidemill-cli")
+    engine = open_engine(url, pool=1, application="tidemill-cli", statement_seconds=None)
     try:
         async with engine.connect() as connection:
             yield connection

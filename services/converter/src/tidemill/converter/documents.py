@@ -37,6 +37,8 @@ class DocumentFacts:
     valid_from: datetime | None = None
     title: str = ""
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    trace: str = ""
+    """Id of the trace, as 32 hexadecimal digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,6 +66,7 @@ documents = Table(
     Column("valid_from", Time, comment="What the document says its time is; null where it says nothing."),
     Column("title", Text, nullable=False, server_default=""),
     Column("attributes", JSONB, nullable=False, server_default="{}"),
+    Column("trace", Text, nullable=False, server_default="", comment="Id of the trace it was converted in."),
     Column("state", Text, nullable=False, server_default="begun", comment="begun or finished."),
     Column("outcome", Text),
     Column("reason", Text, nullable=False, server_default=""),

@@ -58,6 +58,7 @@ ORIGINS = {
     "origin": ("text", "v.origin"),
     "converter": ("text", "d.converter"),
     "converter_version": ("text", "d.converter_version"),
+    "trace": ("text", "d.trace"),
 }
 """Where a value came from. A field of the model that is called so keeps the name; ours is then `record_…`."""
 

@@ -44,6 +44,7 @@ def upgrade() -> None:
         sa.Column("valid_from", moment, comment="What the document says its time is; null where it says nothing."),
         sa.Column("title", sa.Text, server_default="", nullable=False),
         sa.Column("attributes", postgresql.JSONB(), server_default="{}", nullable=False),
+        sa.Column("trace", sa.Text, server_default="", nullable=False, comment="Id of the trace it was converted in."),
         sa.Column("state", sa.Text, server_default="begun", nullable=False, comment="begun or finished."),
         sa.Column("outcome", sa.Text),
         sa.Column("reason", sa.Text, server_default="", nullable=False),
