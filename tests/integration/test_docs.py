@@ -28,6 +28,7 @@ WRITTEN = re.compile(
     r"^([^`\n][^\n]*(?:\n[^\n]+)*)\n\n```(?:toml|python|yaml|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL
 )
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)(?:#[^)]*)?\)")
+TEST = re.compile(r"(test_\w+\.py)::(test_\w+)")
 COMMAND_SECONDS = 60
 PATIENCE_SECONDS = 30
 
@@ -177,6 +178,16 @@ def test_links_between_pages_lead_somewhere() -> None:
         if not (page.parent / target).exists()
     ]
     assert broken == []
+
+
+def test_the_tests_that_pages_name_exist() -> None:
+    there: dict[str, str] = {}
+    for folder in ("libs", "services", "tests", "proto-schemas"):
+        for path in ROOT.glob(f"{folder}/**/test_*.py"):
+            there[path.name] = there.get(path.name, "") + path.read_text(encoding="utf-8")
+    named = {name for page in PAGES for name in TEST.findall(page.read_text(encoding="utf-8"))}
+    assert named
+    assert [f"{file}::{test}" for file, test in sorted(named) if f"def {test}(" not in there.get(file, "")] == []
 
 
 def test_every_page_can_be_reached_from_the_index() -> None:
