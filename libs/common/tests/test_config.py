@@ -129,6 +129,13 @@ def test_a_text_setting_keeps_what_looks_like_a_number(tmp_path: Path) -> None:
     assert load(tmp_path, cli={"mill.name": "true"}).service("mill").name == "true"
 
 
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    broken = b"a\xff".decode(errors="surrogateescape")
+    assert problems(tmp_path, environ={"TIDEMILL_MILL__NAME": broken}) == [
+        "env TIDEMILL_MILL__NAME: mill.name: is not UTF-8"
+    ]
+
+
 def test_null_takes_a_setting_back(tmp_path: Path) -> None:
     assert load(tmp_path, "nats_url: nats://a\n", cli={"nats_url": "null"}).common.nats_url is None
 

@@ -136,7 +136,10 @@ def _text_layer(texts: Mapping[Origin, tuple[tuple[str, ...], str]]) -> Layer:
     # A whole section comes before its keys, so that both may be given.
     for origin, (path, text) in sorted(texts.items(), key=lambda entry: len(entry[1][0])):
         try:
+            text.encode()
             layer.put(path, parse_value(text), text, origin)
+        except UnicodeEncodeError:
+            found.append(Problem(origin, dotted(path), "is not UTF-8"))
         except ValueError as error:
             found.append(Problem(origin, dotted(path), str(error)))
     if found:

@@ -27,16 +27,13 @@ def validated(model: type[M], layer: Layer) -> M:
     try:
         return _strictly(model, layer)
     except ValidationError as error:
-        texts = {tuple(found["loc"]) for found in error.errors() if found["type"] in ("string_type", "path_type")}
-        texts &= layer.texts.keys()
-        for path in texts:
-            layer.replace(path, layer.texts[path])
+        wants_text = {tuple(found["loc"]) for found in error.errors() if found["type"] in ("string_type", "path_type")}
+        texts = wants_text & layer.texts.keys()
         if not texts:
             raise ConfigError(problems(model, layer, error)) from None
-    try:
-        return _strictly(model, layer)
-    except ValidationError as error:
-        raise ConfigError(problems(model, layer, error)) from None
+    for path in texts:
+        layer.replace(path, layer.texts.pop(path))
+    return validated(model, layer)
 
 
 def _strictly(model: type[M], layer: Layer) -> M:
