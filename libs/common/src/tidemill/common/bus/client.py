@@ -1,5 +1,6 @@
 """What a program outside the services needs: ask a service for something, with errors a person understands."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -35,11 +36,21 @@ async def open_client(url: str) -> AsyncIterator[Client]:
     where = urlsplit(url)
     address = f"{where.hostname}:{where.port or 4222}"
     try:
-        await client.connect(url, connect_timeout=CONNECT_SECONDS, allow_reconnect=False, error_cb=_ignore)
+        await asyncio.wait_for(
+            client.connect(
+                url,
+                connect_timeout=CONNECT_SECONDS,
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0.1,  # type: ignore[arg-type]
+                error_cb=_ignore,
+            ),
+            2 * CONNECT_SECONDS,
+        )
     except (nats.errors.Error, OSError, TimeoutError) as error:
-        reason = str(error) or type(error).__name__
+        reason = str(client.last_error or error) or type(error).__name__
         raise CommandFailed(
-            f"no NATS at {address} ({reason}): is `tidemill up` running, NATS_URL right?", "503"
+            f"no NATS at {address} ({reason}): is `tidemill up` running, is NATS_URL right?", "503"
         ) from error
     try:
         yield client

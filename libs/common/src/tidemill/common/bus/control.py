@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
-import nats.errors
 import structlog
 from nats.aio.msg import Msg
 from nats.js.errors import NotFoundError
@@ -105,9 +104,9 @@ class Control:
         entries = {}
         for subject in state.subjects or {}:
             try:
-                message = await js.get_msg(CONTROL_STREAM, subject=subject, direct=True)
-            except (NotFoundError, nats.errors.NoRespondersError):
-                continue
+                message = await js.get_msg(CONTROL_STREAM, subject=subject)
+            except NotFoundError:
+                continue  # taken away meanwhile
             if not _deleted(message.headers):
                 entries[subject.removeprefix(f"{CONTROL_SUBJECT}.")] = (message.data or b"").decode(errors="replace")
         if heard == self._heard:  # else a message was faster and may be newer
