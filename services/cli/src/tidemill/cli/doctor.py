@@ -259,7 +259,10 @@ async def nats(url: str) -> Finding:
     async with open_client(url) as client:
         account = await client.jetstream().account_info()
         version = client.connected_server_version
-    return ok("nats", f"{version}, {account.streams} streams, {account.storage / 1e6:.1f} MB")
+    return ok(
+        "nats",
+        f"{version.major}.{version.minor}.{version.patch}, {account.streams} streams, {account.storage / 1e6:.1f} MB",
+    )
 
 
 async def redis(url: str) -> Finding:

@@ -1,6 +1,7 @@
 """The `tidemill` command. Modules of commands are light to import: what they need is imported when they run."""
 
 from importlib import import_module
+from typing import Annotated
 
 import typer
 
@@ -27,6 +28,23 @@ app = typer.Typer(
 )
 for module in MODULES:
     import_module(f"tidemill.cli.{module}").register(app)
+
+
+def show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"tidemill {version('tidemill-cli')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=show_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """What stands before a command."""
 
 
 def main() -> None:

@@ -97,10 +97,11 @@ def status(output: OutputOption = Output.TABLE, assignments: Assignments = None)
 async def look(at: Addresses) -> Status:
     from tidemill.common.bus.client import open_client
 
+    stores = await held_back(at.database_url)
     async with open_client(at.nats_url) as client:
-        services, (streams, consumers), stores, control = await asyncio.gather(
-            running(client, at.health_url), waiting(client.jetstream()), held_back(at.database_url), controls(client)
-        )
+        services = await running(client, at.health_url)
+        streams, consumers = await waiting(client.jetstream())
+        control = await controls(client)
     return Status(services, streams, consumers, stores, control)
 
 
@@ -109,13 +110,16 @@ async def running(client: Client, health_url: str) -> list[Running]:
     inbox = client.new_inbox()
     subscription = await client.subscribe(inbox)
     await client.publish("$SRV.INFO", b"", reply=inbox)
-    readiness = await asyncio.create_task(read_health(health_url)) if health_url else {}
+    readiness = await read_health(health_url) if health_url else {}
     deadline = asyncio.get_running_loop().time() + GATHER_SECONDS
     while (left := deadline - asyncio.get_running_loop().time()) > 0:
         try:
-            answers.append(json.loads((await subscription.next_msg(left)).data))
+            message = await subscription.next_msg(left)
         except TimeoutError:
             break
+        if not message.data:  # "No responders", from the server itself.
+            break
+        answers.append(json.loads(message.data))
     found = []
     for answer in sorted(answers, key=lambda answer: (answer["name"], answer["id"])):
         told = readiness.get(answer["name"], {})

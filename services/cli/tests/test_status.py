@@ -1,0 +1,118 @@
+"""`tidemill status`, `migrate` and `run-service` beside real servers."""
+
+import asyncio
+import json
+import signal
+from datetime import UTC, datetime
+
+import asyncpg
+import nats
+import pytest
+
+from tidemill.common.events import DocumentStored
+
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
+
+
+@pytest.fixture
+def at(place, nats_url: str, database_url: str):
+    """A place with servers of its own, migrated for the mill."""
+    place.environment |= {"NATS_URL": nats_url, "DATABASE_URL": database_url}
+    status, output = place.run("migrate", "--service", "mill")
+    assert status == 0, output
+    return place
+
+
+def status_of(place) -> tuple[int, dict]:
+    code, output = place.run("status", "-o", "json")
+    return code, json.loads(output)
+
+
+def value(url: str, query: str) -> object:
+    async def ask() -> object:
+        connection = await asyncpg.connect(url)
+        try:
+            return await connection.fetchval(query)
+        finally:
+            await connection.close()
+
+    return asyncio.run(ask())
+
+
+async def publish(url: str, count: int) -> None:
+    client = await nats.connect(url)
+    js = client.jetstream()
+    for number in range(count):
+        event = DocumentStored(
+            source="field", sha256=str(number), size_bytes=1, name="n", run="r", received_at=datetime.now(UTC)
+        )
+        await js.publish(event.subject_filled(), event.to_json(), headers={"Nats-Msg-Id": str(number)})
+    await client.close()
+
+
+def test_up_makes_the_whole_state_visible(place) -> None:
+    place.up()
+    code, found = status_of(place)
+    assert code == 0
+    (mill,) = found["services"]
+    assert (mill["service"], mill["ready"]) == ("mill", True)
+    assert "DOCUMENTS" in [stream["name"] for stream in found["streams"]]
+    assert [(each["stream"], each["consumer"]) for each in found["consumers"]] == [("DOCUMENTS", "mill")]
+    assert [(store["schema"], store["outbox"], store["dead_letters"]) for store in found["stores"]] == [("mill", 0, 0)]
+    code, table = place.run("status")
+    assert code == 0
+    assert "ready" in table
+
+
+def test_nobody_at_work_is_no_success(at) -> None:
+    code, output = at.run("status")
+    assert code == 1
+    assert "No service answers" in output
+
+
+def test_a_database_that_is_away_is_told_without_a_traceback(at) -> None:
+    code, output = at.run("status", DATABASE_URL="postgresql://postgres@127.0.0.1:1/none")
+    assert code == 1
+    assert "Postgres does not answer" in output
+    assert "Traceback" not in output
+
+
+def test_what_is_held_by_control_is_shown(at, nats_url: str) -> None:
+    async def stop() -> None:
+        client = await nats.connect(nats_url)
+        bucket = await client.jetstream().create_key_value(bucket="tidemill-control")
+        await bucket.put("stop.source.field", b"")
+        await client.close()
+
+    asyncio.run(stop())
+    assert status_of(at)[1]["control"] == ["stop.source.field"]
+    assert "stop.source.field" in at.run("status")[1]
+
+
+def test_replicas_share_the_work_and_end_in_order(at, eventually, nats_url: str, database_url: str) -> None:
+    replicas = [at.begin("run-service", "mill") for _ in range(2)]
+    eventually(lambda: len(status_of(at)[1]["services"]) == 2)
+    asyncio.run(publish(nats_url, 200))
+    eventually(lambda: value(database_url, "SELECT count(*) FROM mill.ground") == 200)
+    eventually(lambda: status_of(at)[1]["consumers"][0]["in_hand"] == 0)
+    for replica in replicas:
+        replica.send_signal(signal.SIGTERM)
+    for replica in replicas:
+        logs, _ = replica.communicate(timeout=30)
+        assert replica.returncode == 0, logs
+        assert "stopped" in logs
+
+
+def test_migrations_go_down_for_one_service_and_up_again(at, database_url: str) -> None:
+    assert at.run("migrate")[0] == 0
+    code, output = at.run("migrate", "--down", "base")
+    assert code == 1
+    assert "--service" in output
+    code, output = at.run("migrate", "--service", "mill", "--down", "base")
+    assert (code, output.strip()) == (0, "mill: 0001 → nothing")
+    code, output = at.run("migrate", "--service", "mill", "--down", "0009")
+    assert code == 1
+    assert "0001" in output
+    code, output = at.run("migrate", "--service", "mill", "-o", "json")
+    assert json.loads(output) == [{"service": "mill", "before": None, "after": "0001"}]
+    assert at.run("migrate", "--service", "mill")[1].strip() == "mill: is at 0001"
