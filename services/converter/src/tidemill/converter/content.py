@@ -78,7 +78,10 @@ def check_records(records: Iterable[Record], datasets: Mapping[str, Dataset]) ->
 
 
 def refused(record: Record | CheckedRecord, detail: str) -> RejectedRecord:
-    raw = record.raw or str(record.data)
+    try:
+        raw = record.raw or str(record.data)
+    except RecursionError:
+        raw = "nested too deeply to be shown"
     return RejectedRecord(
         Rejection.INVALID, detail, storable(raw), record.position, storable(record.dataset), storable(record.key)
     )

@@ -33,10 +33,6 @@ class Format(StrEnum):
     PARQUET = "parquet"
     XLSX = "xlsx"
 
-    @property
-    def binary(self) -> bool:
-        return self in (Format.PARQUET, Format.XLSX)
-
 
 class Writer(Protocol):
     """Writes batch after batch; what it was given to write to is whole after `close`."""
