@@ -79,7 +79,7 @@ async def convert(
             async for part in parts:
                 checked = await _check(part, datasets)
                 yield ConvertedPart(
-                    facts=_facts(part, event, route),
+                    facts=_facts(part, delivery, route),
                     index=part.index,
                     records=checked.records,
                     rejected=[*part.rejected, *checked.rejected],
@@ -115,7 +115,8 @@ async def _resolve(names: Names, records: Sequence[CheckedRecord]) -> list[Resol
         raise
 
 
-def _facts(part: Part, event: DocumentStored, route: Route) -> DocumentFacts:
+def _facts(part: Part, delivery: Delivery[DocumentStored], route: Route) -> DocumentFacts:
+    event = delivery.event
     return DocumentFacts(
         source=event.source,
         sha256=event.sha256,
@@ -130,6 +131,7 @@ def _facts(part: Part, event: DocumentStored, route: Route) -> DocumentFacts:
         valid_from=part.described.valid_from,
         title=part.described.title,
         attributes=part.described.attributes,
+        trace=f"{delivery.span.trace_id:032x}" if delivery.span else "",
     )
 
 
