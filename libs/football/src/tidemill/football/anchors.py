@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from operator import attrgetter
 from typing import NamedTuple
@@ -18,6 +18,16 @@ KIM = re.compile(r"\d{2}")
 _BOX_LABEL = re.compile(r"(?:sorszám|(?:kezdési)?időpont):", re.IGNORECASE)
 _BOX_REACH = 3.5
 """A box prints its label above the value, at most so many heights of the value away."""
+
+
+_PRICE = r"\d{1,3},\d{2}"
+_GLUED = (
+    re.compile(r"((?:H|K|Sze|Cs|P|Szo|V)?\.?\d{1,2}:\d{2})(\d{5})"),
+    re.compile(r"(\d{2})(\d{3},\d{2})"),
+    re.compile(rf"(0\d)({_PRICE})"),
+    re.compile(rf"({_PRICE})({_PRICE})({_PRICE})?"),
+)
+"""Figures of neighbouring cells so narrow that they touch: time and serial, outcome number and price, prices."""
 
 
 class Anchor(NamedTuple):
@@ -45,6 +55,28 @@ def find_anchors(words: Sequence[Word]) -> tuple[list[Anchor], list[Anchor]]:
     anchors = _paired(serials, times)
     boxed = [anchor for anchor in anchors if any(_labels(label, anchor) for label in labels)]
     return [anchor for anchor in anchors if anchor not in boxed], boxed
+
+
+def unglued(word: Word) -> list[Word]:
+    """The figures of several cells that touch, apart; any other word alone."""
+    for pattern in _GLUED:
+        if found := pattern.fullmatch(word.text):
+            return list(_cut(word, [part for part in found.groups() if part]))
+    return [word]
+
+
+def _cut(word: Word, parts: Sequence[str]) -> Iterator[Word]:
+    """Figures are equally wide, and signs half as wide as a figure."""
+    unit = (word.right - word.left) / _breadth(word.text)
+    left = word.left
+    for part in parts:
+        right = left + unit * _breadth(part)
+        yield word._replace(text=part, left=left, right=right)
+        left = right
+
+
+def _breadth(text: str) -> float:
+    return sum(1.0 if character.isalnum() else 0.5 for character in text)
 
 
 def _paired(serials: Sequence[Word], times: Sequence[Word]) -> list[Anchor]:

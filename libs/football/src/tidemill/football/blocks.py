@@ -1,10 +1,10 @@
 """The columns of rows on a page: one wide table, or several beside one another."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from statistics import median_low
 
 from tidemill.football.anchors import DAY, PRICE, SERIAL, TIME, Anchor
@@ -27,19 +27,22 @@ class RowWords:
     tail: list[Word] = field(default_factory=list)
     """Those of further lines of its cells."""
     day: Word | None = None
+    mark: Word | None = None
     prices: list[Word] = field(default_factory=list)
     """From left to right, as are the phrases."""
     phrases: list[list[Word]] = field(default_factory=list)
-    """What is neither day nor price."""
+    """What is neither day, mark nor price."""
 
-    def sort_out(self) -> None:
-        """Tell day, prices and texts of the line apart, by their form."""
+    def sort_out(self, mark: float | None) -> None:
+        """Tell day, mark, prices and texts of the line apart, by their form; `mark` is the centre of that cell."""
         self.words.sort(key=attrgetter("left", "start"))
         self.day = self._find_day()
         texts = []
         for word in self.words:
             if "," in word.text and PRICE.fullmatch(word.text):
                 self.prices.append(word)
+            elif mark is not None and len(word.text) <= 3 and abs(word.centre - mark) < 0.6 * self.height:
+                self.mark = word
             elif word is not self.day:
                 texts.append(word)
         self.phrases = phrases_of(texts)
@@ -75,16 +78,24 @@ class Block:
     head: Head = field(default_factory=Head)
 
 
-def find_blocks(words: Sequence[Word], anchors: Sequence[Anchor]) -> list[Block]:
-    """The blocks of a page from left to right, each with its words."""
+def find_blocks(words: Sequence[Word], anchors: Sequence[Anchor], origins: Collection[float] = ()) -> list[Block]:
+    """The blocks of a page from left to right, each with its words; `origins` are those of the page before.
+
+    A single row is a block only below a head, or where rows stood on the page before: else it is a line of prose.
+    """
     groups = [group for group in _groups(anchors) if any(_is_priced(words, anchor) for anchor in group)]
-    if not groups:
+    headed = {"H", "D", "V"} <= {word.text for word in words}
+    if not groups or not (headed or any(len(group) > 1 or _stood(group[0], origins) for group in groups)):
         return []
     blocks = [Block(median_low(anchor.serial.left for anchor in group), 0.0, _rows(group)) for group in groups]
     blocks.sort(key=lambda block: block.origin)
     _bound(blocks, words)
     _distribute(blocks, words)
     return blocks
+
+
+def _stood(anchor: Anchor, origins: Collection[float]) -> bool:
+    return any(abs(anchor.serial.left - origin) < anchor.serial.height for origin in origins)
 
 
 def _rows(group: Sequence[Anchor]) -> list[RowWords]:
@@ -167,14 +178,18 @@ def _fill(block: Block, words: list[Word]) -> None:
 
 
 def _take_head(block: Block) -> None:
-    """Read the head above the rows, and drop what stands above it."""
+    """Read the head above the rows, and drop what stands above it.
+
+    The head of a column that is empty may follow on the same line: the first labels are ours.
+    """
     block.head.mark = _mark(block)
     for index, line in enumerate(block.loose):
         texts = {word.text for word in line}
         if line[0].middle > block.rows[-1].middle:
             return
         if any(labels <= texts for labels in _LABEL_SETS):
-            block.head.outcomes = [(_LABELS[w.text], w.centre - block.origin) for w in line if w.text in _LABELS]
+            found = {_LABELS[w.text]: w.centre - block.origin for w in reversed(line) if w.text in _LABELS}
+            block.head.outcomes = sorted(found.items(), key=itemgetter(1))
             block.head.kim = next((w.centre - block.origin for w in line if w.text.rstrip(".") == "Kim"), None)
             block.loose = block.loose[index + 1 :]
             return
@@ -208,5 +223,3 @@ def _take_damaged(block: Block) -> None:
             kept.append(line)
     block.loose = kept
     block.rows.sort(key=lambda row: row.middle)
-    for row in block.rows:
-        row.sort_out()

@@ -8,6 +8,7 @@ from statistics import median
 
 from tidemill.football.anchors import KIM, TIME
 from tidemill.football.blocks import Block, RowWords
+from tidemill.football.fixtures import parse_event
 from tidemill.football.rows import Price, Row
 from tidemill.football.words import Word, box_of, lines_of, phrases_of, text_of
 
@@ -48,6 +49,10 @@ class Columns:
 
 def learn_columns(blocks: Sequence[Block], known: Columns | None) -> Columns:
     """The columns of a page's blocks, which are alike; what they do not tell is taken from an earlier page."""
+    mark = next((b.head.mark for b in blocks if b.head.mark is not None), known.mark if known else None)
+    for block in blocks:
+        for row in block.rows:
+            row.sort_out(None if mark is None else block.origin + mark)
     phrases = [
         (phrase, phrase[0].left - block.origin, row.height)
         for block in blocks
@@ -58,7 +63,6 @@ def learn_columns(blocks: Sequence[Block], known: Columns | None) -> Columns:
     kim = _kim_column(blocks, known)
     event = _event_edge(phrases, known)
     market = _market_edge(phrases, event, known)
-    mark = next((b.head.mark for b in blocks if b.head.mark is not None), known.mark if known else None)
     return Columns(prices, event, market, kim, mark)
 
 
@@ -147,12 +151,17 @@ def _usual(edges: Counter[float]) -> float:
     return max(edges, key=lambda edge: (edges[edge] + edges[edge - 0.5] + edges[edge + 0.5], edges[edge], -edge))
 
 
-def cut(row: RowWords, origin: float, columns: Columns) -> Row:
-    """A row, cell by cell."""
+def cut(row: RowWords, origin: float, columns: Columns, last_event: str = "") -> Row:
+    """A row, cell by cell; `last_event` is that of the row before."""
     prices = _prices(row, origin, columns)
     kim = _kim(row, origin, columns) if len(prices) == 1 else None
     event, market, mark = _cells(row, row.tail, kim, origin, columns)
-    seam = _seam(event, origin, columns, row.height)
+    mark += [row.mark] if row.mark else []
+    overrun = _overrun(event, market, origin, columns, row.height)
+    if overrun:
+        rest = [word for word in (*event, *market) if word not in overrun]
+        if _is_same_event(text_of(rest), last_event):
+            event, market, overrun = rest, [word for word in (*event, *market) if word in overrun], []
     time = TIME.fullmatch(row.time.text) if row.time else None
     anchor = [word for word in (row.time, row.serial) if word]
     everything = [*anchor, *row.words, *row.tail]
@@ -164,7 +173,7 @@ def cut(row: RowWords, origin: float, columns: Columns) -> Row:
         serial=row.serial.text if row.serial else "",
         mark=text_of(mark),
         event=text_of(event),
-        overrun=text_of(event[seam:]) if seam else "",
+        overrun=text_of(overrun),
         market=text_of(market),
         kim=kim.text if kim else "",
         prices=tuple(
@@ -220,9 +229,7 @@ def _place(
 ) -> None:
     event, market, mark = cells
     left, tolerance = phrase[0].left - origin, 0.6 * height
-    short = len(phrase) == 1 and len(phrase[0].text) <= 3
-    under_mark = columns.mark is not None and abs(phrase[0].centre - origin - columns.mark) < height
-    if short and (under_mark or left < columns.text_begins - tolerance):
+    if len(phrase) == 1 and len(phrase[0].text) <= 3 and left < columns.text_begins - tolerance:
         mark.extend(phrase)
     elif columns.market is None:
         event.extend(phrase)
@@ -242,9 +249,20 @@ def _runs_over(phrase: list[Word], edge: float, height: float) -> int:
     return len(phrase)
 
 
-def _seam(event: Sequence[Word], origin: float, columns: Columns, height: float) -> int | None:
-    """Where in an event the market may begin although they were set in one run: at the edge of its cell."""
-    if columns.market is None or columns.market < columns.event:
-        return None
-    edge = origin + columns.market
-    return next((i for i, word in enumerate(event) if i and abs(word.left - edge) < 0.1 * height), None)
+def _overrun(
+    event: Sequence[Word], market: Sequence[Word], origin: float, columns: Columns, height: float
+) -> list[Word]:
+    """The market in texts of two cells that were set in one run: the second begins at the edge of its cell."""
+    if columns.market is None:
+        return []
+    edge = origin + max(columns.event, columns.market)
+    first, second = (event, market) if columns.event < columns.market else (market, event)
+    at = next((i for i, word in enumerate(first) if i and abs(word.left - edge) < 0.1 * height), len(first))
+    if at == len(first):
+        return []
+    return [*first[at:], *second] if first is event else list(first[:at])
+
+
+def _is_same_event(text: str, last: str) -> bool:
+    event, known = parse_event(text), parse_event(last)
+    return event is not None and known is not None and event.identity == known.identity

@@ -151,15 +151,13 @@ class Offer:
 
     def _resolve(self, row: Row) -> tuple[Event | None, str]:
         """Event and market of a row; where no gap tells them apart, the event of the row before does."""
-        market = clean(row.market)
-        if self._current and not market:
-            words = clean(row.event).split(" ")
-            known = " - ".join(self._current.event.identity)
-            for end in range(3, len(words)):
-                rest = " ".join(words[end:])
-                if fold(" ".join(words[:end])) == known and (rest == clean(row.overrun) or classify(rest).key != OTHER):
-                    return self._current.event, rest
-        return parse_event(row.event), market
+        event, market = clean(row.event), clean(row.market)
+        if self._current and not (event and market):
+            known = "-".join(self._current.event.identity).replace(" ", "")
+            rest = _without(event or market, known)
+            if rest and (rest == clean(row.overrun) or classify(rest).key != OTHER):
+                return self._current.event, rest
+        return parse_event(event), market
 
     def _read_market(
         self, page: int, row: Row, event: Event, text: str, league: str
@@ -185,6 +183,17 @@ class Offer:
             self._unknown_markets[text] += 1
         records.append(_market(fixture, key, market, text, row, position))
         return records
+
+
+def _without(text: str, event: str) -> str:
+    """What is left of a text that begins or ends with an event (folded, without blanks)."""
+    places = [place for place, character in enumerate(text) for _ in fold(character)]
+    folded = "".join(map(fold, text))
+    if folded.startswith(event) and len(folded) > len(event):
+        return text[places[len(event)] :]
+    if folded.endswith(event) and len(folded) > len(event):
+        return text[: places[-len(event)]].strip()
+    return ""
 
 
 def _unfit(row: Row) -> _Unfit | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pypdfium2.raw as pdfium
 
-from tidemill.football.anchors import find_anchors
+from tidemill.football.anchors import find_anchors, unglued
 from tidemill.football.dates import find_date, parse_issue_number
 from tidemill.football.glyphs import Box, GlyphReader, Glyphs, unchecked
 from tidemill.football.legibility import is_language
@@ -110,7 +110,10 @@ class PageReader:
         if not seen.visible:
             return Page(number, State.BLANK, outside=outside)
         lines = [whole(line) for line in lines_of(seen.visible)]
-        words = sorted((word for line in lines for word in line), key=attrgetter("middle"))
+        words = [
+            part for line in lines for word in line for part in (unglued(word) if _may_be_glued(word) else (word,))
+        ]
+        words.sort(key=attrgetter("middle"))
         items = self._table.read(words)
         if not items and not is_language(glyphs.text):
             return Page(number, State.UNREADABLE, outside=outside)
@@ -158,6 +161,10 @@ def _is_picture(page: Any, glyphs: Glyphs) -> bool:
             if area > _LARGE * glyphs.width * glyphs.height:
                 return True
     return False
+
+
+def _may_be_glued(word: Word) -> bool:
+    return len(word.text) > 5 and word.text[-1].isdigit() and ("," in word.text or ":" in word.text)
 
 
 def _looks_like_a_row(line: Sequence[Word]) -> bool:

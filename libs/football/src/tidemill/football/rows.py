@@ -26,7 +26,7 @@ class Row:
     """The `M.k.` cell."""
     event: str = ""
     overrun: str = ""
-    """The end of the event that may as well be the market: it begins where markets do, without a gap before it."""
+    """What may as well be the market in a text that fills both cells, by the edge between them."""
     market: str = ""
     kim: str = ""
     prices: tuple[Price, ...] = ()

@@ -20,6 +20,8 @@ class TableReader:
     def __init__(self) -> None:
         self._columns: Columns | None = None
         self._alignment = Alignment.TOP
+        self._origins: list[float] = []
+        self._event = ""
 
     def read(self, words: Sequence[Word]) -> list[Row | Line]:
         """The rows and lines of a page's table, column of rows after column of rows; empty for a page without one.
@@ -27,24 +29,29 @@ class TableReader:
         `words` are whole words, from top to bottom.
         """
         anchors, boxed = find_anchors(words)
-        blocks = find_blocks(words, anchors)
+        repeated = {id(word) for anchor in boxed for word in anchor}
+        blocks = find_blocks([word for word in words if id(word) not in repeated], anchors, self._origins)
         items: list[Row | Line] = [_boxed_row(anchor) for anchor in boxed]
         if blocks:
+            self._origins = [block.origin for block in blocks]
             self._columns = learn_columns(blocks, self._columns)
             self._alignment = settle(blocks, self._columns, self._alignment)
             for block in blocks:
-                items.extend(_in_order(block, self._columns))
+                items.extend(_in_order(block, self._columns, self._event))
+                self._event = next((item.event for item in reversed(items) if isinstance(item, Row)), "")
         return items
 
 
-def _in_order(block: Block, columns: Columns) -> list[Row | Line]:
+def _in_order(block: Block, columns: Columns, last_event: str) -> list[Row | Line]:
     stack: list[tuple[float, RowWords | list[Word]]] = [(row.middle, row) for row in block.rows]
     stack += [(line[0].middle, line) for line in block.loose]
     items: list[Row | Line] = []
     heading_ends = 0.0
     for middle, item in sorted(stack, key=lambda pair: pair[0]):
         if isinstance(item, RowWords):
-            items.append(cut(item, block.origin, columns))
+            row = cut(item, block.origin, columns, last_event)
+            last_event = row.event
+            items.append(row)
             heading_ends = 0.0
             continue
         line = Line(box_of(item), text_of(item))

@@ -77,7 +77,11 @@ def part_hidden(page: Any, textpage: Any, glyphs: Glyphs, words: Sequence[Word])
     width, height = glyphs.width, glyphs.height
     seen = Seen([], [])
     for word, pointer in zip(words, objects, strict=True):
-        shows = word.height >= smallest and 0 <= word.centre <= width and 0 <= word.middle <= height
+        shows = (
+            (word.height >= smallest or _is_upright_letter(word, smallest))
+            and 0 <= word.centre <= width
+            and 0 <= word.middle <= height
+        )
         if shows and pointer in paints:
             paint = paints[pointer]
             centre = _centre(textpage, word)
@@ -88,6 +92,11 @@ def part_hidden(page: Any, textpage: Any, glyphs: Glyphs, words: Sequence[Word])
             )
         (seen.visible if shows else seen.hidden).append(word)
     return seen
+
+
+def _is_upright_letter(word: Word, smallest: float) -> bool:
+    """One letter of a text that runs upwards: its box lies on its side."""
+    return len(word.text) == 1 and word.right - word.left >= smallest
 
 
 def _inside(area: _Area, point: tuple[float, float]) -> bool:

@@ -40,7 +40,7 @@ class Word(NamedTuple):
 def find_words(glyphs: Glyphs) -> list[Word]:
     """Words in the order of the document: a word ends at a blank, a gap, or a jump.
 
-    A glyph printed twice within a third of its height (bold by double strike) counts once.
+    A glyph printed twice in nearly one place (bold by double strike) counts once.
     """
     words: list[Word] = []
     text, left, right, bottom = glyphs.text, glyphs.left, glyphs.right, glyphs.bottom
@@ -56,7 +56,7 @@ def find_words(glyphs: Glyphs) -> list[Word]:
             if overlap < left[index] - right[last] < touch and -level < bottom[index] - bottom[last] < level:
                 last = index
                 continue
-            if character == text[last] and abs(left[index] - left[last]) < level:
+            if character == text[last] and abs(left[index] - left[last]) < (right[last] - left[last]) / 2:
                 continue
             words.append(_word(glyphs, start, last + 1, words))
         start = last = index
@@ -106,10 +106,10 @@ def whole(line: Sequence[Word]) -> list[Word]:
         if words:
             last = words[-1]
             near = TOUCH * word.height
-            if word.text == last.text and abs(word.left - last.left) < OVERLAP * word.height:
-                continue
             if -near < word.left - last.right < near and abs(word.height - last.height) < near:
                 words[-1] = last._replace(text=last.text + word.text, right=word.right)
+                continue
+            if word.text == last.text and word.left < last.centre:
                 continue
         words.append(word)
     return words

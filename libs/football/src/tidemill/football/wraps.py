@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from tidemill.football.anchors import PRICE
 from tidemill.football.blocks import Block, RowWords
 from tidemill.football.cells import Columns, texts
 from tidemill.football.headings import names_a_sport, parse_heading
 from tidemill.football.words import Word, text_of
 
+_MOST_LINES = 5
+"""Of one cell."""
 _REACH = 2.2
 """The next line of a cell is at most so many heights away from the last."""
 
@@ -67,7 +70,7 @@ def _stack(block: Block, columns: Columns) -> list[_Item]:
 
 def _may_continue(block: Block, line: list[Word], columns: Columns) -> bool:
     left, height = line[0].left - block.origin, line[0].height
-    if left < columns.text_begins - height:
+    if left < columns.text_begins - height or any(PRICE.fullmatch(word.text) for word in line):
         return False
     text = text_of(line)
     if parse_heading(text) is None:
@@ -95,8 +98,10 @@ def _owner(stack: Sequence[_Item], index: int, item: _Loose, alignment: Alignmen
 
 
 def _next_row(stack: Sequence[_Item], index: int, step: int) -> RowWords | None:
-    """The row that is reached from a line without a jump and without passing a heading."""
-    while 0 <= index + step < len(stack):
+    """The row that is reached from a line in a few steps, without a jump and without passing a heading."""
+    for _ in range(_MOST_LINES):
+        if not 0 <= index + step < len(stack):
+            return None
         here, there = stack[index], stack[index + step]
         if abs(there.middle - here.middle) > _REACH * here.height:
             return None
