@@ -81,9 +81,9 @@ async def measure(folder: Path) -> list[dict[str, Any]]:
             rows = [plain(record) for record in offers(0)]
             changed = [plain(record) for record in offers(1)]
             upsert_new = await rate(lambda: upsert_one_by_one(connection, rows))
-            upsert_same = await rate(lambda: upsert_one_by_one(connection, rows))
+            upsert_same = max([await rate(lambda: upsert_one_by_one(connection, rows)) for _ in range(3)])
             merge_new = await rate(lambda: merge(connection, rows))
-            merge_same = await rate(lambda: merge(connection, rows))
+            merge_same = max([await rate(lambda: merge(connection, rows)) for _ in range(3)])
             merge_changed = await rate(lambda: merge(connection, changed))
             copy = await rate(lambda: copy_bare(connection, rows))
         finally:
@@ -92,9 +92,7 @@ async def measure(folder: Path) -> list[dict[str, Any]]:
     return [
         row("unchanged records", ours["unchanged"], beside, copy, 30_000),
         row("new records", ours["new"], f"{upsert_new:,.0f} row by row, {merge_new:,.0f} merge", copy, 8_000),
-        row(
-            "changed records, a version each", ours["changed"], f"{merge_changed:,.0f} merge, overwriting", copy, 8_000
-        ),
+        row("new versions of records", ours["changed"], f"{merge_changed:,.0f} merge, overwriting", copy, 8_000),
         row("late records, history revised", ours["late"], "none keeps history", copy, None),
         row("unchanged records, the database's part", ours["unchanged, stored"], beside, copy, None),
     ]
@@ -130,12 +128,16 @@ async def measure_ours(url: str) -> dict[str, float]:
     first, second, between = offers(0), offers(1), offers(2)
     found = {"new": await rate(lambda: put(0, first))}
     await put(1, first)
-    checking = 0.0
-    started = time.perf_counter()
-    for day in (2, 3, 4):
+    rounds = []
+    for day in (2, 3, 4, 5):
+        checking = 0.0
+        started = time.perf_counter()
         await put(day, first)
-    found["unchanged"] = 3 * RECORDS / (time.perf_counter() - started)
-    found["unchanged, stored"] = 3 * RECORDS / (time.perf_counter() - started - checking)
+        took = time.perf_counter() - started
+        rounds.append((took, took - checking))
+    # The best of a few: others work on a shared machine too.
+    found["unchanged"] = RECORDS / min(took for took, _ in rounds)
+    found["unchanged, stored"] = RECORDS / min(stored for _, stored in rounds)
     found["changed"] = await rate(lambda: put(10, second))
     found["late"] = await rate(lambda: put(7, between))
     await engine.dispose()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from tidemill.common.bus.step import Tx
 from tidemill.converter.content import CheckedRecord
@@ -11,8 +12,7 @@ from tidemill.converter.versions import Key, Known, find_by_base, find_by_key, f
 from tidemill.plugin import Dataset
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """At this time, a record's content was this, says the document at this place of the batch."""
 
     place: int

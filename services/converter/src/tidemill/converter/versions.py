@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ARRAY,
@@ -60,8 +60,7 @@ def _sql(statement: str) -> TextClause:
     return clause.bindparams(*(bindparam(name, type_=TYPES[name]) for name in clause._bindparams if name in TYPES))
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """What a record is called."""
 
     text: str
@@ -71,8 +70,7 @@ class Key:
     """Key of the record under whose key it stands."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """A record in the store, and its current version."""
 
     id: int
@@ -82,8 +80,7 @@ class Known:
     valid_from: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class KnownVersion:
+class KnownVersion(NamedTuple):
     id: int
     content: int
     hash: bytes
@@ -92,8 +89,7 @@ class KnownVersion:
     """Not superseded."""
 
 
-@dataclass(frozen=True, slots=True)
-class KnownSighting:
+class KnownSighting(NamedTuple):
     valid_at: datetime
     received_at: datetime
     sha256: str
