@@ -32,10 +32,11 @@ def find() -> Path:
 
 def provide_source(config: Config) -> None:
     """Put the source file of the sample beside the others, unless there is one."""
-    wanted = config.common.sources_dir / f"{SOURCE}.yaml"
+    bundled = find() / "sources" / f"{SOURCE}.yaml"
+    wanted = config.common.sources_dir / bundled.name
     if not wanted.exists():
         wanted.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(find() / "sources" / wanted.name, wanted)
+        shutil.copyfile(bundled, wanted)
 
 
 def drop(sources: Sources) -> list[Path]:
