@@ -51,7 +51,8 @@ class Unsendable(ValueError):
 
 
 def write_frame(pipe: BinaryIO, content: bytes) -> None:
-    pipe.write(LENGTH.pack(len(content)) + content)
+    pipe.write(LENGTH.pack(len(content)))
+    pipe.write(content)
     pipe.flush()
 
 
@@ -72,25 +73,30 @@ def decode_job(fields: Mapping[str, Any]) -> Job:
 
 
 def encode_record(record: Record) -> bytes:
+    """Called once for every record there is: what is rare is left to `_encode_odd`."""
     place = record.position
     valid_from = record.valid_from
+    fields = (
+        record.dataset,
+        record.key,
+        record.data,
+        place.page,
+        place.box,
+        place.item,
+        valid_from,
+        record.parent,
+        record.raw,
+        record.quality,
+    )
     if valid_from is not None and valid_from.tzinfo is None:
         raise Unsendable(f"record {record.key!r}: valid_from {valid_from} has no time zone")
-    return _encode(
-        [
-            record.dataset,
-            record.key,
-            record.data,
-            place.page,
-            place.box,
-            place.item,
-            valid_from,
-            record.parent,
-            record.raw,
-            record.quality,
-        ],
-        f"record {record.key!r} of {record.dataset}",
-    )
+    try:
+        content = orjson.dumps(fields)
+    except TypeError:
+        return _encode_odd(fields, f"record {record.key!r}")
+    if len(content) > ITEM_BYTES or NUL in content:
+        return _encode_odd(fields, f"record {record.key!r}")
+    return content
 
 
 def decode_record(fields: list[Any]) -> Record:
@@ -110,7 +116,7 @@ def decode_record(fields: list[Any]) -> Record:
 def encode_rejected(row: Rejected) -> bytes:
     place = row.position
     fields = [row.reason, row.detail, row.raw, place.page, place.box, place.item]
-    return _encode(fields, f"rejected row ({row.reason})")
+    return _encode_odd(fields, f"rejected row {row.reason!r}")
 
 
 def decode_rejected(fields: list[Any]) -> Rejected:
@@ -126,11 +132,11 @@ def encode_part(records: list[bytes], rejected: list[bytes]) -> bytes:
 def encode_tally(accounting: list[Accounting], warnings: list[str], records: int, rejected: Mapping[str, int]) -> bytes:
     """What is told of a batch whether or not it is sent: whole documents are counted after a resumption too."""
     counts = {"accounting": accounting, "warnings": warnings, "records": records, "rejected": rejected}
-    return _encode({"kind": "tally", **counts}, "accounting")
+    return _encode_odd({"kind": "tally", **counts}, "accounting")
 
 
 def encode_described(described: Described) -> bytes:
-    return _encode({"kind": "about", "about": described}, "description of the document")
+    return _encode_odd({"kind": "about", "about": described}, "description of the document")
 
 
 def decode_described(fields: Mapping[str, Any]) -> Described:
@@ -142,19 +148,22 @@ def decode_accounting(fields: Mapping[str, Any]) -> Accounting:
     return Accounting(**fields)
 
 
+NUL = b"\\u0000"
+
 # Postgres cannot hold U+0000, and half of a surrogate pair is no text in UTF-8.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-def _encode(value: Any, what: str) -> bytes:
+def _encode_odd(value: Any, what: str) -> bytes:
+    """What may hold texts that cannot be stored, mappings that are no dict, or no JSON values at all."""
     try:
         content = orjson.dumps(value, _plain)
     except TypeError as error:
         # orjson has one exception for all; only halves of surrogate pairs can be helped.
         if "surrogates" not in str(error):
             raise Unsendable(f"{what}: {error}") from error
-        content = b"\\u0000"
-    if b"\\u0000" in content:
+        content = NUL
+    if NUL in content:
         content = orjson.dumps(_storable(value), _plain)
     if len(content) > ITEM_BYTES:
         raise Unsendable(f"{what} has {len(content):,} bytes, allowed are {ITEM_BYTES:,}")

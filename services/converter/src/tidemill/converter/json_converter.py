@@ -130,14 +130,22 @@ class _Maker:
             raise item
         if plan.refuse_duplicates and (twice := json_items.find_duplicate(item)) is not None:
             raise Unfit("duplicate_key", f"{twice!r} comes twice")
-        key = "/".join([_key(item, path) for path in plan.key])
-        said = None if plan.valid_from is None else look_up(item, plan.valid_from.path)
-        valid_from = None if plan.valid_from is None or said is None else plan.valid_from.read(said)
+        key = "/".join([_key(look_up(item, path), path) for path in plan.key])
+        valid_from = None
+        if plan.valid_from is not None and (said := look_up(item, plan.valid_from.path)) is not None:
+            valid_from = plan.valid_from.read(said)
         if plan.fields:
             data = {field.name: field.value_in(item) for field in plan.fields}
         else:
             data = item if isinstance(item, dict) else {"value": item}
-        _check(data)
+        # Whether a record can hold it, as orjson finds: nothing is faster, or stricter.
+        try:
+            size_bytes = len(orjson.dumps(data))
+        except TypeError as error:
+            size_bytes = 0
+            _check_odd(error)
+        if size_bytes > RECORD_BYTES:
+            raise Unfit("too_large", f"the item has {size_bytes:,} bytes; the limit is {RECORD_BYTES:,}")
         if self._model is not None:
             data = _fit(self._model, data)
         if not plan.key:
@@ -145,28 +153,20 @@ class _Maker:
         return Record(plan.dataset, self._prefix + key, data, Position(item=index), valid_from)
 
 
-def _key(item: Any, path: Path) -> str:
-    value = look_up(item, path)
+def _key(value: Any, path: Path) -> str:
     if value is None or value == "" or isinstance(value, (dict, list)):
         raise Unfit("no_key", f"there is no {'.'.join(path)}")
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value).replace("%", "%25").replace("/", "%2F")
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text.replace("%", "%25").replace("/", "%2F") if "%" in text or "/" in text else text
 
 
-def _check(data: Mapping[str, Any]) -> None:
-    """Raises Unfit for what a record cannot hold, as orjson finds it: nothing is faster, or stricter."""
-    try:
-        size_bytes = len(orjson.dumps(data))
-    except TypeError as error:
-        said = str(error)
-        if "Recursion" in said:
-            raise Unfit("too_deep", "the item is nested too deeply") from None
-        if "Integer" in said:
-            raise Unfit("invalid", "a whole number has more than 64 bits; a field of type string can hold it") from None
-        return  # Half of a surrogate pair: replaced when the record is sent.
-    if size_bytes > RECORD_BYTES:
-        raise Unfit("too_large", f"the item has {size_bytes:,} bytes; the limit is {RECORD_BYTES:,}")
+def _check_odd(error: TypeError) -> None:
+    said = str(error)
+    if "Recursion" in said:
+        raise Unfit("too_deep", "the item is nested too deeply")
+    if "Integer" in said:
+        raise Unfit("invalid", "a whole number has more than 64 bits; a field of type string can hold it")
+    # Else half of a surrogate pair, which is replaced when the record is sent.
 
 
 def _fit(model: Any, data: Mapping[str, Any]) -> dict[str, Any]:

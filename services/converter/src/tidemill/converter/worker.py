@@ -54,30 +54,29 @@ class Batches:
         self._accounting: list[Accounting] = []
         self._warnings: list[str] = []
         self._reasons: Counter[str] = Counter()
+        self._count = 0
         self._size_bytes = 0
         self._progress_at = 0.0
         self._described = False
-        self._began = False
+        self._sent = 0
 
     def add(self, item: Item) -> None:
         if isinstance(item, Record):
-            self._check_page(item.position.page)
-            self._append(self._records, frames.encode_record(item))
+            content = frames.encode_record(item)
+            self._records.append(content)
         elif isinstance(item, Rejected):
-            self._check_page(item.position.page)
+            content = frames.encode_rejected(item)
+            self._rejected.append(content)
             self._reasons[item.reason] += 1
-            self._append(self._rejected, frames.encode_rejected(item))
-        elif isinstance(item, Accounting):
-            self._check_page(item.page)
-            if not item.balanced():
-                raise frames.Unsendable(f"the accounting of page {item.page} does not add up: {item}")
-            self._accounting.append(item)
-        elif isinstance(item, Described):
-            self._describe(item)
-        elif isinstance(item, Progress):
-            self._tell_progress(item)
         else:
-            raise frames.Unsendable(f"a converter yields items, not {type(item).__name__}")
+            self._note(item)
+            return
+        if item.position.page is not None:
+            self._check_page(item.position.page)
+        self._count += 1
+        self._size_bytes += len(content)
+        if self._count >= frames.BATCH_ITEMS or self._size_bytes >= frames.BATCH_BYTES:
+            self.flush()
 
     def flush(self) -> None:
         """Send what is collected, if anything is."""
@@ -92,18 +91,26 @@ class Batches:
         frames.write_frame(self._replies, tally)
         self._records, self._rejected, self._accounting, self._warnings = [], [], [], []
         self._reasons = Counter()
+        self._sent += self._count
+        self._count = 0
         self._size_bytes = 0
 
-    def _append(self, items: list[bytes], content: bytes) -> None:
-        self._began = True
-        items.append(content)
-        self._size_bytes += len(content)
-        full = len(self._records) + len(self._rejected) >= frames.BATCH_ITEMS
-        if full or self._size_bytes >= frames.BATCH_BYTES:
-            self.flush()
+    def _note(self, item: Item) -> None:
+        """What is no row."""
+        if isinstance(item, Accounting):
+            self._check_page(item.page)
+            if not item.balanced():
+                raise frames.Unsendable(f"the accounting of page {item.page} does not add up: {item}")
+            self._accounting.append(item)
+        elif isinstance(item, Described):
+            self._describe(item)
+        elif isinstance(item, Progress):
+            self._tell_progress(item)
+        else:
+            raise frames.Unsendable(f"a converter yields items, not {type(item).__name__}")
 
     def _describe(self, described: Described) -> None:
-        if self._described or self._began:
+        if self._described or self._count or self._sent:
             raise frames.Unsendable("a document is described once, before the first record")
         if described.valid_from is not None and described.valid_from.tzinfo is None:
             raise frames.Unsendable(f"valid_from {described.valid_from} of the document has no time zone")
