@@ -33,7 +33,7 @@ from tidemill.common.events import DocumentStored, RecordsStored, RunPlanned
 from tidemill.common.telemetry.tracing import Telemetry
 
 POINTS = {
-    "after fetch": (Consumer, "_sort", "before"),
+    "after fetch": (Consumer, "_begin", "before"),
     "after look-up": (Inbox, "look_up", "after"),
     "after inbox insert": (Inbox, "claim", "after"),
     "before commit": (Outbox, "insert", "after"),

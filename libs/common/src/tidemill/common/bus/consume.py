@@ -24,7 +24,7 @@ from tidemill.common.bus.outbox import Outbox
 from tidemill.common.bus.outcome import Again, Dead, Finished, Item, Outcome, Recorded
 from tidemill.common.bus.retry import Retries, ends_its_process, judge
 from tidemill.common.bus.step import Delivery, Done, Step
-from tidemill.common.bus.supervise import Supervisor, describe
+from tidemill.common.bus.supervise import Supervisor, cancel, describe
 from tidemill.common.bus.transient import is_transient
 from tidemill.common.events import Event
 from tidemill.common.telemetry.metrics import DUPLICATES_SUPPRESSED, HANDLED, QUEUE_WAIT_SECONDS, WORK_SECONDS
@@ -78,7 +78,8 @@ class Consumer:
         )
         self._arrived: list[Fetched] = []
         self._in_hand: dict[str, Item] = {}
-        self._tasks: dict[asyncio.Task[None], Item | None] = {}
+        self._tasks: dict[asyncio.Task[None], list[Item]] = {}
+        self._answers: set[asyncio.Task[None]] = set()
         self._draining = False
         self._round_at: float | None = None
         self._lookup_problem: str | None = None
@@ -106,22 +107,26 @@ class Consumer:
     async def drain(self, supervisor: Supervisor, within: timedelta) -> None:
         """Take nothing new, finish what is at work, give back what is not finished in time; then the results."""
         self._draining = True
-        deadline = asyncio.get_running_loop().time() + within.total_seconds()
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + within.total_seconds()
         await supervisor.stop(f"{self.name}.pull")
         await self._fetcher.withdraw()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
-        await self._cancel(list(self._tasks))
+        while self._tasks and clock() < deadline:
+            await asyncio.wait(self._tasks, timeout=deadline - clock())
+        await cancel(list(self._tasks))
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._group.drained(), max(1.0, deadline - asyncio.get_running_loop().time()))
+            await asyncio.wait_for(self._group.drained(), max(1.0, deadline - clock()))
         await supervisor.stop(f"{self.name}.commit", f"{self.name}.heartbeat")
         for item in list(self._in_hand.values()):
-            await self._give_back(item)
+            self._give_back(item)
+        if self._answers:
+            await asyncio.wait(self._answers, timeout=1)
 
     async def _pull(self) -> None:
         while True:
             self._round_at = asyncio.get_running_loop().time()
             self._fetcher.changed.clear()
+            self._cancel_what_must_stop()
             if not self._control.known or self._control.paused():
                 await self._fetcher.withdraw()
             elif self._connection.connected:
@@ -144,38 +149,37 @@ class Consumer:
 
     def _sort_arrived(self) -> None:
         arrived, self._arrived = self._arrived, []
-        self._spawn(self._sort(arrived), None)
-
-    async def _sort(self, arrived: Sequence[Fetched]) -> None:
         items = []
-        try:
-            for message in arrived:
-                if self._draining or self._control.paused():
-                    await self._return(message)
-                elif message.for_consumer not in (None, self.name):
-                    await message.ack()
-                    self._fetcher.free(message)
-                elif known := self._in_hand.get(message.id):
-                    known.adopt(message)
-                    self._fetcher.free(message)
-                else:
-                    self._in_hand[message.id] = item = Item(message, UNKNOWN, run=message.run)
-                    items.append(item)
-            past = await self._look_up([item.id for item in items]) if items else {}
-        except BaseException as error:
-            for item in items:
-                self._fetcher.free(item.message)
-                await self._give_back(item, AFTER_OUR_ERROR if isinstance(error, Exception) else 0)
-            raise
-        for item in items:
+        for message in arrived:
+            if self._draining or self._control.paused():
+                self._answer(message.nak())
+                self._fetcher.free(message)
+            elif message.for_consumer not in (None, self.name):
+                self._answer(message.ack())
+                self._fetcher.free(message)
+            elif known := self._in_hand.get(message.id):
+                known.adopt(message)
+                self._fetcher.free(message)
+            else:
+                self._in_hand[message.id] = item = Item(message, UNKNOWN, run=message.run)
+                items.append(item)
+        if items:
+            self._spawn(self._begin(items), items)
+
+    async def _begin(self, items: list[Item]) -> None:
+        """Skip what the inbox knows; a task for each of the others."""
+        past = await self._look_up([item.id for item in items])
+        while items:
+            item = items.pop(0)
             item.past = past.get(item.id, UNKNOWN)
             if item.past.handled:
-                await item.ack()
+                self._answer(item.ack())
                 self._metrics.of(DUPLICATES_SUPPRESSED, layer="inbox").inc()
                 self._finished(item)
                 self._fetcher.free(item.message)
             else:
-                self._spawn(self._handle(item), item)
+                mine = [item]
+                self._spawn(self._handle(item, mine), mine)
 
     async def _look_up(self, ids: Sequence[str]) -> Mapping[str, Past]:
         return await self._read(lambda connection: self._inbox.look_up(connection, self.name, ids))
@@ -195,14 +199,10 @@ class Consumer:
                 self._lookup_problem = None
                 return answer
 
-    async def _handle(self, item: Item) -> None:
-        try:
-            await self._group.put(await self._outcome(item))
-        except BaseException as error:
-            await self._give_back(item, AFTER_OUR_ERROR if isinstance(error, Exception) else 0)
-            raise
-        finally:
-            self._fetcher.free(item.message)
+    async def _handle(self, item: Item, mine: list[Item]) -> None:
+        await self._group.put(await self._outcome(item))
+        mine.clear()
+        self._fetcher.free(item.message)
 
     async def _outcome(self, item: Item) -> Outcome:
         """Work on it, unless there is a reason not to."""
@@ -294,38 +294,44 @@ class Consumer:
         return span
 
     def _obey(self) -> None:
-        """The control bucket changed: what must stop is cancelled now; whether to ask for more, the loop decides."""
-        for task, item in list(self._tasks.items()):
-            if self._control.stopped(item.source if item else None) or (item and self._control.cancelled(item.run)):
-                task.cancel()
+        """The control bucket changed."""
+        self._cancel_what_must_stop()
         self._fetcher.changed.set()
 
-    def _spawn(self, work: Coroutine[Any, Any, None], item: Item | None) -> None:
+    def _cancel_what_must_stop(self) -> None:
+        for task, items in list(self._tasks.items()):
+            item = items[0] if len(items) == 1 else None
+            if self._control.stopped(item.source if item else None) or (item and self._control.cancelled(item.run)):
+                task.cancel()
+
+    def _spawn(self, work: Coroutine[Any, Any, None], items: list[Item]) -> None:
+        """A task that owns these items: what it still owns at its end, however that comes, is given back."""
         task = asyncio.create_task(work)
-        self._tasks[task] = item
+        self._tasks[task] = items
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.pop(task, None)
-        if not task.cancelled() and (error := task.exception()):
+        items = self._tasks.pop(task)
+        error = None if task.cancelled() else task.exception()
+        if error:
             log.error("events are given back after an error of the bus", consumer=self.name, exc_info=error)
+        for item in items:
+            self._fetcher.free(item.message)
+            self._give_back(item, AFTER_OUR_ERROR if error else 0)
 
-    async def _cancel(self, tasks: Sequence[asyncio.Task[None]]) -> None:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _return(self, message: Fetched) -> None:
-        await message.nak()
-        self._fetcher.free(message)
-
-    async def _give_back(self, item: Item, delay: float = 0) -> None:
-        await item.nak(delay)
+    def _give_back(self, item: Item, delay: float = 0) -> None:
+        self._finished(item)
         self._metrics.of(HANDLED, consumer=self.name, outcome="given back").inc()
         if item.span is not None:
             item.span.set_attribute("outcome", "given back")
             item.span.end()
-        self._finished(item)
+        self._answer(item.nak(delay))
+
+    def _answer(self, answer: Coroutine[Any, Any, None]) -> None:
+        """Not part of any work that may be cancelled."""
+        task = asyncio.create_task(answer)
+        self._answers.add(task)
+        task.add_done_callback(self._answers.discard)
 
     def _finished(self, item: Item) -> None:
         self._in_hand.pop(item.id, None)

@@ -1,7 +1,7 @@
 """Keeps loops running for ever: one that fails is started again, after a growing pause, and says so to health."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 
@@ -15,6 +15,7 @@ STEADY_AFTER = 10.0
 """A loop that ran so long starts with the shortest pause when it fails again."""
 
 CANCEL_AGAIN = 0.5
+CANCEL_TIMES = 20
 
 ERROR_LENGTH = 2_000
 
@@ -35,12 +36,7 @@ class Supervisor:
 
     async def stop(self, *names: str) -> None:
         """Cancel these loops, and wait for their end."""
-        running = {self._tasks.pop(name) for name in names if name in self._tasks}
-        while running:
-            for task in running:
-                task.cancel()
-            # And again: `wait_for` of Python 3.11 loses a cancellation that comes together with its result.
-            _, running = await asyncio.wait(running, timeout=CANCEL_AGAIN)
+        await cancel([self._tasks.pop(name) for name in names if name in self._tasks])
 
     async def _keep(self, name: str, loop: Loop) -> None:
         clock = asyncio.get_running_loop()
@@ -66,6 +62,20 @@ class Supervisor:
                 pause = FIRST_PAUSE
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
+
+
+async def cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """End these tasks; one that will not end is left behind, and told of."""
+    running = set(tasks)
+    for _ in range(CANCEL_TIMES):
+        if not running:
+            return
+        for task in running:
+            task.cancel()
+        # And again: `wait_for` of Python 3.11 loses a cancellation that comes together with its result.
+        _, running = await asyncio.wait(running, timeout=CANCEL_AGAIN)
+    for task in running:
+        log.error("a task does not end when it is cancelled", task=repr(task))
 
 
 def describe(error: BaseException) -> str:
