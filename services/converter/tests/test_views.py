@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import pytest
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from sqlalchemy import text
 
 from tidemill.converter.datasets import InvalidDataset, find_datasets, register_datasets
@@ -82,6 +82,18 @@ def test_a_field_that_is_called_as_one_of_our_columns_keeps_its_name() -> None:
 
 
 @pytest.mark.servers
+class Open(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    number: int = 0
+
+
+def test_what_an_open_model_does_not_name_is_in_a_column_of_its_own() -> None:
+    kinds = {column.name: column.type for column in columns(Dataset("kinds.open", Open), "current")}
+    assert kinds == kinds | {"number": "bigint", "data": "jsonb"}
+    assert "data" not in {column.name for column in columns(EVERYTHING, "current")}
+
+
 async def test_values_arrive_as_what_they_are(store: Store) -> None:
     store.datasets = await register_datasets(store.engine, [EVERYTHING])
     data = {

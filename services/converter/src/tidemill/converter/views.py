@@ -142,6 +142,8 @@ def _fields(dataset: Dataset) -> Iterator[Column]:
         else:
             # What does not fit, because an earlier model stored it, is NULL and not an error of the whole query.
             yield Column(name, kind, f"JSON_VALUE(v.data, '$.\"{name}\"' RETURNING {kind} NULL ON ERROR)")
+    if dataset.model.model_config.get("extra") == "allow" and "data" not in dataset.model.model_fields:
+        yield Column("data", "jsonb", "v.data")  # All of it: what the model does not name has no column.
 
 
 def _type(annotation: Any, schema: Mapping[str, Any]) -> str:
