@@ -73,7 +73,7 @@ def market(serial: str, of: Record, price: float) -> Record:
         "mark": None,
         "kim": None,
         "cols": "HDV",
-        "odds": {"1": price, "X": 3.2, "2": 4.4},
+        "odds": {"home": price, "draw": 3.2, "away": 4.4},
     }
     return Record("football.market", "match_result/FT", data, parent=("football.match", of.key))
 
@@ -156,7 +156,7 @@ async def test_records_are_json_for_programs_with_the_teams_they_stand_for(fille
 async def test_the_history_of_a_record_and_those_under_it(filled: str) -> None:
     result = await invoke("records", "football.market", "--key", GIRONA.key, "--history", "-o", "json")
     rows = json.loads(result.output)
-    assert [(row["odds"]["1"], row["valid_from"][:10]) for row in rows] == [(1.5, "2025-06-17"), (1.6, "2025-06-20")]
+    assert [(row["odds"]["home"], row["valid_from"][:10]) for row in rows] == [(1.5, "2025-06-17"), (1.6, "2025-06-20")]
     assert {row["parent"] for row in rows} == {GIRONA.key}
     assert (rows[0]["key"], rows[0]["record_key"]) == ("match_result", f"{GIRONA.key}/match_result/FT")
     table = (await invoke("records", "football.market", "--history", "--limit", "3")).output
@@ -215,7 +215,7 @@ async def test_export_goes_to_standard_output_or_to_a_file_by_its_ending(filled:
 async def test_export_as_of_a_time_and_since_another(filled: str) -> None:
     async def prices(*options: str) -> list[Any]:
         lines = (await invoke("export", "football.market", "-o", "jsonl", *options)).output.splitlines()
-        return [json.loads(line)["odds"]["1"] for line in lines]
+        return [json.loads(line)["odds"]["home"] for line in lines]
 
     assert await prices() == [1.6, 2.5]
     assert await prices("--as-of", "2025-06-18") == [1.5, 2.5]
@@ -239,6 +239,29 @@ async def test_export_that_cannot_be_says_why(filled: str, project: Path) -> Non
         assert result.exit_code != 0
         assert reason in result.output
     assert list(project.iterdir()) == []
+
+
+@pytest.mark.servers
+async def test_matches_leave_with_their_odds_day_by_day_and_capped(filled: str, project: Path) -> None:
+    offer = json.loads((await invoke("export", "football.match", "--max-additional", "0")).stdout)
+    assert [(one["home"], len(one["markets"])) for one in offer["matches"]] == [("Girona", 1), ("Betis", 1)]
+    (market,) = offer["matches"][0]["markets"]
+    assert (market["odds"], market["cols"], market["key"]) == ([1.6, 3.2, 4.4], "HDV", "match_result")
+    assert offer["matches"][0]["home_team"]["kind"] == "senior"
+    assert offer["matches"][0]["excluded_markets"] == []
+
+    result = await invoke("export", "football.match", "--split-days", "days", "--as-of", "2025-06-18")
+    assert result.output == "2 matches in days/merged.json, 1 days in days\n"
+    assert sorted(path.name for path in (project / "days").iterdir()) == ["2025-06-20.json", "merged.json"]
+    of_day = json.loads((project / "days" / "2025-06-20.json").read_text())
+    assert of_day["date"] == "2025-06-20"
+    assert of_day["matches"] == json.loads((project / "days" / "merged.json").read_text())["matches"]
+    assert of_day["matches"][0]["markets"][0]["odds"][0] == 1.5
+
+    for words in (("football.market", "--max-additional", "1"), ("football.match", "--split-days", "d", "--history")):
+        refused = await invoke("export", *words)
+        assert refused.exit_code == 1
+        assert "are for football.match as json" in refused.output
 
 
 def test_teams_resolve_needs_no_server() -> None:

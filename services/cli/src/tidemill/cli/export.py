@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tidemill.cli.files import written_whole
 from tidemill.cli.reading import DatasetName, database_url, find_dataset, moment, open_store
 from tidemill.cli.running import Assignments, fail
 
 if TYPE_CHECKING:
     from tidemill.converter.reading import Selection
+
+
+MATCH = "football.match"
 
 
 class Form(StrEnum):
@@ -57,16 +57,35 @@ def export(
         Form | None, typer.Option("-o", "--output", help="Without it as --out ends, else csv.", show_default=False)
     ] = None,
     out: Annotated[Path | None, typer.Option(help="File to write; without it standard output.")] = None,
+    split_days: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="football.match with its odds, also in a file for each day in this folder, beside the merged one.",
+        ),
+    ] = None,
+    max_additional: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="football.match with its odds, at most so many additional markets each."),
+    ] = None,
     assignments: Assignments = None,
 ) -> None:
     """Write the records of a dataset, in memory that does not grow with them."""
     from tidemill.converter.reading import Contradiction, Selection
 
-    form = form or _form_of(out)
+    offer = split_days is not None or max_additional is not None
+    form = form or (Form.JSON if offer and out is None else _form_of(out))
+    if offer and (dataset != MATCH or form is not Form.JSON or history or since):
+        fail(f"--split-days and --max-additional are for {MATCH} as json, without --history and --since")
+    if split_days is not None and out is None:
+        out = split_days / "merged.json"
     if out is None and form in (Form.PARQUET, Form.XLSX):
         fail(f"{form.value} is not for a terminal: add --out FILE.{form.value}")
     wanted = Selection(history=history, as_of=as_of, known_at=known_at, since=since)
     try:
+        if offer:
+            asyncio.run(_export_offer(database_url(assignments), wanted, out, split_days, max_additional))
+            return
         count = asyncio.run(_export(database_url(assignments), dataset, wanted, form, out))
     except Contradiction as error:
         fail(str(error))
@@ -93,20 +112,21 @@ async def _export(url: str, name: str, wanted: Selection, form: Form, out: Path 
     async with open_store(url) as connection:
         known = await find_dataset(connection, name)
         rows = read_rows(connection, known[name], known.id(name), wanted)
-        with _opened(out) as file:
+        with written_whole(out) as file:
             return await export_rows(rows, Format(form.value), file)
 
 
-@contextmanager
-def _opened(out: Path | None) -> Iterator[BinaryIO]:
-    """A file appears only when all of it is written."""
-    if out is None:
-        yield sys.stdout.buffer
-        return
-    draft = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        with draft.open("wb") as file:
-            yield file
-        draft.replace(out)
-    finally:
-        draft.unlink(missing_ok=True)
+async def _export_offer(
+    url: str, wanted: Selection, out: Path | None, days: Path | None, max_additional: int | None
+) -> None:
+    from tidemill.cli.offer import MARKET, export_offer
+
+    async with open_store(url) as connection:
+        await find_dataset(connection, MARKET)
+        known = await find_dataset(connection, MATCH)
+        matches, written = await export_offer(
+            connection, known, wanted, out=out, days=days, max_additional=max_additional
+        )
+    where = [f"{matches:,} matches in {out}"] if out else []
+    where += [f"{written:,} days in {days}"] if days else []
+    typer.echo(", ".join(where) or f"{matches:,} matches", err=out is None)

@@ -71,6 +71,34 @@ def read_rows(connection: AsyncConnection, dataset: Dataset, id: int, wanted: Se
     return Rows(selected, _batches(connection, statement, parameters))
 
 
+async def read_with_children(
+    connection: AsyncConnection,
+    parents: tuple[Dataset, int],
+    children: tuple[Dataset, int],
+    wanted: Selection,
+    order: Sequence[str] = (),
+) -> AsyncIterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Each record of one dataset, sorted by these of its fields, with the records of another that stand under it, in
+    their order on the page. Of a selection its times count."""
+    reading, parameters = _reading(wanted)
+    outer, inner = columns(parents[0], reading), columns(children[0], reading)
+    page, box, parent = (_named(inner, sql) for sql in ("v.page", "v.box", "r.parent"))
+    keys = [*order, _named(outer, "r.key")]
+    statement = f"""
+        WITH child AS ({select_sql(*children, reading)}), wanted AS ({select_sql(*parents, reading)})
+        SELECT wanted.*, family.children
+        FROM wanted LEFT JOIN (
+            SELECT child."{parent}" AS parent,
+                json_agg(child ORDER BY child."{page}", child."{box}"[2], child."{_named(inner, "r.key")}") AS children
+            FROM child GROUP BY 1
+        ) family ON family.parent = wanted."{keys[-1]}"
+        ORDER BY {", ".join(f'wanted."{name}"' for name in keys)}
+    """
+    async for batch in _batches(connection, statement, parameters):
+        for *row, family in batch:
+            yield dict(zip((column.name for column in outer), row, strict=True)), family or []
+
+
 def _reading(wanted: Selection) -> tuple[Reading, dict[str, Any]]:
     if wanted.as_of is None and wanted.known_at is None:
         return ("history" if wanted.history else "current"), {}
