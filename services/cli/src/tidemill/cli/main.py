@@ -17,6 +17,7 @@ MODULES = (
     "records",
     "export",
     "teams",
+    "dead_letters",
 )
 
 app = typer.Typer(
