@@ -10,6 +10,7 @@ import pytest
 from nats.js.errors import NotFoundError
 
 from tidemill.common.bus.bus import Bus
+from tidemill.common.bus.client import CommandFailed
 from tidemill.common.bus.step import Outgoing
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
@@ -105,6 +106,8 @@ async def test_a_bus_may_start_before_nats_and_stop_without_it(ground: Any, nats
     async with _opened(ground) as bus:
         running = asyncio.create_task(bus.run([ground.step()]))
         await ground.until(lambda: bus.health()["nats"])
+        with pytest.raises(CommandFailed, match="not connected"):
+            await bus.request("tidemill.ctl.demo.dead_letters_drop", {})
         await ground.start(nats_server)
         await ground.until(lambda: bus.connected and ground.nc.is_connected)
         await ground.publish("a")

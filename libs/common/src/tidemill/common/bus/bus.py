@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.bus import janitor
-from tidemill.common.bus.client import request
+from tidemill.common.bus.client import CommandFailed, request
 from tidemill.common.bus.commands import Commands
 from tidemill.common.bus.connection import Connection
 from tidemill.common.bus.consume import Consumer
@@ -154,6 +154,8 @@ class Bus:
 
     async def request(self, subject: str, payload: Mapping[str, Any], timeout: float = 10.0) -> dict[str, Any]:
         """Ask whoever answers on this subject; raises CommandFailed."""
+        if not self.connected:
+            raise CommandFailed(self._connection.problem or "NATS is not connected", "503")
         return await request(self._connection.nc, subject, payload, timeout=timeout)
 
     @property
