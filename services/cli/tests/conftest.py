@@ -42,10 +42,9 @@ class Up:
     def __init__(self, place: "Place", *words: str) -> None:
         self.place = place
         self.output = ""
-        self.process = place.begin("up", "--service", "mill", *words)
+        self.process = place.begin("up", *words)
         self._reader = Thread(target=self._read, daemon=True)
         self._reader.start()
-        self.wait_for("Ctrl-C ends it", within=START_SECONDS)
 
     def _read(self) -> None:
         assert self.process.stdout
@@ -120,6 +119,12 @@ class Place:
         return process.returncode, output
 
     def up(self, *words: str) -> Up:
+        """With the mill alone, ready."""
+        up = Up(self, "--service", "mill", *words)
+        up.wait_for("Ctrl-C ends it", within=START_SECONDS)
+        return up
+
+    def begin_up(self, *words: str) -> Up:
         return Up(self, *words)
 
     def servers(self) -> list[psutil.Process]:

@@ -1,0 +1,65 @@
+"""What a person sees of `tidemill up`."""
+
+from io import StringIO
+from pathlib import Path
+
+from tidemill.cli import live, together
+from tidemill.cli.live import Numbers, Screen, total
+from tidemill.cli.together import LogFile
+from tidemill.common.telemetry.metrics import RECORDS, Metrics
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Gone(StringIO):
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_on_a_terminal_the_live_line_is_redrawn_below_what_is_said() -> None:
+    terminal = Terminal()
+    screen = Screen(terminal)
+    screen.show("one", 0)
+    screen.show("two", 0.1)
+    screen.say("postgres had ended")
+    screen.end()
+    assert terminal.getvalue() == "\r\x1b[Kone\r\x1b[Ktwo\r\x1b[Kpostgres had ended\ntwo\n"
+
+
+def test_elsewhere_it_is_printed_when_it_changed_and_not_too_often() -> None:
+    file = StringIO()
+    screen = Screen(file)
+    for text, now in (("one", 0.0), ("two", 1.0), ("three", 2.0), ("three", 20.0), ("three", 40.0)):
+        screen.show(text, now)
+    screen.end()
+    assert file.getvalue() == "one\nthree\n"
+
+
+def test_a_terminal_that_is_gone_stops_nothing() -> None:
+    Screen(Gone()).say("still here")
+
+
+def test_numbers_read_as_a_sentence() -> None:
+    assert str(Numbers(8, 1320, 0, 1)) == "documents 8 · records 1,320 · queue 0 · dead letters 1"
+    assert live.numbers(3).queue >= 3
+
+
+def test_unchanged_records_are_not_counted_as_work() -> None:
+    metrics = Metrics("live-test")
+    before = total(RECORDS, unless="unchanged")
+    metrics.of(RECORDS, dataset="live.test", change="new").inc(2)
+    metrics.of(RECORDS, dataset="live.test", change="unchanged").inc(5)
+    assert total(RECORDS, unless="unchanged") - before == 2
+
+
+def test_a_long_log_begins_anew_and_keeps_the_one_before(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(together, "LOG_KEPT_BYTES", 10)
+    log = LogFile(tmp_path / "run" / "up.log")
+    for line in ("first line\n", "second\n"):
+        log.write(line)
+        log.flush()
+    assert (tmp_path / "run" / "up.log").read_text() == "second\n"
+    assert (tmp_path / "run" / "up.old.log").read_text() == "first line\n"
