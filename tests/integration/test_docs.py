@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -64,10 +65,12 @@ def missing(shown: list[str], output: str) -> str | None:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    for folder in ("sources", "examples"):
-        shutil.copytree(ROOT / folder, tmp_path / folder)
-    return tmp_path
+def project() -> Iterator[Path]:
+    # Not below pytest's own folder: another session closes that to the user under whom Postgres runs.
+    with TemporaryDirectory(prefix="tidemill-docs-") as folder:
+        for name in ("sources", "examples"):
+            shutil.copytree(ROOT / name, Path(folder) / name)
+        yield Path(folder)
 
 
 def environment() -> dict[str, str]:
