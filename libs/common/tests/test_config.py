@@ -122,6 +122,10 @@ def test_the_plain_variables_of_servers_are_understood_and_the_prefixed_ones_win
     assert str(config.origins["redis_url"]) == "env REDIS_URL"
 
 
+def test_variables_of_tests_are_no_settings(tmp_path: Path) -> None:
+    assert load(tmp_path, environ={"TIDEMILL_TEST_DATA": "x"}).origins == load(tmp_path).origins
+
+
 def test_a_text_setting_keeps_what_looks_like_a_number(tmp_path: Path) -> None:
     environ = {"TIDEMILL_MILL__NAME": "0123", "TIDEMILL_MILL__TOKEN": "42", "TIDEMILL_MILL__FOLDER": "7"}
     mill = load(tmp_path, environ=environ, cli={"mill.grains": "[a]"}).service("mill")

@@ -17,6 +17,8 @@ from tidemill.common.config.yamlfile import parse_value, read_yaml
 
 FILE = "tidemill.yaml"
 PREFIX = "TIDEMILL_"
+TESTS = "TIDEMILL_TEST_"
+"""Variables of tests, which are no settings."""
 SERVICES = "tidemill.services"
 """Entry point group: a service's name, which is its section, and its ServiceSpec."""
 PLAIN = ("NATS_URL", "DATABASE_URL", "REDIS_URL", "ARCHIVE_URL")
@@ -119,7 +121,9 @@ def _file_layer(folder: Path) -> Layer:
 def _environment_layer(environ: Mapping[str, str]) -> Layer:
     plain = {name: (name.lower(),) for name in PLAIN}
     prefixed = {
-        name: tuple(name.removeprefix(PREFIX).lower().split("__")) for name in environ if name.startswith(PREFIX)
+        name: tuple(name.removeprefix(PREFIX).lower().split("__"))
+        for name in environ
+        if name.startswith(PREFIX) and not name.startswith(TESTS)
     }
     texts = {Origin("environment", name): (path, environ.get(name, "")) for name, path in {**plain, **prefixed}.items()}
     # An empty variable is an unset one: compose files and shells cannot say it otherwise.
