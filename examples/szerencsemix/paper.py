@@ -47,6 +47,12 @@ class Style:
     order: tuple[str, ...] = CELLS
     widths: dict[str, float] = field(default_factory=lambda: dict(WIDTHS))
     prices: str = "right"
+    texts: str = "left"
+    """How prices and texts stand in their cells: left, right or centre."""
+    empty: str = ""
+    """What stands in a cell without a price."""
+    day_over_all: bool = False
+    """The first day heading stands above all columns of the page."""
     wraps: str = "top"
     """How one-line cells stand beside a wrapped one: top, middle or bottom."""
     ruled: bool = True
@@ -105,7 +111,7 @@ class _Layout:
     def offer_pages(self) -> Iterator[Page]:
         style = self.style
         wide = (style.page[0] - 2 * style.margin - (style.columns - 1) * style.gutter) / style.columns
-        waiting = list(self.paper.items)
+        waiting = list(self.paper.items[1:] if style.day_over_all else self.paper.items)
         number = 0
         while waiting:
             number += 1
@@ -134,7 +140,16 @@ class _Layout:
         title = "fogadási ajánlat"
         for index, letter in enumerate(title):
             page.text(style.page[0] / 2 - 60 + 9 * index, y + 10, letter, "F2", 12)
+        if number == 1 and style.day_over_all:
+            heading = self._first_day()
+            y += 14
+            page.text((style.page[0] - width(heading, self.bold, 10)) / 2, y + 10, heading, "F2", 10)
         return y + 20
+
+    def _first_day(self) -> str:
+        heading = self.paper.items[0]
+        assert isinstance(heading, Heading)
+        return heading.text
 
     def _fill(self, page: Page, left: float, top: float, wide: float, waiting: list[Heading | Row]) -> None:
         bottom = self.style.page[1] - self.style.margin
@@ -174,7 +189,7 @@ class _Layout:
         edges = self._columns(0, wide)
         cells = {}
         for name in self.style.order:
-            text = self._spelt(str(row.get(name) or ""))
+            text = self._spelt(str(row.get(name) or (self.style.empty if name in "HDV" else "")))
             limit = edges[name][1] - edges[name][0] - 2
             cells[name] = self._wrapped(text, limit) if name in ("event", "market") else [text]
         return cells
@@ -214,11 +229,10 @@ class _Layout:
 
     def _aligned(self, name: str, text: str, left: float, right: float) -> float:
         long = width(text, self.regular, self.style.size)
-        if name in "HDV" and self.style.prices == "right":
-            return right - 2 - long
-        if name in ("kim", "mark", *"HDV"):
-            return (left + right - long) / 2
-        return left + 2
+        place = {"event": self.style.texts, "market": self.style.texts, "time": "left", "serial": "left"}.get(name)
+        if place is None:
+            place = self.style.prices if name in "HDV" else "centre"
+        return {"left": left + 2, "centre": (left + right - long) / 2, "right": right - 2 - long}[place]
 
     def say(self, page: Page, x: float, baseline: float, text: str, font: str = "F1", size: float = 0) -> None:
         """A text in as many runs as the style asks for."""

@@ -8,17 +8,21 @@ from tidemill.football.dates import parse_day_heading
 from tidemill.football.spelling import clean, fold
 
 FOOTBALL = "labdarugas"
+_CONTINUED = re.compile(r"\s*[-(]?\s*folyt(?:atás|\.)\s*\)?\s*$", re.IGNORECASE)
 _PAGE_REFERENCE = re.compile(r"[\s►▶→»:]*\d+(?:\s?,\s?\d+)*\.?\s?oldal\.?\s*$")
 _LEAGUE = re.compile(r"^((?:\d|[^\W\d_])[^,:()?+]{1,40}),\s+(\S.*)$")
 _SPORTS = frozenset(
-    fold(sport)
-    for sport in (
-        "Labdarúgás|Tenisz|Kosárlabda|MMA|Rögbi|Asztalitenisz|Snooker|Ökölvívás|Aussie Rules|Baseball|Darts|Röplabda|"
-        "Krikett|Vízilabda|Kézilabda|Amerikai foci|Jégkorong|Kerékpár|Tollaslabda|3x3 Kosárlabda|Futsal|Kajak-kenu|"
-        "Gyeplabda|Virtuális Labdarúgás|Forma-1"
-    ).split("|")
+    map(
+        fold,
+        (
+            *("Labdarúgás", "Tenisz", "Kosárlabda", "MMA", "Rögbi", "Asztalitenisz", "Snooker", "Ökölvívás", "Darts"),
+            *("Aussie Rules", "Baseball", "Röplabda", "Krikett", "Vízilabda", "Kézilabda", "Amerikai foci", "Kerékpár"),
+            *("Jégkorong", "Tollaslabda", "3x3 Kosárlabda", "Futsal", "Kajak-kenu", "Gyeplabda", "Forma-1"),
+            "Virtuális Labdarúgás",
+        ),
+    )
 )
-"""Sports seen in print: only a help where a heading looks like something else. What is football is decided by name."""
+"""Sports seen in print: a help where a heading looks like something else. What is football is decided by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ def parse_heading(text: str) -> DayHeading | LeagueHeading | None:
     day = parse_day_heading(text)
     if day:
         return DayHeading(day)
-    line = _PAGE_REFERENCE.sub("", clean(text))
+    line = _CONTINUED.sub("", _PAGE_REFERENCE.sub("", clean(text)))
     found = _LEAGUE.match(line)
     if not found or line.count("(") != line.count(")") or line[0].islower() or fold(line).startswith("szuper odds"):
         return None

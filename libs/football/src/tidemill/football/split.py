@@ -62,7 +62,7 @@ def cap_markets(match: Mapping[str, Any], most: int) -> dict[str, Any]:
 
 def is_main(market: Mapping[str, Any]) -> bool:
     """The result of the whole match: every match has it, and no cap counts it."""
-    return (market["key"], market["period"]) == ("match_result", "FT")
+    return bool(market["key"] == "match_result" and market["period"] == "FT")
 
 
 def _priority(market: Mapping[str, Any], place: int) -> tuple[int, int, float, int]:

@@ -1,13 +1,16 @@
 """The offer on one page: rows and headings in reading order, from the places of its words."""
 
 from collections.abc import Sequence
+from itertools import chain, takewhile
 
 from tidemill.football.anchors import Anchor, find_anchors
 from tidemill.football.blocks import Block, RowWords, find_blocks
-from tidemill.football.cells import Columns, cut, learn_columns
+from tidemill.football.cells import cut
+from tidemill.football.columns import Columns, learn_columns
+from tidemill.football.dates import parse_day_heading
 from tidemill.football.headings import parse_heading
 from tidemill.football.rows import Line, Row
-from tidemill.football.words import Word, box_of, text_of
+from tidemill.football.words import Word, box_of, lines_of, text_of
 from tidemill.football.wraps import Alignment, settle
 
 _WRAPPED_HEADING = 1.7
@@ -29,9 +32,12 @@ class TableReader:
         `words` are whole words, from top to bottom.
         """
         anchors, boxed = find_anchors(words)
-        repeated = {id(word) for anchor in boxed for word in anchor}
-        blocks = find_blocks([word for word in words if id(word) not in repeated], anchors, self._origins)
+        day = _opening_day(words, anchors)
+        read = {id(word) for word in chain(day, *boxed)}
+        blocks = find_blocks([word for word in words if id(word) not in read], anchors, self._origins)
         items: list[Row | Line] = [_boxed_row(anchor) for anchor in boxed]
+        if day:
+            items.append(Line(box_of(day), text_of(day)))
         if blocks:
             self._origins = [block.origin for block in blocks]
             self._columns = learn_columns(blocks, self._columns)
@@ -40,6 +46,17 @@ class TableReader:
                 items.extend(_in_order(block, self._columns, self._event))
                 self._event = next((item.event for item in reversed(items) if isinstance(item, Row)), "")
         return items
+
+
+def _opening_day(words: Sequence[Word], anchors: Sequence[Anchor]) -> list[Word]:
+    """The words of a day heading alone above all rows, on its line and beside it: it holds for the whole page."""
+    highest = min((anchor.serial.top - anchor.serial.height for anchor in anchors), default=0.0)
+    above = list(takewhile(lambda word: word.middle < highest, words))
+    for line in lines_of(above):
+        if parse_day_heading(text_of(line)):
+            beside = sum(abs(word.middle - line[0].middle) < line[0].height for word in above)
+            return line if beside == len(line) else []
+    return []
 
 
 def _in_order(block: Block, columns: Columns, last_event: str) -> list[Row | Line]:
@@ -56,12 +73,16 @@ def _in_order(block: Block, columns: Columns, last_event: str) -> list[Row | Lin
             continue
         line = Line(box_of(item), text_of(item))
         last = items[-1] if items else None
-        if isinstance(last, Line) and middle < heading_ends and parse_heading(line.text) is None:
+        if isinstance(last, Line) and middle < heading_ends and _may_end_a_heading(line.text):
             items[-1] = Line(box_of(item), f"{last.text} {line.text}")
             continue
         items.append(line)
         heading_ends = middle + _WRAPPED_HEADING * item[0].height if parse_heading(line.text) else 0.0
     return items
+
+
+def _may_end_a_heading(text: str) -> bool:
+    return parse_heading(text) is None and " - " not in text
 
 
 def _boxed_row(anchor: Anchor) -> Row:

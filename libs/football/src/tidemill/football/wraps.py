@@ -7,7 +7,8 @@ from enum import Enum
 
 from tidemill.football.anchors import PRICE
 from tidemill.football.blocks import Block, RowWords
-from tidemill.football.cells import Columns, texts
+from tidemill.football.cells import texts
+from tidemill.football.columns import Columns
 from tidemill.football.headings import names_a_sport, parse_heading
 from tidemill.football.words import Word, text_of
 
@@ -70,12 +71,12 @@ def _stack(block: Block, columns: Columns) -> list[_Item]:
 
 def _may_continue(block: Block, line: list[Word], columns: Columns) -> bool:
     left, height = line[0].left - block.origin, line[0].height
-    if left < columns.text_begins - height or any(PRICE.fullmatch(word.text) for word in line):
+    if left < columns.texts.begin - height or any(PRICE.fullmatch(word.text) for word in line):
         return False
     text = text_of(line)
     if parse_heading(text) is None:
         return True
-    at_market = columns.market is not None and abs(left - columns.market) < 0.2 * height
+    at_market = columns.texts.market is not None and abs(left - columns.texts.market) < 0.2 * height
     return at_market and not names_a_sport(text)
 
 
