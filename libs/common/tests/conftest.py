@@ -11,6 +11,7 @@ import nats
 import pytest
 from nats.aio.client import Client
 from nats.js import api
+from nats.js.errors import NotFoundError
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from sqlalchemy import Column, Integer, Table, Text, text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -18,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.step import Command, Done, Outgoing, Step, Tx
 from tidemill.common.bus.tables import BusTables, bus_tables
-from tidemill.common.bus.topology import ensure_consumers, ensure_topology
+from tidemill.common.bus.topology import durables, ensure_consumers, ensure_topology
 from tidemill.common.database import open_engine, service_metadata
 from tidemill.common.events import DocumentStored, RecordsStored
 from tidemill.common.telemetry.tracing import Telemetry
@@ -97,7 +98,11 @@ class Ground:
             telemetry=self.telemetry,
         ) as bus:
             running = asyncio.create_task(bus.run(steps, commands, tasks))
-            await self.until(lambda: running.done() or (bus.connected and bus.control.known))
+
+            async def consuming() -> bool:
+                return running.done() or (bus.control.known and await self.has_consumers(*steps))
+
+            await self.until(consuming)
             try:
                 yield bus
             finally:
@@ -134,6 +139,16 @@ class Ground:
                 found += await subscription.fetch(500, timeout=0.3)
             except TimeoutError:
                 return found
+
+    async def has_consumers(self, *steps: Step[Any, Any]) -> bool:
+        js = self.nc.jetstream()
+        try:
+            for step in steps:
+                for durable in durables(step):
+                    await js.consumer_info(step.event.stream, durable)
+        except NotFoundError:
+            return False
+        return True
 
     async def pending(self, durable: str = "store", stream: str = "DOCUMENTS") -> int:
         """What the consumer has not seen the end of."""

@@ -118,3 +118,13 @@ async def test_one_trace_goes_through_work_record_and_the_facts(ground: Any) -> 
     assert work.attributes["tidemill.attempt"] == 1
     assert work.attributes["outcome"] == "recorded"
     assert fact.headers["traceparent"] == f"00-{trace}-{work.context.span_id:016x}-01"
+
+
+async def test_progress_is_heard_and_not_kept(ground: Any) -> None:
+    heard = await ground.nc.subscribe("tidemill.progress.demo.*")
+    await ground.nc.flush()
+    async with ground.bus() as bus:
+        await bus.progress("field", {"done": 3, "total": 7})
+        message = await heard.next_msg(1)
+    assert message.subject == "tidemill.progress.demo.field"
+    assert message.data == b'{"done": 3, "total": 7}'

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tidemill.common.bus.client import CommandFailed, request_command
+from tidemill.common.bus.retry import MAX_DELIVERIES
 from tidemill.common.bus.step import Poison, Unavailable
 from tidemill.common.telemetry.metrics import value
 
@@ -305,3 +306,41 @@ async def test_an_error_with_odd_characters_can_be_recorded(ground: Any) -> None
     async with ground.bus(ground.step(work=work, retry=(SOON,))):
         await ground.publish("a")
         await ground.until_recorded(1)
+
+
+async def test_a_message_that_seems_to_end_its_process_is_given_up(ground: Any) -> None:
+    """Only deliveries without any recorded outcome count."""
+    redelivered = value("tidemill_redeliveries_total", service="demo", consumer="store")
+    step = ground.step()
+    await ground.topology(step)
+    await ground.publish("killer", "innocent")
+    subscription = await ground.nc.jetstream().pull_subscribe_bind("store", "DOCUMENTS")
+    for _ in range(MAX_DELIVERIES):
+        for message in await subscription.fetch(2):
+            await message.nak()
+    await ground.nc.flush()
+    await ground.sql(
+        "INSERT INTO demo.retries (consumer, event_id, origin_id, source, attempts, deliveries, subject, error) "
+        "VALUES ('store', 'innocent', 'innocent', 'demo', 0, 90, 's', 'archive away')"
+    )
+    async with ground.bus(step):
+        await ground.until_recorded(1)
+        await ground.until(lambda: letters(ground))
+        await ground.until_settled()
+    assert await ground.recorded() == ["innocent"]
+    (letter,) = await letters(ground)
+    assert (letter.event_id, letter.reason) == ("killer", "deliveries")
+    assert "does it end its process?" in letter.error
+    assert value("tidemill_redeliveries_total", service="demo", consumer="store") == redelivered + 2
+
+
+async def test_a_large_payload_stays_in_the_table(ground: Any) -> None:
+    payload = json.dumps({"name": "x" * 300_000}).encode()
+    async with ground.bus(ground.step()):
+        await ground.nc.publish("tidemill.document.stored.lo.demo", payload, headers={"Tidemill-Id": "large"})
+        await ground.until(lambda: letters(ground))
+        await ground.until_settled()
+        (dead,) = await ground.facts("DEAD")
+    (letter,) = await letters(ground)
+    assert letter.payload == payload
+    assert "payload" not in json.loads(dead.data) or json.loads(dead.data)["payload"] == ""

@@ -12,6 +12,7 @@ from nats.js import api
 from sqlalchemy import Connection, MetaData, text
 
 from tidemill.common.bus.migration import create_bus_tables, drop_bus_tables
+from tidemill.common.bus.room import make_room, make_room_in
 from tidemill.common.bus.tables import bus_tables
 from tidemill.common.bus.topology import (
     STREAMS,
@@ -153,3 +154,40 @@ def _differences(connection: Connection, metadata: MetaData) -> list[Any]:
         connection, opts={"include_schemas": True, "include_name": only_ours, "compare_type": True}
     )
     return list(compare_metadata(context, metadata))
+
+
+async def test_a_full_stream_drops_the_older_half_of_what_was_handled(ground: Any) -> None:
+    js = ground.nc.jetstream()
+    names = [f"d{number:03}" for number in range(100)]
+    async with ground.bus(ground.step()):
+        await ground.publish(*names)
+        await ground.until_recorded(100)
+        await ground.until_settled()
+        await make_room_in(js, "DOCUMENTS")
+        assert (await js.stream_info("DOCUMENTS")).state.messages == 100
+        await _shrink(js)
+        await make_room_in(js, "DOCUMENTS")
+        assert (await js.stream_info("DOCUMENTS")).state.messages == 50
+        await ground.publish("new")
+        await ground.until_recorded(101)
+
+
+async def test_a_full_stream_keeps_what_somebody_has_yet_to_handle(ground: Any) -> None:
+    js = ground.nc.jetstream()
+    await ensure_consumers(js, ground.step(name="late"))
+    subscription = await js.pull_subscribe_bind("late", "DOCUMENTS")
+    await ground.publish(*(f"d{number:03}" for number in range(100)))
+    for message in await subscription.fetch(10):
+        await message.ack_sync()
+    await _shrink(js)
+    await make_room(js)
+    assert (await js.stream_info("DOCUMENTS")).state.first_seq == 11
+    await js.delete_consumer("DOCUMENTS", "late")
+    await make_room(js)
+    assert (await js.stream_info("DOCUMENTS")).state.first_seq == 11
+
+
+async def _shrink(js: Any) -> None:
+    """So that what is there is 90 % of it."""
+    info = await js.stream_info("DOCUMENTS")
+    await js.update_stream(info.config.evolve(max_bytes=int(info.state.bytes / 0.9)))

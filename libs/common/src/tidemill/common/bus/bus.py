@@ -1,6 +1,7 @@
 """The bus of one service: what it consumes, answers and states, kept running until it is told to stop."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -23,8 +24,9 @@ from tidemill.common.bus.outbox import Outbox
 from tidemill.common.bus.publish import Publisher
 from tidemill.common.bus.pulse import Pulse
 from tidemill.common.bus.retry import Retries
+from tidemill.common.bus.room import make_room
 from tidemill.common.bus.step import Command, Outgoing, Step, Tx
-from tidemill.common.bus.supervise import Supervisor, describe
+from tidemill.common.bus.supervise import Supervisor, cancel, describe
 from tidemill.common.bus.tables import BusTables
 from tidemill.common.bus.topology import ensure_consumers, ensure_topology
 from tidemill.common.telemetry.tracing import Telemetry
@@ -37,6 +39,7 @@ STOP_WITHIN = timedelta(seconds=25)
 REGISTER_EVERY = 1.0
 TOPOLOGY_AGAIN = 0.5
 CLEAN_EVERY = 600.0
+ROOM_EVERY = 60.0
 
 
 class Bus:
@@ -118,14 +121,15 @@ class Bus:
         clean = partial(janitor.clean, self._engine, self._tables, self._inbox, ages)
         task_names = [f"task {number}" for number, _ in enumerate(tasks)]
         try:
-            self._supervisor.start("inbox.clean", _every(CLEAN_EVERY, clean))
+            self._supervisor.start("clean", _every(CLEAN_EVERY, clean))
+            self._supervisor.start("room", _every(ROOM_EVERY, self._make_room))
             for name, task in zip(task_names, tasks, strict=True):
                 self._supervisor.start(name, task)
-            await self._until_stopping(self._make_topology(steps))
-            self._supervisor.start("commands", _every(REGISTER_EVERY, answering.register))
-            self._consumers = [self._make_consumer(step) for step in steps]
-            for consumer in self._consumers:
-                consumer.start(self._supervisor)
+            if await self._finishes(self._make_topology(steps)):
+                self._supervisor.start("commands", _every(REGISTER_EVERY, answering.register))
+                self._consumers = [self._make_consumer(step) for step in steps]
+                for consumer in self._consumers:
+                    consumer.start(self._supervisor)
             await self._stopping.wait()
             await self._supervisor.stop(*task_names)
             await asyncio.gather(*(each.drain(self._supervisor, self._within) for each in self._consumers))
@@ -157,6 +161,12 @@ class Bus:
         if not self.connected:
             raise CommandFailed(self._connection.problem or "NATS is not connected", "503")
         return await request(self._connection.nc, subject, payload, timeout=timeout)
+
+    async def progress(self, source: str, state: Mapping[str, Any]) -> None:
+        """Tell whoever listens on `tidemill.progress.<service>.<source>` how far some work is; nobody keeps it."""
+        if self.connected:
+            payload = json.dumps(state, default=str, ensure_ascii=False).encode()
+            await self._connection.nc.publish(f"tidemill.progress.{self._service}.{source}", payload)
 
     @property
     def connected(self) -> bool:
@@ -207,14 +217,21 @@ class Bus:
             else:
                 return
 
-    async def _until_stopping(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _make_room(self) -> None:
+        await self._connection.wait_connected()
+        await make_room(self._connection.js)
+
+    async def _finishes(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Whether it does before we are told to stop."""
         task = asyncio.create_task(work)
         stopping = asyncio.create_task(self._stopping.wait())
         await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        if task.done():
-            task.result()
-        task.cancel()
+        if not task.done():
+            await cancel([task])
+            return False
+        task.result()
+        return True
 
     def _make_commands(self, commands: Sequence[Command], steps: Sequence[Step[Any, Any]]) -> Commands:
         return Commands(

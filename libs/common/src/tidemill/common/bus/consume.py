@@ -27,7 +27,13 @@ from tidemill.common.bus.step import Delivery, Done, Step
 from tidemill.common.bus.supervise import Supervisor, cancel, describe
 from tidemill.common.bus.transient import is_transient
 from tidemill.common.events import Event
-from tidemill.common.telemetry.metrics import DUPLICATES_SUPPRESSED, HANDLED, QUEUE_WAIT_SECONDS, WORK_SECONDS
+from tidemill.common.telemetry.metrics import (
+    DUPLICATES_SUPPRESSED,
+    HANDLED,
+    QUEUE_WAIT_SECONDS,
+    REDELIVERIES,
+    WORK_SECONDS,
+)
 from tidemill.common.telemetry.tracing import Telemetry, current, fail, traceparent
 
 A = TypeVar("A")
@@ -151,6 +157,8 @@ class Consumer:
         arrived, self._arrived = self._arrived, []
         items = []
         for message in arrived:
+            if message.deliveries > 1:
+                self._metrics.of(REDELIVERIES, consumer=self.name).inc()
             if self._draining or self._control.paused():
                 self._answer(message.nak())
                 self._fetcher.free(message)

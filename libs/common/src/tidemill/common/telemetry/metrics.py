@@ -81,6 +81,7 @@ WORK_SECONDS = histogram("tidemill_work_seconds", "One `work`, without waiting a
 RECORD_SECONDS = histogram("tidemill_record_seconds", "One group's transaction, to commit", "consumer")
 OUTBOX_UNSENT = gauge("tidemill_outbox_unsent", "Committed events that the stream has not confirmed")
 OUTBOX_OLDEST_SECONDS = gauge("tidemill_outbox_oldest_seconds", "Age of the oldest event not confirmed; 0 for none")
+REDELIVERIES = counter("tidemill_redeliveries_total", "Messages that came again, unanswered before", "consumer")
 DEAD_LETTERS = gauge("tidemill_dead_letters", "Dead letters that wait for a person")
 DEAD_LETTERED = counter("tidemill_dead_lettered_total", "Events given up", "consumer", "reason")
 RETRIES = counter("tidemill_retries_total", "Failures that will be tried again", "consumer")
