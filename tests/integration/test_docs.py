@@ -164,6 +164,8 @@ def test_the_guide_to_a_converter_leads_to_one_that_works(project: Path) -> None
     follow(GUIDE, project, PYTHONPATH=modules)
 
 
+@pytest.mark.servers
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
     [page for page in PAGES if steps(page) and page != GUIDE],

@@ -21,6 +21,17 @@ IN_A_HURRY = {"fsync": "off", "full_page_writes": "off", "max_connections": "200
 """Tests kill processes, not machines: what was written stays without fsync."""
 
 
+SERVERS = {"nats_server", "nats_url", "postgres_server", "database_url", "redis_server_url", "redis_url"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever asks for a server is marked so."""
+    for item in items:
+        if isinstance(item, pytest.Function) and SERVERS.intersection(item.fixturenames):
+            item.add_marker(pytest.mark.servers)
+
+
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A folder for a Postgres of the test's own. In `tmp_path` it cannot work as root: every session of pytest closes
