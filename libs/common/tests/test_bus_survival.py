@@ -6,6 +6,7 @@ import time
 from datetime import timedelta
 from typing import Any
 
+import psutil
 import pytest
 from nats.js.errors import NotFoundError
 
@@ -294,3 +295,33 @@ async def test_a_task_that_fails_is_started_again(ground: Any) -> None:
     async with ground.bus(tasks=[task]) as bus:
         await ground.until(lambda: len(starts) == 3)
         await ground.until(lambda: not any(bus.health().values()))
+
+
+@pytest.mark.parametrize("frozen", ["nats", "postgres"])
+async def test_a_server_that_hangs_is_named_within_five_seconds(
+    ground: Any, nats_server: Any, postgres_server: Any, frozen: str
+) -> None:
+    if {"NATS_URL", "DATABASE_URL"} & set(os.environ):
+        pytest.skip("the servers are not ours to stop")
+    server = {"nats": nats_server, "postgres": postgres_server}[frozen]
+    async with ground.bus(ground.step(ack_wait=timedelta(seconds=2))) as bus:
+        await ground.publish("a")
+        await ground.until_recorded(1)
+        assert not any(bus.health().values())
+        processes = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
+        for process in processes:
+            process.suspend()
+        try:
+            await ground.until(lambda: bus.health()[frozen], within=5)
+            others = {name: wrong for name, wrong in bus.health().items() if name in ("nats", "postgres")}
+            assert [name for name, wrong in others.items() if wrong] == [frozen]
+            await asyncio.sleep(6)
+        finally:
+            for process in processes:
+                process.resume()
+        await ground.until(lambda: bus.connected and not any(bus.health().values()), within=20)
+        await ground.until(lambda: ground.nc.is_connected)
+        await ground.publish("b")
+        await ground.until_recorded(2, within=20)
+        await ground.until_settled()
+    assert await ground.recorded() == ["a", "b"]

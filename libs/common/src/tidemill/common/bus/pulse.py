@@ -33,8 +33,13 @@ class Pulse:
     async def beat(self) -> None:
         """Ask, and do what is due, until cancelled."""
         while True:
+            looking = asyncio.create_task(self._look())
+            # Not `wait_for`: it waits for the end of the cancellation, which a server that hangs delays, too.
+            await asyncio.wait({looking}, timeout=TIMEOUT)
+            if not looking.done():
+                self.problem = f"Postgres does not answer within {TIMEOUT:g} s"
             try:
-                seen = await asyncio.wait_for(self._look(), TIMEOUT)
+                seen = await looking
             except Exception as error:  # noqa: BLE001 Whatever it is, Postgres does not serve us.
                 self.problem = f"Postgres does not answer: {describe(error)}"
             else:
