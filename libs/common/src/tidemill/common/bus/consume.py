@@ -9,7 +9,8 @@ from time import time_ns
 from typing import Any, TypeVar
 
 import structlog
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry import context
+from opentelemetry.trace import Span, SpanKind, set_span_in_context
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tidemill.common.bus.connection import Connection
@@ -34,7 +35,7 @@ from tidemill.common.telemetry.metrics import (
     REDELIVERIES,
     WORK_SECONDS,
 )
-from tidemill.common.telemetry.tracing import Telemetry, current, fail, traceparent
+from tidemill.common.telemetry.tracing import Telemetry, fail, traceparent
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -240,10 +241,11 @@ class Consumer:
         item.delivery = Delivery(
             message.origin, event, item.attempt, 0, span.get_span_context(), item.run, message.published_at
         )
-        # This task ends with the event, so nothing is unbound again.
+        # This task ends with the event, so nothing is detached and unbound again.
+        context.attach(set_span_in_context(span))
         structlog.contextvars.bind_contextvars(run=item.run, source=item.source, event_id=item.id)
         try:
-            with current(span), self._metrics.of(WORK_SECONDS, consumer=step.name).time():
+            with self._metrics.of(WORK_SECONDS, consumer=step.name).time():
                 if step.work is not None:
                     result = await step.work(item.delivery)
                     return Recorded(item, done=Done(item.delivery, result, traceparent=traceparent(span)))
