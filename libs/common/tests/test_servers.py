@@ -64,6 +64,16 @@ async def test_a_long_path_gets_a_short_socket_folder_which_is_remembered(open_f
     Path((folder / "socket").read_text()).rmdir()
 
 
+async def test_a_folder_may_have_any_name(open_folder: Path) -> None:
+    folder = open_folder / "tükör, fúrógép 50%"
+    with NatsServer(folder / "nats") as bus, PostgresServer(folder / "pg") as store:
+        assert await value(store.url, "SELECT 1") == 1
+        client = await nats.connect(bus.url)
+        assert (await client.jetstream().account_info()).streams == 0
+        await client.close()
+    assert (folder / "nats" / "jetstream").is_dir()
+
+
 async def test_an_interrupted_initdb_is_begun_again(open_folder: Path) -> None:
     (open_folder / "pgdata.new" / "half").mkdir(parents=True)
     with PostgresServer(open_folder) as server:

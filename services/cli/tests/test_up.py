@@ -157,6 +157,10 @@ def test_a_wrong_setting_is_told_before_anything_starts(place) -> None:
     assert status == 1
     assert "log.level" in output
     assert "Traceback" not in output
+    (place.folder / "file").touch()
+    status, output = place.run("up", "--service", "mill", "--data", "file/data")
+    assert status == 1
+    assert "Traceback" not in output
     status, output = place.run("up", "--service", "no-such")
     assert status == 1
     assert "no-such" in output

@@ -97,6 +97,7 @@ class Together:
             self._services = [Service(spec, self._config, self._sources, addresses) for spec in self._specs]
             for service in self._services:
                 health.add(service.health)
+            addresses.write(self._config.common.data_dir)
             running = [asyncio.create_task(service.run(self._stop)) for service in self._services]
             showing = asyncio.create_task(self._show(addresses, demo, begun))
             await self._stop.wait()
@@ -116,7 +117,6 @@ class Together:
 
     async def _tell(self, addresses: Addresses, demo: bool, begun: float) -> None:
         await self._wait_until_ready()
-        addresses.write(self._config.common.data_dir)
         self._screen.say(self._summary(addresses, time.monotonic() - begun))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._count(addresses))

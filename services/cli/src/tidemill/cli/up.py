@@ -56,3 +56,5 @@ def up(
         )
     except (ConfigError, ServerFailed, sample.NoSample) as wrong:
         fail(str(wrong))
+    except OSError as refused:  # A folder that cannot be written, a health port that is taken.
+        fail(f"{refused}; `tidemill doctor` looks further")

@@ -199,10 +199,20 @@ def end_processes_in(folder: Path, program: str) -> None:
         for process in found:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(ask)
-        _, found = psutil.wait_procs(found, timeout=seconds)
+        deadline = time.monotonic() + seconds
+        while (found := [process for process in found if at_work(process)]) and time.monotonic() < deadline:
+            time.sleep(0.01)
         if not found:
             return
     raise ServerFailed(f"{folder}: processes {[process.pid for process in found]} cannot be ended")
+
+
+def at_work(process: psutil.Process) -> bool:
+    """A zombie is not: it may wait for ever for a parent that does not ask, as the first process of a container."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def port_is_free(port: int) -> bool:

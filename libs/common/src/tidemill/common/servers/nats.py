@@ -1,5 +1,6 @@
 """nats-server with JetStream, on the loopback address."""
 
+import json
 import shutil
 import socket
 import sysconfig
@@ -15,7 +16,7 @@ CONFIG = """\
 listen: "127.0.0.1:{port}"
 server_name: tidemill
 max_payload: 8MB
-jetstream {{ store_dir: "{store}" }}
+jetstream {{ store_dir: {store} }}
 {extra}
 """
 
@@ -53,7 +54,9 @@ class NatsServer(ChildServer):
             last = remembered(note)
             self._port = last if last and port_is_free(last) else free_port(*self._prefer)
             note.write_text(str(self._port))
-        (self.folder / "nats.conf").write_text(CONFIG.format(port=self._port, store=self.folder, extra=self._config))
+        (self.folder / "nats.conf").write_text(
+            CONFIG.format(port=self._port, store=json.dumps(str(self.folder), ensure_ascii=False), extra=self._config)
+        )
 
     def command(self) -> Sequence[str | Path]:
         return [nats_binary(), "-c", self.folder / "nats.conf"]

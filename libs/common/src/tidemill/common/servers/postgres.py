@@ -102,7 +102,7 @@ class PostgresServer(ChildServer):
             **self._settings,
             "listen_addresses": "127.0.0.1" if self._tcp else "",
             "port": str(self._tcp_port or SOCKET_PORT),
-            "unix_socket_directories": str(self._socket_folder),
+            "unix_socket_directories": f'"{self._socket_folder}"',  # A list: without the quotes, a comma would end it.
         }
         words: list[str | Path] = [binary("postgres"), "-D", self.data]
         for name, value in settings.items():
