@@ -72,6 +72,7 @@ async def test_a_folder_may_have_any_name(open_folder: Path) -> None:
         assert (await client.jetstream().account_info()).streams == 0
         await client.close()
     assert (folder / "nats" / "jetstream").is_dir()
+    Path((folder / "pg" / "socket").read_text()).rmdir()
 
 
 async def test_an_interrupted_initdb_is_begun_again(open_folder: Path) -> None:

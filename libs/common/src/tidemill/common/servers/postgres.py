@@ -102,7 +102,7 @@ class PostgresServer(ChildServer):
             **self._settings,
             "listen_addresses": "127.0.0.1" if self._tcp else "",
             "port": str(self._tcp_port or SOCKET_PORT),
-            "unix_socket_directories": f'"{self._socket_folder}"',  # A list: without the quotes, a comma would end it.
+            "unix_socket_directories": str(self._socket_folder),
         }
         words: list[str | Path] = [binary("postgres"), "-D", self.data]
         for name, value in settings.items():
@@ -161,8 +161,10 @@ class PostgresServer(ChildServer):
             raise ServerFailed(f"{Path(command[0]).name} failed: {done.stderr.strip()}")
 
     def _find_socket_folder(self) -> Path:
-        """Our own folder where the path of a socket in it is short enough; else a temporary one, remembered."""
-        if len(os.fsencode(self.folder / f".s.PGSQL.{SOCKET_PORT}")) < SOCKET_PATH_BYTES:
+        """Our own folder where the path of a socket in it is short enough, and has no comma: in a URL that would begin
+        another host. Else a temporary one, remembered."""
+        path = self.folder / f".s.PGSQL.{SOCKET_PORT}"
+        if len(os.fsencode(path)) < SOCKET_PATH_BYTES and "," not in str(path):
             return self.folder
         note = self.folder / "socket"
         uid, gid = self.owner()
