@@ -178,7 +178,10 @@ class Ground:
 
         async def settled() -> bool:
             unsent = await self.sql("SELECT count(*) FROM demo.outbox WHERE sent_at IS NULL")
-            return not unsent[0][0] and not await self.pending(durable)
+            try:
+                return not unsent[0][0] and not await self.pending(durable)
+            except NotFoundError:
+                return False  # The bus has not made its consumer yet.
 
         await self.until(settled, within)
 

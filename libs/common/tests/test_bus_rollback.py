@@ -88,8 +88,9 @@ async def test_a_late_ack_does_not_swallow_a_new_message(ground: Any, nats_serve
             await go.wait()
         return str(delivery.event.sha256)
 
-    async with ground.bus(ground.step(work=work, ack_wait=ACK_WAIT, slots=1)) as bus:
-        await ground.until(lambda: ground.nc.jetstream().consumer_info("DOCUMENTS", "store"))
+    step = ground.step(work=work, ack_wait=ACK_WAIT, slots=1)
+    async with ground.bus(step) as bus:
+        await ground.until(lambda: ground.has_consumers(step))
         older = await copy_store(nats_server, tmp_path)
         await ground.publish("old")
         await ground.until(lambda: begun == ["old"])
