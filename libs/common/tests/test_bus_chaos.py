@@ -3,19 +3,24 @@
 import asyncio
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import nats.errors
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
+from tidemill.common.bus.step import Outgoing
 from tidemill.common.events import RunPlanned
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.chaos]
@@ -61,10 +66,14 @@ def workers(ground: Any, tmp_path: Path) -> Iterator[Workers]:
     print((tmp_path / "workers.log").read_text()[-5_000:])
 
 
+def planned(run: str) -> RunPlanned:
+    return RunPlanned(source="demo", run=run, trigger="test", planned_at=datetime(2026, 1, 1, tzinfo=UTC))
+
+
 async def publish_runs(ground: Any, *ids: str) -> None:
     js = ground.nc.jetstream()
     for id in ids:
-        event = RunPlanned(source="demo", run=id, trigger="test", planned_at=datetime(2026, 1, 1, tzinfo=UTC))
+        event = planned(id)
         headers = {"Nats-Msg-Id": id, "Tidemill-Id": id}
         await js.publish(event.subject_filled(), event.to_json(), headers=headers)
 
@@ -86,7 +95,7 @@ async def all_through(ground: Any, documents: list[str], runs: list[str], within
     async def patiently() -> bool:
         try:
             return await through()
-        except (nats.errors.Error, OSError):
+        except (nats.errors.Error, OSError, SQLAlchemyError):
             return False
 
     await ground.until(patiently, within=within)
@@ -154,8 +163,8 @@ async def test_a_kill_while_a_late_retry_is_handed_out_changes_nothing(ground: A
     assert await ground.recorded() == ["d1"]
 
 
-async def test_kills_at_random_lose_nothing_and_double_nothing(
-    ground: Any, workers: Workers, nats_server: Any, postgres_server: Any
+async def test_kills_at_random_and_an_older_store_lose_nothing_and_double_nothing(
+    ground: Any, workers: Workers, nats_server: Any, postgres_server: Any, tmp_path: Path
 ) -> None:
     if {"NATS_URL", "DATABASE_URL"} & set(os.environ):
         pytest.skip("the servers are not ours to kill")
@@ -163,60 +172,70 @@ async def test_kills_at_random_lose_nothing_and_double_nothing(
     kills: Counter[str] = Counter()
     documents: list[str] = []
     runs: list[str] = []
-    for _ in range(2):
-        workers.start(KILL_CHANCE="0.0004")
+    started = time.monotonic()
 
-    async def produce() -> None:
-        """At least once, and by id exactly once."""
-        while time.monotonic() < end:
+    async def produce(bus: Any) -> None:
+        """As a service does that no message drives: in a transaction, again until it is committed."""
+        while time.monotonic() < started + SECONDS:
             batch = [f"d{len(documents) + number:05}" for number in range(40)]
             run = f"r{len(runs):04}"
-            while True:
-                try:
-                    await asyncio.wait_for(ground.publish(*batch), 10)
-                    await asyncio.wait_for(publish_runs(ground, run), 10)
-                    break
-                except (nats.errors.Error, TimeoutError, OSError):
-                    await asyncio.sleep(0.1)
-            documents.extend(batch)
-            runs.append(run)
+            events = [Outgoing(name, ground.document(name)) for name in batch] + [Outgoing(run, planned(run))]
+            with suppress(SQLAlchemyError, OSError):
+                async with bus.transaction() as tx:
+                    if not await already_emitted(tx, run):
+                        await bus.emit(tx, events)
+                documents.extend(batch)
+                runs.append(run)
             await asyncio.sleep(0.05)
 
-    end = time.monotonic() + SECONDS
-    producing = asyncio.create_task(produce())
-    while time.monotonic() < end:
-        await asyncio.sleep(dice.uniform(0.5, 1.2))
-        for number, worker in enumerate(workers.alive):
-            if worker.poll() is not None:
-                kills["worker, at a point"] += 1
+    for _ in range(2):
+        workers.start(KILL_CHANCE="0.0004")
+    async with ground.bus() as bus:
+        producing = asyncio.create_task(produce(bus))
+        older: Path | None = None
+        while (passed := (time.monotonic() - started) / SECONDS) < 1:
+            await asyncio.sleep(dice.uniform(0.4, 1.0))
+            for worker in list(workers.alive):
+                if worker.poll() is not None:
+                    kills["worker, at a point"] += 1
+                elif dice.random() < 0.25:
+                    worker.kill()
+                    worker.wait()
+                    kills["worker"] += 1
+                else:
+                    continue
                 workers.alive.remove(worker)
                 workers.start(KILL_CHANCE="0.0004")
-            elif dice.random() < 0.25:
-                worker.kill()
-                worker.wait()
-                kills["worker"] += 1
-                workers.alive.remove(worker)
-                workers.start(KILL_CHANCE="0.0004")
-            del number
-        if dice.random() < 0.3:
-            nats_server.kill()
-            await asyncio.sleep(dice.uniform(0, 0.8))
-            await ground.start(nats_server)
-            kills["nats-server"] += 1
-        if dice.random() < 0.2:
-            postgres_server.kill()
-            await asyncio.sleep(dice.uniform(0, 0.8))
-            await ground.start(postgres_server)
-            kills["Postgres"] += 1
-    await producing
-    for worker in workers.alive:
-        worker.kill()
-        worker.wait()
-    workers.alive.clear()
-    workers.start()
-    workers.start()
-    await ground.engine.dispose()
-    await all_through(ground, documents, runs, within=60)
-    await check(ground, documents, runs)
+            if older is None and passed > 0.3:
+                older = Path(await asyncio.to_thread(shutil.copytree, nats_server.store, tmp_path / "older"))
+            if dice.random() < 0.3 or (older and passed > 0.6 and not kills["older store"]):
+                nats_server.kill()
+                kills["nats-server"] += 1
+                if older and passed > 0.6 and not kills["older store"]:
+                    shutil.rmtree(nats_server.store)
+                    shutil.copytree(older, nats_server.store)
+                    kills["older store"] += 1
+                await asyncio.sleep(dice.uniform(0, 0.8))
+                await ground.start(nats_server)
+            if dice.random() < 0.2:
+                postgres_server.kill()
+                kills["Postgres"] += 1
+                await asyncio.sleep(dice.uniform(0, 0.8))
+                await ground.start(postgres_server)
+        await producing
+        for worker in workers.alive:
+            worker.kill()
+            worker.wait()
+        workers.alive.clear()
+        workers.start()
+        workers.start()
+        await all_through(ground, documents, runs, within=60)
+        await check(ground, documents, runs)
     print(f"{len(documents)} documents, {len(runs)} runs, kills: {dict(kills)}")
+    assert kills["older store"] == 1
     assert kills.total() >= SECONDS / 2
+
+
+async def already_emitted(tx: Any, run: str) -> bool:
+    """Whether the transaction before was committed after all, though its connection broke."""
+    return bool(await tx.scalar(text("SELECT 1 FROM demo.outbox WHERE event_id = :run"), {"run": run}))
