@@ -89,12 +89,20 @@ def day_in_words(iso: str) -> str:
     return f"{year}. {MONTHS[int(month) - 1]} {int(day)}."
 
 
-def print_paper(paper: Paper, style: Style, seed: int = 57) -> bytes:
+def print_paper(paper: Paper, style: Style) -> bytes:
     """The PDF of an issue."""
+    return bind(lay_out(paper, style), style)
+
+
+def lay_out(paper: Paper, style: Style) -> list[Page]:
+    """The pages of an issue."""
     layout = _Layout(paper, style)
     pages = list(layout.offer_pages())
-    if not style.offer_only:
-        pages = [layout.front_page(), *pages, layout.standings_page(), layout.last_page()]
+    return pages if style.offer_only else [layout.front_page(), *pages, layout.standings_page(), layout.last_page()]
+
+
+def bind(pages: Sequence[Page], style: Style, seed: int = 57) -> bytes:
+    """The PDF of some pages."""
     order = random.Random(seed) if style.shuffled else None
     return save(pages, {"F1": style.fonts[0], "F2": style.fonts[1]}, order=order, readable=style.readable)
 

@@ -17,7 +17,7 @@ _EXTRA = {
     "ﬂ": "fl",
     "\uf153": "guillemotright",
 }
-"""Characters beyond the standard fonts, and the glyph that stands in for them: what is drawn need not be what is meant."""
+"""Characters beyond the standard fonts, each with the glyph that stands in for it: drawn and meant may differ."""
 _EXTRA_CODES = {character: code for code, character in enumerate(_EXTRA, start=1)}
 
 Colour = float

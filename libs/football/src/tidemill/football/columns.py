@@ -181,9 +181,9 @@ def _is_flush_left(phrases: Sequence[_Placed], event: float, market: float) -> b
 def _divided(rows: Sequence[Sequence[_Placed]], known: TextColumns | None) -> TextColumns | None:
     """Columns of centred or flush right texts, told apart by the gap that most rows with two texts have in common."""
     pairs = [long for row in rows if len(long := [phrase for phrase in row if len(phrase.text) > 3]) == 2]
-    if not pairs:
+    gaps = [(first.right, second.left) for first, second in pairs if first.right < second.left]
+    if not gaps:
         return known
-    gaps = [(first.right, second.left) for first, second in pairs]
     divide = max((right for right, _ in gaps), key=lambda at: sum(right <= at < left for right, left in gaps))
     divide = median(left for right, left in gaps if right <= divide < left) / 2 + divide / 2
     event_first = 2 * sum(first.has_dash for first, _ in pairs) >= len(pairs)

@@ -15,6 +15,9 @@ _MAGIC_WITHIN = 1024
 _TAIL = 2048
 _OBJECT = re.compile(rb"(?<!\d)(\d{1,10})\s+(\d{1,5})\s+obj\b")
 _CATALOG = re.compile(rb"/Type\s*/Catalog\b")
+_REFERENCE = re.compile(rb"(\d{1,10})\s+\d{1,5}\s+R\b")
+_REFERRING = re.compile(rb"/(\w+)\s*(\[[^\[\]]*\]|\d{1,10}\s+\d{1,5}\s+R\b)")
+_PAGE_KEYS = {b"Contents", b"Kids", b"Parent", b"Annots", b"Info", b"Metadata", b"Prev", b"Next", b"First", b"Last"}
 _STREAM = re.compile(rb"(?<!end)stream\r?\n")
 _FILTERS = re.compile(rb"/Filter\s*(\[[^\]]*\]|/\w+)")
 _FILTER_NAMES = {b"FlateDecode": "flate", b"Fl": "flate", b"ASCII85Decode": "ascii85", b"A85": "ascii85"}
@@ -57,17 +60,29 @@ def examine(content: bytes, inflate_limit: int) -> Container:
 
 
 def _mended(content: bytes, warnings: tuple[str, ...]) -> Container:
-    """Drop an unfinished last object and write the trailer that got lost, so that a reader can rebuild the rest."""
-    end = content.rfind(b"endobj")
-    unfinished = _OBJECT.search(content, max(end, 0))
-    lost = unfinished is not None or b"xref" not in content[max(end, 0) :]
-    body = content[: unfinished.start()] if unfinished else content
+    """Keep the objects that are whole and write the trailer that got lost, so that a reader can rebuild the rest."""
+    end = content.rfind(b"endobj") + len(b"endobj")
+    body, rest = content[:end], content[end:]
+    lost = _OBJECT.search(rest) is not None or b"xref" not in rest
+    if lost and _lacks_more_than_pages(body):
+        raise Refusal(Outcome.TRUNCATED, "The file is cut off: fonts or other parts that its pages need are missing.")
     root = _catalog(body)
     if root:
         body += b"\ntrailer\n<< /Root " + root + b" R >>\nstartxref\n0\n%%EOF\n"
     if not lost:
         warnings += ("Repaired: the file ends within its cross-reference table, all of its objects are there.",)
     return Container(body, warnings, cut_off=True, objects_lost=lost)
+
+
+def _lacks_more_than_pages(body: bytes) -> bool:
+    """Whether objects are missing that are neither pages nor their content: what is read without them is not sure."""
+    present = {found[1] for found in _OBJECT.finditer(body)}
+    return any(
+        number not in present
+        for key, value in _REFERRING.findall(body)
+        if key not in _PAGE_KEYS
+        for number in _REFERENCE.findall(value)
+    )
 
 
 def _catalog(content: bytes) -> bytes | None:

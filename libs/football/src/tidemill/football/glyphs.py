@@ -9,6 +9,8 @@ from typing import Any
 
 import pypdfium2.raw as pdfium
 
+from tidemill.plugin import Outcome, Refusal
+
 Box = tuple[float, float, float, float]
 """(left, top, right, bottom) in points, origin at the top left."""
 _Boxes = tuple[list[float], list[float], list[float], list[float]]
@@ -76,6 +78,10 @@ _loose_box = unchecked(pdfium.FPDFText_GetLooseCharBox)
 _RECT_BYTES = ctypes.sizeof(pdfium.FS_RECTF)
 
 
+_MOST_GLYPHS = 100_000
+"""A crowded page of a newspaper has ten thousand."""
+
+
 class GlyphReader:
     """Reads page after page into one buffer that grows with the largest page."""
 
@@ -86,6 +92,8 @@ class GlyphReader:
     def read(self, textpage: Any, page_box: Box) -> Glyphs:
         """The glyphs of a text page; `page_box` is (left, bottom, right, top) in PDF coordinates."""
         count = pdfium.FPDFText_CountChars(textpage)
+        if count > _MOST_GLYPHS:
+            raise Refusal(Outcome.TOO_LARGE, f"A page holds {count} characters; the limit is {_MOST_GLYPHS}.")
         text = _text(textpage, count)
         return _oriented(text, self._boxes(textpage, count), page_box, _turn(textpage, text))
 

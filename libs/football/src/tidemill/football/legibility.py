@@ -14,22 +14,43 @@ _USUAL = dict(
     )
 )
 _LENGTH = sqrt(sum(share * share for share in _USUAL.values()))
-_LEAST = 0.7
+_VOWELS = frozenset("aeiouy")
 _ENOUGH = 300
 """Letters below which nothing can be said."""
+# Pages of real issues have at least 0.84 and 0.68; of 600 shuffled alphabets none had both.
+_LEAST_LIKENESS = 0.8
+_LEAST_ALTERNATION = 0.62
 
 
-def likeness(text: str) -> float:
-    """How alike the letters of a text are distributed as in language, from 0 to 1; 1 for a text too short to tell."""
+class _Kinds(dict[int, str]):
+    """Character to v (vowel), c (consonant) or a blank, for `str.translate`."""
+
+    def __missing__(self, code: int) -> str:
+        letter = fold(chr(code))[:1]
+        kind = ("v" if letter in _VOWELS else "c") if "a" <= letter <= "z" else " "
+        self[code] = kind
+        return kind
+
+
+_KINDS = _Kinds()
+
+
+def is_language(text: str) -> bool:
+    """Whether letters are as frequent as in words, and vowels and consonants take turns; True for short texts."""
+    kinds = text.translate(_KINDS)
+    letters = len(kinds) - kinds.count(" ")
+    if letters < _ENOUGH:
+        return True
+    pairs = letters - len(kinds.split())
+    turns = kinds.count("vc") + kinds.count("cv")
+    return turns >= _LEAST_ALTERNATION * pairs and _likeness(text) >= _LEAST_LIKENESS
+
+
+def _likeness(text: str) -> float:
+    """How alike letters are distributed as in language, from 0 to 1."""
     letters: Counter[str] = Counter()
     for character, count in Counter(text).items():
         if len(letter := fold(character)) == 1 and "a" <= letter <= "z":
             letters[letter] += count
-    if letters.total() < _ENOUGH:
-        return 1.0
     length = sqrt(sum(count * count for count in letters.values()))
-    return sum(letters[letter] * share for letter, share in _USUAL.items()) / (length * _LENGTH)
-
-
-def is_language(text: str) -> bool:
-    return likeness(text) >= _LEAST
+    return sum(letters[letter] * share for letter, share in _USUAL.items()) / (length * _LENGTH) if length else 0.0

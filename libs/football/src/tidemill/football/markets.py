@@ -124,6 +124,8 @@ _LEGEND_WORDS = (
     (re.compile(r"1\.fi\.?"), "1H"),
     (re.compile(r"2\.fi\.?"), "2H"),
     (re.compile(r"0gol"), "none"),
+    (re.compile(r"1x"), "1X"),
+    (re.compile(r"x2"), "X2"),
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from tidemill.football.datasets import MARKET_NAME, MATCH_NAME
 from tidemill.football.dates import kickoff, match_day
 from tidemill.football.fixtures import Appointment, Event, Fixture, parse_event
-from tidemill.football.headings import DayHeading, LeagueHeading, parse_heading
+from tidemill.football.headings import DayHeading, LeagueHeading, names_a_sport, parse_heading
 from tidemill.football.markets import OTHER, Market, classify
 from tidemill.football.outrights import Outright
 from tidemill.football.pages import Page
@@ -48,6 +48,8 @@ class Offer:
     """Reads rows and headings in reading order; what a heading says holds over page and column breaks."""
 
     _unknown_markets: Counter[str] = field(default_factory=Counter)
+    """Market texts that the taxonomy does not know, with their rows."""
+    _unknown_sports: Counter[str] = field(default_factory=Counter)
     _undated: int = 0
     _invisible: int = 0
     _folio: int | None = None
@@ -93,6 +95,9 @@ class Offer:
         if self._unknown_markets:
             texts = ", ".join(repr(text) for text, _ in self._unknown_markets.most_common(5))
             yield f"{self._unknown_markets.total()} rows ask something that is not in the taxonomy: {texts}."
+        if self._unknown_sports:
+            sports = ", ".join(repr(sport) for sport, _ in self._unknown_sports.most_common(5))
+            yield f"{self._unknown_sports.total()} rows stand under sports that nobody has seen so far: {sports}."
         if self._invisible:
             yield f"{self._invisible} rows are drawn so that nobody sees them: left out."
 
@@ -139,6 +144,8 @@ class Offer:
         if row.boxed:
             return _Ignored("szuper_odds")
         if self._heading and not self._heading.is_football:
+            if not names_a_sport(self._heading.sport):
+                self._unknown_sports[self._heading.sport] += 1
             return _Ignored("other_sport")
         if parse_event(row.event) is None and self._is_special(row):
             return _Ignored("special")

@@ -29,7 +29,7 @@ class State(StrEnum):
     READ = "read"
     BLANK = "blank"
     PICTURE = "picture"
-    """A picture, and hardly any text that shows."""
+    """A picture, or hardly any text that shows."""
     UNREADABLE = "unreadable"
     """Its fonts do not tell which letters they draw."""
     LOST = "lost"
@@ -105,7 +105,7 @@ class PageReader:
         outside = {"invisible": hidden} if hidden else {}
         if _is_soup(textpage, glyphs.text):
             return Page(number, State.UNREADABLE, outside=outside)
-        if len(seen.visible) < _FEW_WORDS and _is_picture(page, glyphs):
+        if (seen.hidden and not seen.visible) or (len(seen.visible) < _FEW_WORDS and _is_picture(page, glyphs)):
             return Page(number, State.PICTURE, outside=outside)
         if not seen.visible:
             return Page(number, State.BLANK, outside=outside)
@@ -115,8 +115,6 @@ class PageReader:
         ]
         words.sort(key=attrgetter("middle"))
         items = self._table.read(words)
-        if not items and not is_language(glyphs.text):
-            return Page(number, State.UNREADABLE, outside=outside)
         if not items and (elsewhere := sum(map(_looks_like_a_row, lines))):
             outside["not_offer"] = elsewhere
         return Page(
@@ -142,13 +140,14 @@ def _placed(glyphs: Glyphs, box: Box) -> Box:
 
 
 def _is_soup(textpage: Any, text: str) -> bool:
-    """Whether the fonts leave more than a few characters without a meaning."""
+    """Whether the fonts leave more than a few characters without a meaning, or give them a wrong one."""
     if not text:
         return False
     sample = range(0, len(text), max(1, len(text) // 300))
     unmapped = sum(_map_error(textpage, index) == 1 for index in sample)
     controls, icons = len(_CONTROL.findall(text)), len(_PRIVATE.findall(text))
-    return unmapped > 0.015 * len(sample) or controls > 0.005 * len(text) or icons > 0.1 * len(text)
+    undecoded = unmapped > 0.015 * len(sample) or controls > 0.005 * len(text) or icons > 0.1 * len(text)
+    return undecoded or not is_language(text)
 
 
 def _is_picture(page: Any, glyphs: Glyphs) -> bool:

@@ -6,26 +6,21 @@ from datetime import date
 from itertools import pairwise
 
 from tidemill.football.container import Container
-from tidemill.football.legibility import is_language
 from tidemill.football.pages import Page, State
-from tidemill.football.rows import Row
 from tidemill.plugin import Outcome, Refusal
 
 _LOST = {
     State.LOST: "missing or broken",
-    State.PICTURE: "a picture without text",
+    State.PICTURE: "a picture, or without text that shows",
     State.UNREADABLE: "set in fonts that do not tell their letters",
     State.BLANK: "blank",
 }
 
 
 def check_rows(pages: Sequence[Page], container: Container) -> None:
-    """Refuse a document in which no page holds rows, saying what it is instead, or whose rows are not language."""
+    """Refuse a document in which no page holds rows, saying what it is instead."""
     if not any(page.has_rows for page in pages):
         raise _without_rows({page.state for page in pages}, container)
-    events = " ".join(item.event for page in pages for item in page.items if isinstance(item, Row))
-    if not is_language(events):
-        raise Refusal(Outcome.UNREADABLE, "The text cannot be decoded: the names in the rows are no words.")
 
 
 def _without_rows(states: set[State], container: Container) -> Refusal:

@@ -40,7 +40,7 @@ class Word(NamedTuple):
 def find_words(glyphs: Glyphs) -> list[Word]:
     """Words in the order of the document: a word ends at a blank, a gap, or a jump.
 
-    A glyph printed twice in nearly one place (bold by double strike) counts once.
+    A glyph printed twice in nearly one place (bold by double strike) counts once, and ends the word: `whole` mends it.
     """
     words: list[Word] = []
     text, left, right, bottom = glyphs.text, glyphs.left, glyphs.right, glyphs.bottom
@@ -53,12 +53,18 @@ def find_words(glyphs: Glyphs) -> list[Word]:
                 start = -1
             continue
         if start >= 0:
-            if overlap < left[index] - right[last] < touch and -level < bottom[index] - bottom[last] < level:
+            level_with_last = -level < bottom[index] - bottom[last] < level
+            shift = left[index] - left[last]
+            # The second letter of a ligature stands in the place of the first.
+            if level_with_last and (
+                overlap < left[index] - right[last] < touch or (not shift and right[index] == right[last])
+            ):
                 last = index
                 continue
-            if character == text[last] and abs(left[index] - left[last]) < (right[last] - left[last]) / 2:
-                continue
             words.append(_word(glyphs, start, last + 1, words))
+            if level_with_last and character == text[last] and abs(shift) < (right[last] - left[last]) / 2:
+                start = -1
+                continue
         start = last = index
         height = glyphs.top[index] - bottom[index]
         overlap, touch, level = -OVERLAP * height, TOUCH * height, OVERLAP * height
