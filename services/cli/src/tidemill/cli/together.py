@@ -27,6 +27,8 @@ from tidemill.common.telemetry.logs import get_logger
 
 LIVE_SECONDS = 1.0
 COUNT_SECONDS = 2.0
+READY_EVERY_SECONDS = 5.0
+"""A check may be a paid request to an object store."""
 READY_LOOK_SECONDS = 0.05
 PATIENCE_SECONDS = 10.0
 """After so long what is still missing is told."""
@@ -141,14 +143,15 @@ class Together:
         }
 
     async def _live(self) -> None:
+        state, asked_at = "ready", time.monotonic()
         while True:
-            wrong = await self._wrong()
-            state = (
-                "NOT READY " + "; ".join(f"{name}: {problem}" for name, problem in wrong.items()) if wrong else "ready"
-            )
+            now = time.monotonic()
+            if now - asked_at >= READY_EVERY_SECONDS:
+                wrong, asked_at = await self._wrong(), now
+                problems = "; ".join(f"{name}: {problem}" for name, problem in wrong.items())
+                state = f"NOT READY {problems}" if problems else "ready"
             line = f"{state} · {numbers(self._queue)}"
-            width = shutil.get_terminal_size().columns
-            self._screen.show(line[: width - 1], time.monotonic())
+            self._screen.show(line[: shutil.get_terminal_size().columns - 1], now)
             await asyncio.sleep(LIVE_SECONDS)
 
     async def _count(self, addresses: Addresses) -> None:

@@ -30,6 +30,7 @@ PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Before a service that failed is started again; the last one repeats."""
 BUS_PARTS = ("nats", "postgres", "outbox")
 """What of the bus has a check of its own in the readiness answer."""
+CANCEL_AGAIN_SECONDS = 2.0
 GRACE = timedelta(seconds=5)
 """Beyond `shutdown_after`, for closing connections; then what is left is cancelled."""
 
@@ -70,12 +71,11 @@ class Service:
         """In a task of its own, so that it can be ended while it waits for a server."""
         serving = asyncio.create_task(self._serve(stop))
         await _until(stop, asyncio.wait([serving]))
-        if not self.health.started:
-            serving.cancel()
-        _, late = await asyncio.wait([serving], timeout=self._limit)
-        if late:
-            self._log.warning("not stopped within the limit; what is left is given back", limit=self._limit)
-            serving.cancel()
+        if self.health.started:
+            _, late = await asyncio.wait([serving], timeout=self._limit)
+            if late:
+                self._log.warning("not stopped within the limit; what is left is given back", limit=self._limit)
+        await _end(serving)
         (result,) = await asyncio.gather(serving, return_exceptions=True)
         self.health.started = False
         return result if isinstance(result, Exception) else None
@@ -229,6 +229,13 @@ async def _bus_rest(bus: Bus) -> str | None:
     """What is wrong with consumers and loops, whose names come and go."""
     rest = {name: why for name, why in bus.health().items() if why and name not in BUS_PARTS}
     return "; ".join(f"{name}: {why}" for name, why in rest.items()) or None
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel it, and again: `wait_for` of Python 3.11 loses a cancellation that comes together with its result."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCEL_AGAIN_SECONDS)
 
 
 async def _until(stop: asyncio.Event, work: Awaitable[object]) -> None:
