@@ -24,10 +24,19 @@ def test_it_starts_everything_says_where_it_is_and_ends_cleanly(place, eventuall
     assert not (place.folder / "data/run/servers.json").exists()
 
 
-def test_sigterm_is_as_clean_as_ctrl_c(place) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_sigterm_and_a_closed_terminal_are_as_clean_as_ctrl_c(place, number: signal.Signals) -> None:
     up = place.up()
-    assert up.end(signal.SIGTERM) == 0
+    assert up.end(number) == 0
     assert place.servers() == []
+
+
+def test_a_second_ctrl_c_ends_it_at_once_and_leaves_nothing(place, eventually) -> None:
+    up = place.up()
+    up.process.send_signal(signal.SIGINT)
+    assert up.end(signal.SIGINT) in (0, 130)
+    eventually(lambda: not place.servers())
+    assert place.up().end() == 0
 
 
 def test_a_second_start_in_the_same_folder_is_refused_and_names_the_first(place) -> None:

@@ -179,11 +179,15 @@ class Together:
 
     def _summary(self, addresses: Addresses, seconds: float) -> str:
         data = self._config.common.data_dir
+        inboxes = [
+            (f"inbox {name}", f"{source.watch.folder}  ({', '.join(source.watch.include)})")
+            for name, source in sorted(self._sources.items())
+            if source.watch
+        ]
         rows = [
             *(
-                (f"inbox {name}", f"{source.watch.folder}  ({', '.join(source.watch.include)})")
-                for name, source in sorted(self._sources.items())
-                if source.watch
+                inboxes
+                or [("inbox", f"none: write a source file into {self._config.common.sources_dir}, or use --demo")]
             ),
             ("archive", archive_url(self._config)),
             ("NATS", masked(addresses.nats_url)),

@@ -5,6 +5,7 @@ world; so initdb and postgres are run here, in the foreground.
 """
 
 import importlib.util
+import logging
 import os
 import pwd
 import secrets
@@ -19,6 +20,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tidemill.common.servers.child import ChildServer, ServerFailed, free_port, port_is_free, remembered
+
+log = logging.getLogger(__name__)
 
 SOCKET_PORT = 5432
 SOCKET_PATH_BYTES = 100
@@ -194,6 +197,7 @@ def open_the_way(folder: Path, uid: int) -> None:
             continue
         try:
             step.chmod(stat.S_IMODE(found.st_mode) | stat.S_IXOTH)
+            log.warning("others may pass through %s now: Postgres does not run as root, and works further down", step)
         except OSError as refused:
             raise ServerFailed(
                 f"Postgres cannot run as root, and as user {uid} it cannot pass through {step} ({refused.strerror}): "
