@@ -107,7 +107,7 @@ async def test_a_source_may_be_stopped_again_and_again(ground: Any) -> None:
             await ground.until(lambda: ground.sql("SELECT 1 FROM demo.retries WHERE due_at IS NOT NULL"))
             # Let go for as long as it takes to hand the event out, and stop again before it comes.
             bus.control._entries.pop("stop.source.demo")
-            await bus._pulse._release()
+            await bus._pulse.release()
             bus.control._entries["stop.source.demo"] = "1"
             await ground.until(lambda: ground.sql("SELECT 1 FROM demo.retries"))
         await control.delete("stop.source.demo")

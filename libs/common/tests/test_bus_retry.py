@@ -346,3 +346,46 @@ async def test_a_large_payload_stays_in_the_table(ground: Any) -> None:
     (letter,) = await letters(ground)
     assert letter.payload == payload
     assert "payload" not in json.loads(dead.data) or json.loads(dead.data)["payload"] == ""
+
+
+async def test_a_record_that_runs_into_the_statement_timeout_fails_and_blocks_nobody(ground: Any) -> None:
+    async def record(tx: Any, results: Any) -> Any:
+        if any(done.result == "heavy" for done in results):
+            await tx.exec_driver_sql("SET LOCAL statement_timeout = 50")
+            await tx.exec_driver_sql("SELECT pg_sleep(5)")
+        return await ground.record(tx, results)
+
+    await ground.publish("a", "heavy", "b")
+    async with ground.bus(ground.step(record=record, retry=())):
+        await ground.until_recorded(2)
+        await ground.until(lambda: letters(ground))
+        await ground.until_settled()
+    assert await ground.recorded() == ["a", "b"]
+    (letter,) = await letters(ground)
+    assert letter.event_id == "heavy"
+    assert letter.error.startswith("TooSlow: 1 results of store")
+
+
+async def test_strange_ids_of_strangers_harm_nobody(ground: Any) -> None:
+    async with ground.bus(ground.step()):
+        for id in ("nul\x00inside", "x" * 5_000, "it's; DROP TABLE", "Ünïcödé ✓"):
+            event = ground.document(id[:10].replace("\x00", ""))
+            await ground.nc.publish(event.subject_filled(), event.to_json(), headers={"Tidemill-Id": id})
+        await ground.until_recorded(4)
+        await ground.until_settled()
+    ids = {row[0] for row in await ground.sql("SELECT event_id FROM demo.inbox")}
+    assert len(ids) == 4
+    assert {"nulinside", "it's; DROP TABLE", "Ünïcödé ✓"} <= ids
+    assert len(await ground.facts()) == 4
+
+
+async def test_nul_in_a_payload_can_be_held_back_and_given_up(ground: Any) -> None:
+    work = Failing()
+    work.error = Poison("no")
+    work.left = {"a": 1}
+    event = ground.document("a", source="s\x00")
+    async with ground.bus(ground.step(work=work)):
+        await ground.nc.publish("tidemill.document.stored.lo.s", event.to_json(), headers={"Tidemill-Id": "a"})
+        await ground.until(lambda: letters(ground))
+    (letter,) = await letters(ground)
+    assert letter.source == "s"

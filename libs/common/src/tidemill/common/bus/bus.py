@@ -117,15 +117,13 @@ class Bus:
         self._running = True
         commands = (*commands, *self._dead_letters.commands())
         answering = self._make_commands(commands, steps)
-        ages = janitor.inbox_ages(steps, commands)
-        clean = partial(janitor.clean, self._engine, self._tables, self._inbox, ages)
         task_names = [f"task {number}" for number, _ in enumerate(tasks)]
         try:
-            self._supervisor.start("clean", _every(CLEAN_EVERY, clean))
-            self._supervisor.start("room", _every(ROOM_EVERY, self._make_room))
             for name, task in zip(task_names, tasks, strict=True):
                 self._supervisor.start(name, task)
             if await self._finishes(self._make_topology(steps)):
+                self._supervisor.start("clean", _every(CLEAN_EVERY, partial(self._clean, steps, commands)))
+                self._supervisor.start("room", _every(ROOM_EVERY, self._make_room))
                 self._supervisor.start("commands", _every(REGISTER_EVERY, answering.register))
                 self._consumers = [self._make_consumer(step) for step in steps]
                 for consumer in self._consumers:
@@ -216,6 +214,11 @@ class Bus:
                 await asyncio.sleep(TOPOLOGY_AGAIN)
             else:
                 return
+
+    async def _clean(self, steps: Sequence[Step[Any, Any]], commands: Sequence[Command]) -> None:
+        await self._connection.wait_connected()
+        ages = await janitor.inbox_ages(self._connection.js, steps, commands)
+        await janitor.clean(self._engine, self._tables, self._inbox, ages)
 
     async def _make_room(self) -> None:
         await self._connection.wait_connected()

@@ -224,7 +224,7 @@ class Consumer:
         except Unreadable as error:
             item.source = subject_names(self._step.event, message.subject).get("source", "")
             return Dead(item, reason="invalid", error=str(error), attempts=0)
-        item.source = event.source
+        item.source = event.source.replace("\x00", "")
         item.run = message.run or str(getattr(event, "run", ""))
         if cancelled := self._control.cancelled(item.run):
             return Finished(item, why=cancelled)

@@ -65,7 +65,7 @@ class DeadLetters:
                     "source": each.item.source,
                     "subject": message.subject,
                     "payload": message.payload,
-                    "headers": _storable(message.headers),
+                    "headers": message.headers,
                     "reason": each.reason,
                     "error": each.error,
                     "attempts": each.attempts,
@@ -82,7 +82,7 @@ class DeadLetters:
                 error=each.error,
                 attempts=each.attempts,
                 payload=base64.b64encode(message.payload) if len(message.payload) <= TOLD_BYTES else b"",
-                headers=_storable(message.headers),
+                headers=message.headers,
                 died_at=now,
             )
             row = row_of(Outgoing(self._event_id(consumer, message.id), event, message.traceparent))
@@ -208,8 +208,3 @@ def _edited(parameters: Mapping[str, Any]) -> bytes | None:
     if not isinstance(payload, dict) or len(parameters.get("ids") or ()) != 1:
         raise CommandRefused("`payload` is a JSON object and goes with exactly one id in `ids`")
     return json.dumps(payload, ensure_ascii=False).encode()
-
-
-def _storable(headers: Mapping[str, str]) -> dict[str, str]:
-    """Postgres takes no NUL in text."""
-    return {name: value.replace("\x00", "") for name, value in headers.items()}

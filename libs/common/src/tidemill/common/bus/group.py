@@ -14,9 +14,9 @@ from tidemill.common.bus.outbox import Outbox, row_of
 from tidemill.common.bus.outcome import Again, Dead, Finished, Item, Outcome, Recorded
 from tidemill.common.bus.publish import Row
 from tidemill.common.bus.retry import Retries, judge
-from tidemill.common.bus.step import Step
+from tidemill.common.bus.step import Done, Outgoing, Step, Tx
 from tidemill.common.bus.supervise import describe
-from tidemill.common.bus.transient import is_transient
+from tidemill.common.bus.transient import is_timeout, is_transient
 from tidemill.common.telemetry.metrics import (
     DEAD_LETTERED,
     DUPLICATES_SUPPRESSED,
@@ -40,6 +40,10 @@ PUBLISHING = 3
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
 UNRECORDABLE_PAUSE = 60.0
+
+
+class TooSlow(Exception):
+    """`record` ran into the statement timeout: it would again, so this is a failure and no passing trouble."""
 
 
 class Group:
@@ -157,7 +161,7 @@ class Group:
                     first = _first_of_each_key(group, fresh)
                     rows: list[Row] = []
                     if results := sorted((o.done for o in first if isinstance(o, Recorded)), key=lambda done: done.id):
-                        rows += map(row_of, await step.record(tx, results))
+                        rows += map(row_of, await self._record(tx, results))
                     if failed := [outcome for outcome in first if isinstance(outcome, Again)]:
                         await self._retries.save(tx, step.name, failed)
                     if dead := [outcome for outcome in first if isinstance(outcome, Dead)]:
@@ -172,6 +176,14 @@ class Group:
         finally:
             for span in spans:
                 span.end()
+
+    async def _record(self, tx: Tx, results: Sequence[Done[Any, Any]]) -> Sequence[Outgoing]:
+        try:
+            return await self._step.record(tx, results)
+        except Exception as error:
+            if is_timeout(error):
+                raise TooSlow(f"{len(results)} results of {self._step.name}: {describe(error)}") from error
+            raise
 
     def _begin_spans(self, group: Sequence[Outcome]) -> list[Span]:
         """One per event, in the event's own trace: a batch must not hide whose work it was."""
@@ -218,9 +230,12 @@ class Group:
             for outcome in group:
                 await self._answer(outcome, is_first=id(outcome) in first)
         finally:
-            self._publishing.release()
+            # Whatever happened, what is recorded is not kept alive any longer: if it comes again, the inbox knows it.
             for outcome in group:
+                if not (isinstance(outcome, Recorded) and not outcome.done.last):
+                    self._finished(outcome.item)
                 self._leave(outcome)
+            self._publishing.release()
         self._metrics.of(GROUP_COMMIT_SIZE, consumer=self._step.name).observe(len(group))
 
     async def _answer(self, outcome: Outcome, *, is_first: bool) -> None:

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from nats.js import JetStreamContext
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.bus.inbox import SLICE, Inbox
 from tidemill.common.bus.step import Command, Step
 from tidemill.common.bus.tables import BusTables
-from tidemill.common.bus.topology import stream_of
 
 MARGIN = timedelta(days=1)
 COMMANDS_KEPT = timedelta(days=30)
@@ -20,11 +20,17 @@ RETRIES_KEPT = timedelta(days=120)
 """Longer than any stream holds the message they are about."""
 
 
-def inbox_ages(steps: Sequence[Step[Any, Any]], commands: Sequence[Command]) -> Mapping[str, timedelta]:
-    """How long each consumer remembers: as long as its stream can bring an event again, and a day. A stream that
-    keeps for ever is remembered for ever."""
-    ages = {step.name: age + MARGIN for step in steps if (age := stream_of(step.event).max_age) is not None}
-    return ages | {f"command:{command.verb}": COMMANDS_KEPT for command in commands}
+async def inbox_ages(
+    js: JetStreamContext, steps: Sequence[Step[Any, Any]], commands: Sequence[Command]
+) -> Mapping[str, timedelta]:
+    """How long each consumer remembers: as long as its stream (which an operator may have widened) can bring an event
+    again, and a day. Of a stream that keeps for ever all is remembered."""
+    ages = {f"command:{command.verb}": COMMANDS_KEPT for command in commands}
+    for step in steps:
+        config = (await js.stream_info(step.event.stream)).config
+        if config.max_age:
+            ages[step.name] = timedelta(seconds=config.max_age) + MARGIN
+    return ages
 
 
 async def clean(engine: AsyncEngine, tables: BusTables, inbox: Inbox, ages: Mapping[str, timedelta]) -> None:

@@ -1,10 +1,16 @@
 """A fetched message: whose event it is, and how to tell the server what became of it."""
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
+from hashlib import sha256
+
+import nats.errors
 
 from tidemill.common.bus import headers as h
 from tidemill.common.bus.connection import ServerMessage, server_id_of
+
+LONGEST_ID = 500
 
 _STREAM, _DELIVERIES, _SEQUENCE, _TIMESTAMP = 2, 4, 5, 7
 """Places in `$JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>.<of the consumer>.<timestamp>.<pending>`."""
@@ -23,7 +29,7 @@ class Fetched:
         tokens = raw.reply.split(".")
         if len(tokens) > 9:  # With a domain: $JS.ACK.<domain>.<account>.<stream>…
             del tokens[2:4]
-        headers = raw.headers or {}
+        headers = storable(raw.headers or {})
         self._raw = raw
         self.lane = lane
         self.subject = raw.subject
@@ -33,12 +39,12 @@ class Fetched:
         self.deliveries = int(tokens[_DELIVERIES])
         self.sequence = tokens[_SEQUENCE]
         self.published_ns = int(tokens[_TIMESTAMP])
-        self.id = (
+        self.id = short(
             headers.get(h.ID)
             or headers.get(h.MSG_ID)
             or f"{self.stream}:{self.sequence}:{tokens[_TIMESTAMP]}"  # `nats pub` gives no id
         )
-        self.origin = headers.get(h.ORIGIN) or self.id
+        self.origin = short(headers.get(h.ORIGIN) or self.id)
         self.for_consumer = headers.get(h.FOR)
         self.run = headers.get(h.RUN, "")
         self.traceparent = headers.get(h.TRACEPARENT, "")
@@ -63,8 +69,22 @@ class Fetched:
         await self._answer(b"+WPI")
 
     async def _answer(self, word: bytes) -> None:
-        if self.answerable:
+        if not self.answerable:
+            return
+        with suppress(nats.errors.Error):  # Lost on the way: the message comes again.
             await self._raw._client.publish(self._raw.reply, word)
+
+
+def storable(headers: dict[str, str]) -> dict[str, str]:
+    """Postgres takes no NUL in text."""
+    if any("\x00" in value for value in headers.values()):
+        return {name: value.replace("\x00", "") for name, value in headers.items()}
+    return headers
+
+
+def short(id: str) -> str:
+    """An index takes no id of thousands of characters: somebody else's long one is known by its hash."""
+    return id if len(id) <= LONGEST_ID else f"sha256:{sha256(id.encode()).hexdigest()}"
 
 
 def _number(text: str | None) -> int:

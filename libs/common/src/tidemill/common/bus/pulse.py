@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tidemill.common.bus.control import Control
 from tidemill.common.bus.dead_letters import DeadLetters
 from tidemill.common.bus.outbox import Outbox
-from tidemill.common.bus.retry import Retries
+from tidemill.common.bus.retry import DUE_SLICE, Retries
 from tidemill.common.bus.supervise import describe
 from tidemill.common.bus.tables import BusTables
 from tidemill.common.telemetry.metrics import DEAD_LETTERS, Metrics
@@ -48,8 +48,8 @@ class Pulse:
                 self.metrics.of(DEAD_LETTERS).set(seen.waiting_dead)
                 if seen.handled_dead:
                     await self.dead_letters.sweep()
-                if seen.due and self.control.known and not self.control.paused():
-                    await self._release()
+                if seen.due:
+                    await self._release_due()
             await asyncio.sleep(EVERY)
 
     async def _look(self) -> Any:
@@ -66,7 +66,14 @@ class Pulse:
         async with self.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
             return (await connection.execute(question)).one()
 
-    async def _release(self) -> None:
-        """Hand out what is due, except of sources that are held."""
+    async def _release_due(self) -> None:
+        found = DUE_SLICE
+        while found == DUE_SLICE and self.control.known and not self.control.paused():
+            found = await self.release()
+
+    async def release(self) -> int:
+        """Hand out a slice of what is due, except of sources that are held; returns how much that was."""
         async with self.outbox.transaction() as tx:
-            await self.outbox.stage(tx, await self.retries.take_due(tx, self.control.held_sources()))
+            due = await self.retries.take_due(tx, self.control.held_sources())
+            await self.outbox.stage(tx, due)
+        return len(due)

@@ -12,6 +12,7 @@ from tidemill.common.bus.step import Poison, Tx, Unavailable
 from tidemill.common.bus.supervise import describe
 from tidemill.common.bus.tables import BusTables
 
+DUE_SLICE = 256
 SOON = timedelta(minutes=1)
 """Up to here the message itself comes again (nak with delay); longer pauses would fill the consumer's ack window."""
 MAX_DELIVERIES = 100
@@ -85,7 +86,7 @@ class Retries:
         self._forget = f"DELETE FROM {retries} WHERE consumer = $1 AND event_id = ANY($2::text[])"
         self._take_due = (
             f"DELETE FROM {retries} AS taken USING (SELECT consumer, event_id FROM {retries} WHERE due_at <= now() "
-            "AND NOT source = ANY($1::text[]) ORDER BY due_at LIMIT 256 FOR UPDATE SKIP LOCKED) AS due "
+            f"AND NOT source = ANY($1::text[]) ORDER BY due_at LIMIT {DUE_SLICE} FOR UPDATE SKIP LOCKED) AS due "
             "WHERE taken.consumer = due.consumer AND taken.event_id = due.event_id "
             "RETURNING taken.consumer, taken.event_id, origin_id, attempts, subject, payload, headers::text"
         )

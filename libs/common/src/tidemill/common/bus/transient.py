@@ -5,6 +5,8 @@ import asyncio
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+_CANCELLED = "57014"
+"""By the statement timeout."""
 _TRANSIENT_CLASSES = (
     "08",  # connection
     "40",  # deadlock, serialisation
@@ -15,8 +17,15 @@ _TRANSIENT_CLASSES = (
 _TRANSIENT_STATES = {
     "25006",  # read-only: a standby during failover
     "55P03",  # lock not available
-    "57014",  # cancelled: statement timeout
+    _CANCELLED,
 }
+
+
+def is_timeout(error: BaseException) -> bool:
+    """Whether a statement took too long."""
+    if isinstance(error, DBAPIError):
+        return getattr(error.orig, "sqlstate", None) == _CANCELLED
+    return isinstance(error, asyncio.TimeoutError)
 
 
 def is_transient(error: BaseException) -> bool:
