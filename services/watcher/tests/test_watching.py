@@ -168,6 +168,19 @@ async def test_a_file_is_taken_once_when_it_is_still(start: Start, method: str) 
     assert await watching.content() == [b"%PDF a"]
 
 
+async def test_a_file_that_comes_while_the_watch_begins_is_not_missed(start: Start) -> None:
+    watching = await start(method="native", there=False)
+    watching.root.mkdir()
+    begun = time.monotonic()
+    while watching.folder.method is None:
+        assert time.monotonic() < begun + 10
+        await asyncio.sleep(0)
+    for number in range(100):
+        (watching.root / f"{number}.pdf").write_bytes(b"%d" % number)
+        await asyncio.sleep(0)
+    await watching.until(stored=100)
+
+
 @pytest.mark.parametrize("method", ["native", "polling"])
 @pytest.mark.parametrize("pause", [0.1, 0.6])
 async def test_a_slow_copy_is_taken_whole_even_when_it_pauses(start: Start, method: str, pause: float) -> None:

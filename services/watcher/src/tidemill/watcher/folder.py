@@ -70,6 +70,9 @@ class Folder:
         self._log.info("watching", method=self.method, reason=reason)
         changed: asyncio.Queue[set[Path]] = asyncio.Queue()
         noticing = asyncio.create_task(self._notice(changed)) if self.method == "native" else None
+        # The watch must be in place before the first scan, or a file that comes between them is missed until the next
+        # one. Its task sets it up in its first step, before it waits for anything.
+        await asyncio.sleep(0)
         try:
             await self._look_for_ever(changed, identity, noticing)
         finally:

@@ -1,6 +1,7 @@
 """Notices what happens in a folder: by the platform's events where they work, else by looking again and again."""
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import AsyncGenerator, Iterator
@@ -17,6 +18,9 @@ from tidemill.watcher.policy import OUR_FOLDERS, PROBE_PREFIX, wanted
 from tidemill.watcher.stillness import Look
 
 Method = Literal["native", "polling"]
+
+# It has a line for every batch of events, the probe's and the excluded files' too.
+logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
 # Their events tell only of what this machine itself writes.
 NETWORK_FILESYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "vboxsf")
