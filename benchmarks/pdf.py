@@ -1,4 +1,4 @@
-"""CPU and memory for the pages of an offer: ours, a pdfplumber pipeline, and pypdfium2 reading boxes and nothing else."""
+"""CPU and memory for the pages of an offer: ours, a pdfplumber pipeline, and pypdfium2 that reads boxes alone."""
 
 import hashlib
 import io
