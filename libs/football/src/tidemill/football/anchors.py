@@ -11,7 +11,7 @@ from tidemill.football.words import SAME_LINE, Word
 
 SERIAL = re.compile(r"\d{5}")
 TIME = re.compile(r"(H|K|Sze|Cs|P|Szo|V)?\.?(\d{1,2}:\d{2})")
-DAY = re.compile(r"(H|K|Sze|Cs|P|Szo|V)\.?")
+DAYS = frozenset({"H", "K", "Sze", "Cs", "P", "Szo", "V", "H.", "K.", "Sze.", "Cs.", "P.", "Szo.", "V."})
 PRICE = re.compile(r"\d{1,4},\d{2}")
 KIM = re.compile(r"\d{2}")
 

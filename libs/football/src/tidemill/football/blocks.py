@@ -7,7 +7,7 @@ from itertools import pairwise
 from operator import attrgetter, itemgetter
 from statistics import median_low
 
-from tidemill.football.anchors import DAY, PRICE, SERIAL, TIME, Anchor
+from tidemill.football.anchors import DAYS, PRICE, SERIAL, TIME, Anchor
 from tidemill.football.words import SAME_LINE, Word, lines_of, phrases_of
 
 _LABELS = {"H": "H", "D": "D", "V": "V", "1": "H", "X": "D", "2": "V", "Hazai": "H", "Döntetlen": "D", "Vendég": "V"}
@@ -52,7 +52,7 @@ class RowWords:
         if self.time is None or not self.time.text[0].isdigit():
             return None
         centre, reach = self.time.centre, 4 * self.height
-        near = [w for w in self.words if len(w.text) < 5 and DAY.fullmatch(w.text) and abs(w.centre - centre) < reach]
+        near = [w for w in self.words if w.text in DAYS and abs(w.centre - centre) < reach]
         return min(near, key=lambda word: abs(word.centre - centre), default=None)
 
 

@@ -1,18 +1,19 @@
 """A row, cut into its cells."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 
 from tidemill.football.anchors import KIM, TIME
 from tidemill.football.blocks import RowWords
 from tidemill.football.columns import OUTCOMES, Columns, TextColumns
 from tidemill.football.fixtures import parse_event
+from tidemill.football.glyphs import Box
 from tidemill.football.rows import Price, Row
 from tidemill.football.words import Word, box_of, lines_of, phrases_of, text_of
 
 
-def cut(row: RowWords, origin: float, columns: Columns, last_event: str = "") -> Row:
-    """A row, cell by cell; `last_event` is that of the row before."""
+def cut(row: RowWords, origin: float, columns: Columns, last_event: str, place: Callable[[Box], Box]) -> Row:
+    """A row, cell by cell; `last_event` is that of the row before, and `place` puts its box on the page."""
     prices = _prices(row, origin, columns)
     kim = _kim(row, origin, columns) if len(prices) == 1 else None
     event, market, mark = _cells(row, row.tail, kim, origin, columns)
@@ -26,7 +27,7 @@ def cut(row: RowWords, origin: float, columns: Columns, last_event: str = "") ->
     anchor = [word for word in (row.time, row.serial) if word]
     everything = [*anchor, *row.words, *row.tail]
     return Row(
-        box=box_of(everything),
+        box=place(box_of(everything)),
         raw=text_of(everything),
         day=row.day.text.rstrip(".") if row.day else (time[1] or "" if time else ""),
         time=time[2] if time else "",
@@ -53,7 +54,8 @@ def _prices(row: RowWords, origin: float, columns: Columns) -> dict[str, Word]:
     """Each price in the nearest column, and one in each."""
     found: dict[str, tuple[float, Word]] = {}
     for word in row.prices:
-        distance, outcome = min((column.distance(word, origin), column.outcome) for column in columns.prices)
+        right, centre = word.right - origin, word.centre - origin
+        distance, outcome = min([(column.distance(right, centre), column.outcome) for column in columns.prices])
         if distance < 5 * row.height and (outcome not in found or distance < found[outcome][0]):
             found[outcome] = distance, word
     return {outcome: word for outcome, (_, word) in found.items()}
@@ -74,7 +76,7 @@ def _cells(
     cells: tuple[list[Word], list[Word], list[Word]] = ([], [], [])
     lines = [row.phrases, *(phrases_of(line) for line in lines_of(tail))] if tail else [row.phrases]
     for phrase in chain.from_iterable(lines):
-        words = [word for word in phrase if word is not kim]
+        words = [word for word in phrase if word is not kim] if kim else phrase
         if words and not (len(words) == 1 and columns.is_placeholder(words[0], origin)):
             _place(words, origin, columns.texts, row.height, cells)
     return cells

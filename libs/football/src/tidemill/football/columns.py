@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import median
+from typing import NamedTuple
 
 from tidemill.football.anchors import KIM
 from tidemill.football.blocks import Block
@@ -23,9 +24,9 @@ class PriceColumn:
     right: float
     centre: float
 
-    def distance(self, word: Word, origin: float) -> float:
+    def distance(self, right: float, centre: float) -> float:
         """Prices are set flush right, or centred: whichever it is, the other one varies little."""
-        return abs(word.right - origin - self.right) + abs(word.centre - origin - self.centre)
+        return abs(right - self.right) + abs(centre - self.centre)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +63,16 @@ class Columns:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Placed:
+class _Placed(NamedTuple):
     """A phrase of a row; edges from the serials' left edge."""
 
-    text: str
+    words: Sequence[Word]
     left: float
     right: float
     height: float
     has_dash: bool
+    is_long: bool
+    """Marks and outcome numbers are shorter than any event or market."""
 
     @property
     def edge(self) -> float:
@@ -92,9 +94,10 @@ def learn_columns(blocks: Sequence[Block], known: Columns | None) -> Columns:
     return Columns(prices, texts, _kim_column(blocks, known), mark)
 
 
-def _place(phrase: Sequence[Word], origin: float, height: float) -> _Placed:
-    texts = [word.text for word in phrase]
-    return _Placed(" ".join(texts), phrase[0].left - origin, phrase[-1].right - origin, height, "-" in texts[1:])
+def _place(words: Sequence[Word], origin: float, height: float) -> _Placed:
+    texts = [word.text for word in words]
+    is_long = len(texts) > 2 or sum(map(len, texts)) > 3
+    return _Placed(words, words[0].left - origin, words[-1].right - origin, height, "-" in texts[1:], is_long)
 
 
 def _price_columns(blocks: Sequence[Block], known: Columns | None) -> tuple[PriceColumn, ...]:
@@ -156,8 +159,7 @@ def _text_columns(rows: Sequence[Sequence[_Placed]], known: TextColumns | None) 
     if not dashed:
         return known or TextColumns(0.0, None)
     event = _usual(dashed)
-    # Marks and outcome numbers are shorter than any market.
-    others = [phrase for phrase in phrases if abs(phrase.left - event) > phrase.height and len(phrase.text) > 3]
+    others = [phrase for phrase in phrases if phrase.is_long and abs(phrase.left - event) > phrase.height]
     if not others:
         return TextColumns(event, known.market if known else None)
     market = _usual(Counter(phrase.edge for phrase in others))
@@ -173,19 +175,19 @@ def _usual(edges: Counter[float]) -> float:
 
 def _is_flush_left(phrases: Sequence[_Placed], event: float, market: float) -> bool:
     """Whether different texts begin at the same two edges, and not, being centred, each at its own."""
-    texts = {(phrase.text, phrase.edge) for phrase in phrases if len(phrase.text) > 3}
-    flush = sum(min(abs(edge - event), abs(edge - market)) < 1 for _, edge in texts)
+    texts = {tuple(word.text for word in phrase.words): phrase.left for phrase in phrases if phrase.is_long}
+    flush = sum(abs(left - event) < 1 or abs(left - market) < 1 for left in texts.values())
     return len(texts) < _FEW_TEXTS or flush > 0.5 * len(texts)
 
 
 def _divided(rows: Sequence[Sequence[_Placed]], known: TextColumns | None) -> TextColumns | None:
     """Columns of centred or flush right texts, told apart by the gap that most rows with two texts have in common."""
-    pairs = [long for row in rows if len(long := [phrase for phrase in row if len(phrase.text) > 3]) == 2]
+    pairs = [long for row in rows if len(long := [phrase for phrase in row if phrase.is_long]) == 2]
     gaps = [(first.right, second.left) for first, second in pairs if first.right < second.left]
     if not gaps:
         return known
     divide = max((right for right, _ in gaps), key=lambda at: sum(right <= at < left for right, left in gaps))
     divide = median(left for right, left in gaps if right <= divide < left) / 2 + divide / 2
     event_first = 2 * sum(first.has_dash for first, _ in pairs) >= len(pairs)
-    begin = min(phrase.left - 3 * phrase.height for row in rows for phrase in row if len(phrase.text) > 3)
+    begin = min(phrase.left - 3 * phrase.height for row in rows for phrase in row if phrase.is_long)
     return TextColumns(*((begin, divide) if event_first else (divide, begin)), divide)

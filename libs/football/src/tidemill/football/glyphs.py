@@ -16,25 +16,13 @@ Box = tuple[float, float, float, float]
 _Boxes = tuple[list[float], list[float], list[float], list[float]]
 """Left, top, right and bottom edges of characters, upwards."""
 
-_FOLDED = str.maketrans(
-    {
-        "\x02": "-",  # pdfium's mark for a hyphen at the end of a line
-        "\ufffe": "-",
-        "\u00ad": "-",
-        "\u2010": "-",
-        "\u2011": "-",
-        "\u2012": "-",
-        "\u2013": "-",
-        "\u2014": "-",
-        "\u2015": "-",
-        "\u2212": "-",
-        "\u2019": "'",
-        "\xa0": " ",
-        "\x00": " ",
-        "\ufeff": " ",
-        "\u200b": " ",
-    }
+_FOLDED = (
+    *((mark, "-") for mark in "\x02\ufffe"),  # How pdfium marks a hyphen at the end of a line.
+    *((dash, "-") for dash in "\u00ad\u2010\u2011\u2012\u2013\u2014\u2015\u2212"),
+    *((blank, " ") for blank in "\x00\xa0\u2009\u202f\u200b\ufeff"),
+    ("\u2019", "'"),
 )
+"""Characters that are set for another's sake, each for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +91,8 @@ class GlyphReader:
             self._slots = [ctypes.byref(self._numbers, _RECT_BYTES * index) for index in range(count)]
         handle = ctypes.c_void_p(ctypes.cast(textpage, ctypes.c_void_p).value)
         deque(map(_loose_box, repeat(handle), range(count), self._slots), maxlen=0)
-        numbers = self._numbers[: 4 * count]
-        return numbers[0::4], numbers[1::4], numbers[2::4], numbers[3::4]
+        left, top, right, bottom = (self._numbers[side : 4 * count : 4] for side in range(4))
+        return left, top, right, bottom
 
 
 def _text(textpage: Any, count: int) -> str:
@@ -113,7 +101,9 @@ def _text(textpage: Any, count: int) -> str:
     text = bytes(buffer)[: 2 * count].decode("utf-16-le", "replace")
     if written != count or len(text) != count:  # Beyond the basic plane, or characters that pdfium leaves out.
         text = "".join(map(_character, (pdfium.FPDFText_GetUnicode(textpage, index) for index in range(count))))
-    return text.translate(_FOLDED)
+    for printed, folded in _FOLDED:
+        text = text.replace(printed, folded)
+    return text
 
 
 def _character(code: int) -> str:

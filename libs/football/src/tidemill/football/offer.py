@@ -194,13 +194,11 @@ class Offer:
 
 def _without(text: str, event: str) -> str:
     """What is left of a text that begins or ends with an event (folded, without blanks)."""
+    folded = fold(text).replace(" ", "")
+    if len(folded) <= len(event) or not (folded.startswith(event) or folded.endswith(event)):
+        return ""
     places = [place for place, character in enumerate(text) for _ in fold(character)]
-    folded = "".join(map(fold, text))
-    if folded.startswith(event) and len(folded) > len(event):
-        return text[places[len(event)] :]
-    if folded.endswith(event) and len(folded) > len(event):
-        return text[: places[-len(event)]].strip()
-    return ""
+    return text[places[len(event)] :] if folded.startswith(event) else text[: places[-len(event)]].strip()
 
 
 def _unfit(row: Row) -> _Unfit | None:

@@ -3,9 +3,10 @@
 import ctypes
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -19,7 +20,7 @@ from tidemill.football.outrights import Outright, find_outrights
 from tidemill.football.rows import Line, Row
 from tidemill.football.spelling import clean
 from tidemill.football.table import TableReader
-from tidemill.football.visibility import part_hidden
+from tidemill.football.visibility import Sight
 from tidemill.football.words import Word, find_words, lines_of, phrases_of, text_of, whole
 
 
@@ -66,6 +67,7 @@ class Page:
 
 _MASTHEAD = re.compile(r"20\d\d\b|ajánlat|évfolyam", re.IGNORECASE)
 """Words of the phrases that say which issue a page belongs to."""
+_MASTHEAD_INITIALS = frozenset("2aéAÉ")
 _FOLIO = re.compile(r"Ajánlat:? ?(\d{1,3})", re.IGNORECASE)
 _ISSUE_DATE = re.compile(r"(?:\d{1,3} )?\d{4}\. ?\w+ \d{1,2}\.?")
 _CONTROL = re.compile("[\x01\x03-\x08\x0e-\x1f\x7f-\x9f\ufffd]")
@@ -84,6 +86,7 @@ class PageReader:
     def __init__(self, document: Any) -> None:
         self._document = document
         self._glyphs = GlyphReader()
+        self._sight = Sight()
         self._table = TableReader()
 
     def read(self, number: int) -> Page:
@@ -100,7 +103,7 @@ class PageReader:
 
     def _read(self, number: int, page: Any, textpage: Any) -> Page:
         glyphs = self._glyphs.read(textpage, page_box(page))
-        seen = part_hidden(page, textpage, glyphs, find_words(glyphs))
+        seen = self._sight.part(page, textpage, glyphs, find_words(glyphs))
         hidden = sum(map(len, find_anchors(sorted(seen.hidden, key=attrgetter("middle")))))
         outside = {"invisible": hidden} if hidden else {}
         if _is_soup(textpage, glyphs.text):
@@ -114,13 +117,13 @@ class PageReader:
             part for line in lines for word in line for part in (unglued(word) if _may_be_glued(word) else (word,))
         ]
         words.sort(key=attrgetter("middle"))
-        items = self._table.read(words)
+        items = self._table.read(words, partial(_placed, glyphs))
         if not items and (elsewhere := sum(map(_looks_like_a_row, lines))):
             outside["not_offer"] = elsewhere
         return Page(
             number,
             State.READ,
-            [replace(item, box=_placed(glyphs, item.box)) for item in items],
+            items,
             find_outrights(words),
             outside,
             _said(lines),
@@ -175,7 +178,7 @@ def _said(lines: Sequence[Sequence[Word]]) -> Said:
     """What the page says about the issue, outside of sentences."""
     said = Said()
     for line in lines:
-        if not any(_MASTHEAD.match(word.text) for word in line):
+        if not any(word.text[0] in _MASTHEAD_INITIALS and _MASTHEAD.match(word.text) for word in line):
             continue
         for phrase in phrases_of(line):
             text = clean(text_of(phrase))

@@ -1,6 +1,6 @@
 """The offer on one page: rows and headings in reading order, from the places of its words."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain, takewhile
 
 from tidemill.football.anchors import Anchor, find_anchors
@@ -8,6 +8,7 @@ from tidemill.football.blocks import Block, RowWords, find_blocks
 from tidemill.football.cells import cut
 from tidemill.football.columns import Columns, learn_columns
 from tidemill.football.dates import parse_day_heading
+from tidemill.football.glyphs import Box
 from tidemill.football.headings import parse_heading
 from tidemill.football.rows import Line, Row
 from tidemill.football.words import Word, box_of, lines_of, text_of
@@ -26,24 +27,24 @@ class TableReader:
         self._origins: list[float] = []
         self._event = ""
 
-    def read(self, words: Sequence[Word]) -> list[Row | Line]:
+    def read(self, words: Sequence[Word], place: Callable[[Box], Box]) -> list[Row | Line]:
         """The rows and lines of a page's table, column of rows after column of rows; empty for a page without one.
 
-        `words` are whole words, from top to bottom.
+        `words` are whole words, from top to bottom; `place` tells where a box lies on the un-rotated page.
         """
         anchors, boxed = find_anchors(words)
         day = _opening_day(words, anchors)
         read = {id(word) for word in chain(day, *boxed)}
         blocks = find_blocks([word for word in words if id(word) not in read], anchors, self._origins)
-        items: list[Row | Line] = [_boxed_row(anchor) for anchor in boxed]
+        items: list[Row | Line] = [_boxed_row(anchor, place) for anchor in boxed]
         if day:
-            items.append(Line(box_of(day), text_of(day)))
+            items.append(Line(place(box_of(day)), text_of(day)))
         if blocks:
             self._origins = [block.origin for block in blocks]
             self._columns = learn_columns(blocks, self._columns)
             self._alignment = settle(blocks, self._columns, self._alignment)
             for block in blocks:
-                items.extend(_in_order(block, self._columns, self._event))
+                items.extend(_in_order(block, self._columns, self._event, place))
                 self._event = next((item.event for item in reversed(items) if isinstance(item, Row)), "")
         return items
 
@@ -59,22 +60,22 @@ def _opening_day(words: Sequence[Word], anchors: Sequence[Anchor]) -> list[Word]
     return []
 
 
-def _in_order(block: Block, columns: Columns, last_event: str) -> list[Row | Line]:
+def _in_order(block: Block, columns: Columns, last_event: str, place: Callable[[Box], Box]) -> list[Row | Line]:
     stack: list[tuple[float, RowWords | list[Word]]] = [(row.middle, row) for row in block.rows]
     stack += [(line[0].middle, line) for line in block.loose]
     items: list[Row | Line] = []
     heading_ends = 0.0
     for middle, item in sorted(stack, key=lambda pair: pair[0]):
         if isinstance(item, RowWords):
-            row = cut(item, block.origin, columns, last_event)
+            row = cut(item, block.origin, columns, last_event, place)
             last_event = row.event
             items.append(row)
             heading_ends = 0.0
             continue
-        line = Line(box_of(item), text_of(item))
+        line = Line(place(box_of(item)), text_of(item))
         last = items[-1] if items else None
         if isinstance(last, Line) and middle < heading_ends and _may_end_a_heading(line.text):
-            items[-1] = Line(box_of(item), f"{last.text} {line.text}")
+            items[-1] = Line(last.box, f"{last.text} {line.text}")
             continue
         items.append(line)
         heading_ends = middle + _WRAPPED_HEADING * item[0].height if parse_heading(line.text) else 0.0
@@ -85,6 +86,6 @@ def _may_end_a_heading(text: str) -> bool:
     return parse_heading(text) is None and " - " not in text
 
 
-def _boxed_row(anchor: Anchor) -> Row:
+def _boxed_row(anchor: Anchor, place: Callable[[Box], Box]) -> Row:
     serial, time = anchor
-    return Row(box_of(anchor), f"{time.text} {serial.text}", time=time.text, serial=serial.text, boxed=True)
+    return Row(place(box_of(anchor)), f"{time.text} {serial.text}", time=time.text, serial=serial.text, boxed=True)

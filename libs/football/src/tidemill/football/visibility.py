@@ -1,9 +1,10 @@
 """Which words a reader can see: false rows hide in text that is drawn and does not show."""
 
 import ctypes
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from functools import cached_property
+from itertools import compress, repeat
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -34,6 +35,10 @@ _type = unchecked(pdfium.FPDFPageObj_GetType)
 _bounds = unchecked(pdfium.FPDFPageObj_GetBounds)
 _draw_mode = unchecked(pdfium.FPDFPath_GetDrawMode)
 
+_Colour = tuple[int, int, int, int]
+"""Red, green, blue and opacity, each of 255."""
+_BLACK: _Colour = (0, 0, 0, 255)
+_Point = tuple[float, float]
 _Area = tuple[float, float, float, float]
 """(left, bottom, right, top) in PDF coordinates."""
 
@@ -47,15 +52,6 @@ class _Paint(NamedTuple):
     """The area it is clipped to."""
 
 
-class _Ground(NamedTuple):
-    """Something painted below text."""
-
-    order: int
-    area: _Area
-    luminance: float | None
-    """None for a picture: it may have any colour."""
-
-
 @dataclass(frozen=True, slots=True)
 class Seen:
     """The words of a page, parted."""
@@ -64,47 +60,61 @@ class Seen:
     hidden: list[Word]
 
 
-def part_hidden(page: Any, textpage: Any, glyphs: Glyphs, words: Sequence[Word]) -> Seen:
-    """Part the words that show from those outside the page, tiny, transparent, clipped away, or without contrast."""
-    if not words:
-        return Seen([], [])
+class Sight:
+    """Parts what shows from what does not, page after page of one document."""
+
+    def __init__(self) -> None:
+        self._painter = _Painter()
+
+    def part(self, page: Any, textpage: Any, glyphs: Glyphs, words: Sequence[Word]) -> Seen:
+        """Part the words that show from those off the page, tiny, transparent, clipped away, or without contrast."""
+        objects = _objects(textpage, words)
+        paints = self._painter.paints(list({pointer for pointer in objects if pointer}))
+        smallest = max(1.5, _TINY * median([word.height for word in words])) if words else 0.0
+        width, height = glyphs.width, glyphs.height
+        fit = [
+            (word.height >= smallest and word.left >= 0 and word.right <= width and 0 <= word.middle <= height)
+            or _fits(word, smallest, glyphs)
+            for word in words
+        ]
+        if paints:
+            grounds = _Grounds(page, self._painter)
+            for index, pointer in enumerate(objects):
+                if fit[index] and pointer in paints:
+                    fit[index] = _shows(paints[pointer], _centre(textpage, words[index]), pointer, grounds)
+        if all(fit):
+            return Seen(list(words), [])
+        return Seen(list(compress(words, fit)), [word for word, shows in zip(words, fit, strict=True) if not shows])
+
+
+def _objects(textpage: Any, words: Sequence[Word]) -> list[int]:
+    """The text object of each word; words of one run are of one object."""
     handle = ctypes.c_void_p(ctypes.cast(textpage, ctypes.c_void_p).value)
-    objects = list(map(_text_object, repeat(handle), [word.start for word in words]))
-    painter = _Painter()
-    paints = painter.paints({pointer for pointer in objects if pointer})
-    smallest = max(1.5, _TINY * median([word.height for word in words]))
-    ground = _Grounds(page, painter)
-    width, height = glyphs.width, glyphs.height
-    seen = Seen([], [])
-    for word, pointer in zip(words, objects, strict=True):
-        shows = (
-            (word.height >= smallest or _is_upright_letter(word, smallest))
-            and 0 <= word.centre <= width
-            and 0 <= word.middle <= height
-        )
-        if shows and pointer in paints:
-            paint = paints[pointer]
-            centre = _centre(textpage, word)
-            shows = (
-                paint.shows
-                and (paint.window is None or _inside(paint.window, centre))
-                and (paint.luminance < _PALE or ground.contrasts(pointer, paint.luminance, centre))
-            )
-        (seen.visible if shows else seen.hidden).append(word)
-    return seen
+    firsts = iter(list(map(_text_object, repeat(handle), [word.start for word in words if not word.chained])))
+    objects: list[int] = []
+    for word in words:
+        objects.append(objects[-1] if word.chained else next(firsts))
+    return objects
 
 
-def _is_upright_letter(word: Word, smallest: float) -> bool:
-    """One letter of a text that runs upwards: its box lies on its side."""
-    return len(word.text) == 1 and word.right - word.left >= smallest
+def _shows(paint: _Paint, centre: _Point, pointer: int, grounds: "_Grounds") -> bool:
+    if not paint.shows or (paint.window is not None and not _inside(paint.window, centre)):
+        return False
+    return paint.luminance < _PALE or grounds.contrasts(pointer, paint.luminance, centre)
 
 
-def _inside(area: _Area, point: tuple[float, float]) -> bool:
+def _fits(word: Word, smallest: float, glyphs: Glyphs) -> bool:
+    """Whether most of a word is on the page, and it is large enough. One letter of an upright text lies on its side."""
+    size = word.height if len(word.text) > 1 else max(word.height, word.right - word.left)
+    return size >= smallest and 0 <= word.centre <= glyphs.width and 0 <= word.middle <= glyphs.height
+
+
+def _inside(area: _Area, point: _Point) -> bool:
     left, bottom, right, top = area
     return left <= point[0] <= right and bottom <= point[1] <= top
 
 
-def _centre(textpage: Any, word: Word) -> tuple[float, float]:
+def _centre(textpage: Any, word: Word) -> _Point:
     """The middle of a word's first glyph, in PDF coordinates."""
     box = pdfium.FS_RECTF()
     pdfium.FPDFText_GetLooseCharBox(textpage, word.start, box)
@@ -112,30 +122,45 @@ def _centre(textpage: Any, word: Word) -> tuple[float, float]:
 
 
 class _Painter:
-    """Asks pdfium how objects are painted."""
+    """Asks pdfium how objects are painted, many at a time: the answers go to one array that is kept."""
 
     def __init__(self) -> None:
-        self._channels = (ctypes.c_uint * 4)()
-        self._slots = [ctypes.byref(self._channels, 4 * index) for index in range(4)]
+        self._channels: Any = (ctypes.c_uint * 0)()
+        self._slots: list[list[Any]] = []
 
-    def paints(self, pointers: Iterable[int]) -> dict[int, _Paint]:
+    def paints(self, pointers: Sequence[int]) -> dict[int, _Paint]:
         """The paint of text objects, but for those in plain dark ink, which are most."""
         items = [ctypes.c_void_p(pointer) for pointer in pointers]
+        colours = self.colours(items)
+        modes, clips = list(map(_render_mode, items)), list(map(_clip_path, items))
+        if set(colours) <= {_BLACK} and set(modes) <= {0} and not any(clips):
+            return {}
         paints = {}
-        for item, mode, clip in zip(items, map(_render_mode, items), map(_clip_path, items), strict=True):
-            luminance, opacity = self.colour(item)
+        for item, colour, mode, clip in zip(items, colours, modes, clips, strict=True):
             count = _clip_count(ctypes.c_void_p(clip)) if clip else 0
-            if mode in _PAINT_NOTHING or count > 0 or luminance >= _PALE or opacity <= _FAINT:
-                shows = mode not in _PAINT_NOTHING and opacity > _FAINT
-                paints[item.value or 0] = _Paint(shows, luminance, _window(clip, count) if count > 0 else None)
+            if count <= 0 and colour == _BLACK and mode not in _PAINT_NOTHING:
+                continue
+            luminance, opacity = _brightness(colour)
+            shows = mode not in _PAINT_NOTHING and opacity > _FAINT
+            paints[item.value or 0] = _Paint(shows, luminance, _window(clip, count) if count > 0 else None)
         return paints
 
-    def colour(self, item: Any) -> tuple[float, int]:
-        """Luminance and opacity of an object's fill; black where it has none of its own."""
-        if not _fill_colour(item, *self._slots):
-            return 0.0, 255
-        red, green, blue, opacity = self._channels
-        return 0.299 * red + 0.587 * green + 0.114 * blue, opacity
+    def colours(self, items: Sequence[ctypes.c_void_p]) -> list[_Colour]:
+        """The fill of each object; opaque black for one that has none of its own."""
+        count = len(items)
+        if 4 * count > len(self._channels):
+            self._channels = (ctypes.c_uint * (4 * count))()
+            self._slots = [[ctypes.byref(self._channels, 16 * i + 4 * k) for i in range(count)] for k in range(4)]
+        found = list(map(_fill_colour, items, *self._slots))
+        channels = self._channels[: 4 * count]
+        filled = zip(channels[0::4], channels[1::4], channels[2::4], channels[3::4], strict=True)
+        return [colour if known else _BLACK for colour, known in zip(filled, found, strict=True)]
+
+
+def _brightness(colour: _Colour) -> tuple[float, int]:
+    """Luminance and opacity."""
+    red, green, blue, opacity = colour
+    return 0.299 * red + 0.587 * green + 0.114 * blue, opacity
 
 
 def _window(path: int, count: int) -> _Area:
@@ -162,33 +187,42 @@ class _Grounds:
     def __init__(self, page: Any, painter: _Painter) -> None:
         self._page = page
         self._painter = painter
-        self._order: dict[int, int] = {}
-        self._layers: list[_Ground] | None = None
+        self._known: dict[int, bool] = {}
+        self._edges = (ctypes.c_float * 4)()
+        self._slots = [ctypes.byref(self._edges, 4 * side) for side in range(4)]
 
-    def contrasts(self, pointer: int, luminance: float, point: tuple[float, float]) -> bool:
-        """Whether text of this luminance shows on what was painted below it; bare paper is white."""
-        if self._layers is None:
-            self._layers = list(self._find_layers())
-        order = self._order.get(pointer, len(self._order) + len(self._layers))
-        below = [layer for layer in self._layers if layer.order < order and _inside(layer.area, point)]
-        ground = below[-1].luminance if below else _WHITE
-        return ground is None or abs(ground - luminance) > _CONTRAST
+    def contrasts(self, pointer: int, luminance: float, point: _Point) -> bool:
+        """Whether a text object of this luminance shows on what was painted below it; bare paper is white."""
+        if pointer not in self._known:
+            ground = self._luminance_below(pointer, point)
+            self._known[pointer] = ground is None or abs(ground - luminance) > _CONTRAST
+        return self._known[pointer]
 
-    def _find_layers(self) -> Iterator[_Ground]:
-        edges = (ctypes.c_float * 4)()
-        slots = [ctypes.byref(edges, 4 * index) for index in range(4)]
+    @cached_property
+    def _objects(self) -> list[int]:
+        """The page's objects in the order of painting."""
         page = ctypes.c_void_p(ctypes.cast(self._page, ctypes.c_void_p).value)
-        count = pdfium.FPDFPage_CountObjects(self._page)
-        items = [ctypes.c_void_p(pointer) for pointer in map(_object, repeat(page), range(count))]
-        for order, (item, kind) in enumerate(zip(items, map(_type, items), strict=True)):
-            if kind == pdfium.FPDF_PAGEOBJ_TEXT:
-                self._order[item.value or 0] = order
-            elif kind != pdfium.FPDF_PAGEOBJ_PATH or _is_filled(item):
-                luminance, opacity = self._painter.colour(item)
-                if opacity > _FAINT and _bounds(item, *slots):
-                    left, bottom, right, top = edges
-                    known = luminance if kind == pdfium.FPDF_PAGEOBJ_PATH else None
-                    yield _Ground(order, (left, bottom, right, top), known)
+        return list(map(_object, repeat(page), range(pdfium.FPDFPage_CountObjects(self._page))))
+
+    def _luminance_below(self, pointer: int, point: _Point) -> float | None:
+        """Of what was painted last below a point; None for a picture, which may have any colour."""
+        objects = self._objects
+        order = objects.index(pointer) if pointer in objects else len(objects)
+        for item in map(ctypes.c_void_p, reversed(objects[:order])):
+            kind = _type(item)
+            if kind == pdfium.FPDF_PAGEOBJ_TEXT or not _inside(self._bounds_of(item), point):
+                continue
+            if kind != pdfium.FPDF_PAGEOBJ_PATH:
+                return None
+            luminance, opacity = _brightness(self._painter.colours([item])[0])
+            if opacity > _FAINT and _is_filled(item):
+                return luminance
+        return _WHITE
+
+    def _bounds_of(self, item: ctypes.c_void_p) -> _Area:
+        _bounds(item, *self._slots)
+        left, bottom, right, top = self._edges
+        return left, bottom, right, top
 
 
 def _is_filled(path: ctypes.c_void_p) -> bool:

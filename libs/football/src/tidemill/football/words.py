@@ -53,16 +53,14 @@ def find_words(glyphs: Glyphs) -> list[Word]:
                 start = -1
             continue
         if start >= 0:
-            level_with_last = -level < bottom[index] - bottom[last] < level
-            shift = left[index] - left[last]
-            # The second letter of a ligature stands in the place of the first.
-            if level_with_last and (
-                overlap < left[index] - right[last] < touch or (not shift and right[index] == right[last])
-            ):
+            if overlap < left[index] - right[last] < touch and -level < bottom[index] - bottom[last] < level:
+                last = index
+                continue
+            if _is_ligature(glyphs, last, index):
                 last = index
                 continue
             words.append(_word(glyphs, start, last + 1, words))
-            if level_with_last and character == text[last] and abs(shift) < (right[last] - left[last]) / 2:
+            if _is_struck_twice(glyphs, last, index):
                 start = -1
                 continue
         start = last = index
@@ -71,6 +69,24 @@ def find_words(glyphs: Glyphs) -> list[Word]:
     if start >= 0:
         words.append(_word(glyphs, start, last + 1, words))
     return words
+
+
+def _is_ligature(glyphs: Glyphs, one: int, other: int) -> bool:
+    """The letters of a ligature have one box."""
+    return (glyphs.left[one], glyphs.right[one], glyphs.bottom[one]) == (
+        glyphs.left[other],
+        glyphs.right[other],
+        glyphs.bottom[other],
+    )
+
+
+def _is_struck_twice(glyphs: Glyphs, one: int, other: int) -> bool:
+    breadth, height = glyphs.right[one] - glyphs.left[one], glyphs.top[one] - glyphs.bottom[one]
+    return (
+        glyphs.text[one] == glyphs.text[other]
+        and abs(glyphs.left[one] - glyphs.left[other]) < breadth / 2
+        and abs(glyphs.bottom[one] - glyphs.bottom[other]) < OVERLAP * height
+    )
 
 
 def _word(glyphs: Glyphs, start: int, stop: int, words: list[Word]) -> Word:
@@ -107,17 +123,16 @@ _by_left = attrgetter("left", "start")
 
 def whole(line: Sequence[Word]) -> list[Word]:
     """A line with the parts of split words put together and double strikes dropped."""
-    words: list[Word] = []
-    for word in line:
-        if words:
-            last = words[-1]
-            near = TOUCH * word.height
-            if -near < word.left - last.right < near and abs(word.height - last.height) < near:
-                words[-1] = last._replace(text=last.text + word.text, right=word.right)
-                continue
-            if word.text == last.text and word.left < last.centre:
-                continue
-        words.append(word)
+    words = list(line[:1])
+    for word in line[1:]:
+        last = words[-1]
+        gap, near = word.left - last.right, TOUCH * word.height
+        if gap >= near:
+            words.append(word)
+        elif gap > -near and abs(word.height - last.height) < near:
+            words[-1] = last._replace(text=last.text + word.text, right=word.right)
+        elif word.text != last.text or word.left >= last.centre:
+            words.append(word)
     return words
 
 
