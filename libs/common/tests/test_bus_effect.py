@@ -128,3 +128,14 @@ async def test_progress_is_heard_and_not_kept(ground: Any) -> None:
         message = await heard.next_msg(1)
     assert message.subject == "tidemill.progress.demo.field"
     assert message.data == b'{"done": 3, "total": 7}'
+
+
+async def test_events_of_a_transaction_that_is_not_ours_are_published_all_the_same(ground: Any) -> None:
+    async with ground.bus() as bus:
+        async with ground.engine.begin() as tx:
+            await bus.emit(tx, [Outgoing("e1", ground.document("x"))])
+
+        async def published() -> bool:
+            return len(await ground.facts("DOCUMENTS")) == 1
+
+        await ground.until(published)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from tidemill.common.bus.connection import Connection, ServerMessage
+from tidemill.common.bus.connection import Connection, ServerMessage, address_of
 from tidemill.common.bus.control import Control
 from tidemill.common.bus.decode import Unreadable, parse_event, subject_names
 from tidemill.common.bus.headers import headers_of, repeat_headers
@@ -257,3 +257,15 @@ def test_sources_that_are_held_are_listed() -> None:
     assert held.cancelled("r")
     assert held.cancelled("") is None
     assert held.cancelled("s") is None
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("nats://user:secret@bus.example:5222", "bus.example:5222"),
+        ("nats://a,tls://token@b:1", "a:4222, b:1"),
+        ("localhost", "localhost:4222"),
+    ],
+)
+def test_an_address_is_told_without_its_password(url: str, address: str) -> None:
+    assert address_of(url) == address

@@ -5,12 +5,12 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import nats.errors
 from nats.aio.client import Client
 from nats.micro.request import ERROR_CODE_HEADER, ERROR_HEADER
 
+from tidemill.common.bus.connection import address_of
 from tidemill.common.bus.headers import ID, new_id
 
 CONNECT_SECONDS = 2
@@ -33,8 +33,6 @@ async def _ignore(_: Exception) -> None:
 async def open_client(url: str) -> AsyncIterator[Client]:
     """Connect once, at once; raises CommandFailed when nobody is there."""
     client = Client()
-    where = urlsplit(url)
-    address = f"{where.hostname}:{where.port or 4222}"
     try:
         await asyncio.wait_for(
             client.connect(
@@ -50,7 +48,7 @@ async def open_client(url: str) -> AsyncIterator[Client]:
     except (nats.errors.Error, OSError, TimeoutError) as error:
         reason = str(client.last_error or error) or type(error).__name__
         raise CommandFailed(
-            f"no NATS at {address} ({reason}): is `tidemill up` running, is NATS_URL right?", "503"
+            f"no NATS at {address_of(url)} ({reason}): is `tidemill up` running, is NATS_URL right?", "503"
         ) from error
     try:
         yield client

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
+from urllib.parse import urlsplit
 
 import nats.errors
 import structlog
@@ -44,12 +45,21 @@ def server_id_of(client: Client) -> str:
     return str(client._server_info.get("server_id", ""))
 
 
+def address_of(url: str) -> str:
+    """Hosts and ports, without the names and passwords that may stand before them."""
+    return ", ".join(
+        f"{where.hostname}:{where.port or 4222}"
+        for where in (urlsplit(one if "//" in one else f"//{one}") for one in url.split(","))
+    )
+
+
 class Connection:
     """`nc` and `js` are those of the moment: whoever subscribed does it again when `nc` is another one. nats-py gives a
     client up for good on some protocol errors, whatever `max_reconnect_attempts` says."""
 
     def __init__(self, url: str, name: str, metrics: Metrics) -> None:
         self._url = url
+        self._address = address_of(url)
         self._name = name
         self._metrics = metrics
         self._listeners: list[Listener] = []
@@ -126,7 +136,7 @@ class Connection:
             if self.connected:
                 await self._probe()
                 if self._silent_for() > REPLACE_AFTER:
-                    log.warning("NATS connection is silent; making a new one", url=self._url)
+                    log.warning("NATS connection is silent; making a new one", address=self._address)
                     return
             await asyncio.sleep(PROBE_EVERY)
 
@@ -136,9 +146,9 @@ class Connection:
             await self.nc.request("$JS.API.INFO", timeout=PROBE_TIMEOUT)
         except nats.errors.NoRespondersError:
             self._heard_at = asyncio.get_running_loop().time()
-            self.problem = f"NATS at {self._url} has no JetStream"
+            self.problem = f"NATS at {self._address} has no JetStream"
         except (TimeoutError, nats.errors.Error, OSError) as error:
-            self.problem = f"NATS at {self._url} does not answer: {type(error).__name__}"
+            self.problem = f"NATS at {self._address} does not answer: {type(error).__name__}"
         else:
             self._heard_at = asyncio.get_running_loop().time()
             if self.connected:
@@ -160,7 +170,7 @@ class Connection:
         self._metrics.of(BUS_CONNECTED).set(1)
         if self._established > 1:
             self._metrics.of(RECONNECTS, to="nats").inc()
-            log.info("connected to NATS again", url=self._url, server=self.server_id)
+            log.info("connected to NATS again", address=self._address, server=self.server_id)
         for listener in self._listeners:
             listener()
 
@@ -170,7 +180,7 @@ class Connection:
         # other messages.
         self.nc._pending.clear()
         self.nc._pending_data_size = 0
-        self.problem = f"NATS at {self._url} is not connected"
+        self.problem = f"NATS at {self._address} is not connected"
         self._metrics.of(BUS_CONNECTED).set(0)
 
     async def _on_error(self, error: Exception) -> None:

@@ -90,18 +90,22 @@ class Outbox:
     async def transaction(self) -> AsyncIterator[Tx]:
         """What is staged inside is published right after the commit."""
         async with self._engine.begin() as tx:
+            rows = self._staged[tx] = []
             try:
                 yield tx
             finally:
-                rows = self._staged.pop(tx, [])
+                del self._staged[tx]
         await self.publish(rows)
 
     async def emit(self, tx: Tx, events: Sequence[Outgoing]) -> None:
         await self.stage(tx, map(row_of, events))
 
     async def stage(self, tx: Tx, rows: Iterable[Row]) -> None:
-        """Insert, and remember for the publishing after the commit of `transaction()`."""
-        self._staged.setdefault(tx, []).extend(await self.insert(tx, list(rows)))
+        """Insert, and remember for the publishing after the commit of `transaction()`. Of another transaction the relay
+        publishes them, a little later."""
+        inserted = await self.insert(tx, list(rows))
+        if tx in self._staged:
+            self._staged[tx].extend(inserted)
 
     async def insert(self, tx: Tx, rows: Sequence[Row]) -> list[Row]:
         if not rows:
