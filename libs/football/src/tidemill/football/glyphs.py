@@ -77,13 +77,9 @@ class GlyphReader:
         self._numbers: Any = (ctypes.c_float * 0)()
         self._slots: list[Any] = []
 
-    def read(self, textpage: Any, page_box: Box) -> Glyphs:
-        """The glyphs of a text page; `page_box` is (left, bottom, right, top) in PDF coordinates."""
-        count = pdfium.FPDFText_CountChars(textpage)
-        if count > _MOST_GLYPHS:
-            raise Refusal(Outcome.TOO_LARGE, f"A page holds {count} characters; the limit is {_MOST_GLYPHS}.")
-        text = _text(textpage, count)
-        return _oriented(text, self._boxes(textpage, count), page_box, _turn(textpage, text))
+    def read(self, textpage: Any, text: str, page_box: Box) -> Glyphs:
+        """The glyphs of a text page and its text; `page_box` is (left, bottom, right, top) in PDF coordinates."""
+        return _oriented(text, self._boxes(textpage, len(text)), page_box, _turn(textpage, text))
 
     def _boxes(self, textpage: Any, count: int) -> _Boxes:
         if count > len(self._slots):
@@ -95,7 +91,11 @@ class GlyphReader:
         return left, top, right, bottom
 
 
-def _text(textpage: Any, count: int) -> str:
+def read_text(textpage: Any) -> str:
+    """One character for each glyph of a text page, in the order of the document."""
+    count = pdfium.FPDFText_CountChars(textpage)
+    if count > _MOST_GLYPHS:
+        raise Refusal(Outcome.TOO_LARGE, f"A page holds {count} characters; the limit is {_MOST_GLYPHS}.")
     buffer = (ctypes.c_ushort * (count + 1))()
     written = pdfium.FPDFText_GetText(textpage, 0, count, buffer) - 1
     text = bytes(buffer)[: 2 * count].decode("utf-16-le", "replace")

@@ -14,7 +14,7 @@ import pypdfium2.raw as pdfium
 
 from tidemill.football.anchors import find_anchors, unglued
 from tidemill.football.dates import find_date, parse_issue_number
-from tidemill.football.glyphs import Box, GlyphReader, Glyphs, unchecked
+from tidemill.football.glyphs import Box, GlyphReader, Glyphs, read_text, unchecked
 from tidemill.football.legibility import is_language
 from tidemill.football.outrights import Outright, find_outrights
 from tidemill.football.rows import Line, Row
@@ -70,8 +70,13 @@ _MASTHEAD = re.compile(r"20\d\d\b|ajánlat|évfolyam", re.IGNORECASE)
 _MASTHEAD_INITIALS = frozenset("2aéAÉ")
 _FOLIO = re.compile(r"Ajánlat:? ?(\d{1,3})", re.IGNORECASE)
 _ISSUE_DATE = re.compile(r"(?:\d{1,3} )?\d{4}\. ?\w+ \d{1,2}\.?")
+_FIGURES = re.compile(r"[A-Za-z]{0,3}\.?[\d:,]+")
 _CONTROL = re.compile("[\x01\x03-\x08\x0e-\x1f\x7f-\x9f\ufffd]")
 _PRIVATE = re.compile("[\ue000-\uf8ff]")
+_SERIAL = re.compile(r"\d{5}")
+_LONG_WORD = 5
+_FEW_LONG_WORDS = 0.1
+"""Of a text whose words come in pieces and out of order, hardly any is longer; of others, a third."""
 _FEW_WORDS = 30
 """A page with fewer words and a large picture is a picture with a folio."""
 _LARGE = 0.5
@@ -102,23 +107,25 @@ class PageReader:
                 pdfium.FPDF_ClosePage(page)
 
     def _read(self, number: int, page: Any, textpage: Any) -> Page:
-        glyphs = self._glyphs.read(textpage, page_box(page))
+        text = read_text(textpage)
+        if _is_soup(textpage, text):
+            return Page(number, State.UNREADABLE)
+        if not _may_hold_rows(text):
+            return _page_without_rows(number, page, text)
+        glyphs = self._glyphs.read(textpage, text, page_box(page))
         seen = self._sight.part(page, textpage, glyphs, find_words(glyphs))
         hidden = sum(map(len, find_anchors(sorted(seen.hidden, key=attrgetter("middle")))))
         outside = {"invisible": hidden} if hidden else {}
-        if _is_soup(textpage, glyphs.text):
-            return Page(number, State.UNREADABLE, outside=outside)
-        if (seen.hidden and not seen.visible) or (len(seen.visible) < _FEW_WORDS and _is_picture(page, glyphs)):
+        if not seen.visible or (len(seen.visible) < _FEW_WORDS and _is_picture(page)):
             return Page(number, State.PICTURE, outside=outside)
-        if not seen.visible:
-            return Page(number, State.BLANK, outside=outside)
         lines = [whole(line) for line in lines_of(seen.visible)]
-        words = [
-            part for line in lines for word in line for part in (unglued(word) if _may_be_glued(word) else (word,))
-        ]
+        words = [word for line in lines for word in line]
+        glued = [word for word in words if len(word.text) > _LONG_WORD and _FIGURES.fullmatch(word.text)]
+        if glued:
+            words = [part for word in words for part in (unglued(word) if word in glued else (word,))]
         words.sort(key=attrgetter("middle"))
         items = self._table.read(words, partial(_placed, glyphs))
-        if not items and (elsewhere := sum(map(_looks_like_a_row, lines))):
+        if not items and (elsewhere := sum(_looks_like_a_row([word.text for word in line]) for line in lines)):
             outside["not_offer"] = elsewhere
         return Page(
             number,
@@ -128,6 +135,23 @@ class PageReader:
             outside,
             _said(lines),
         )
+
+
+def _may_hold_rows(text: str) -> bool:
+    """Whether geometry has anything to find: a serial, a title page, or text in pieces and out of order."""
+    words = text.split()
+    in_order = sum(len(word) > _LONG_WORD for word in words) >= _FEW_LONG_WORDS * len(words)
+    return bool(_SERIAL.search(text)) or "vfolyam" in text.lower() or (bool(words) and not in_order)
+
+
+def _page_without_rows(number: int, page: Any, text: str) -> Page:
+    words = text.split()
+    if len(words) < _FEW_WORDS and _is_picture(page):
+        return Page(number, State.PICTURE)
+    if not words:
+        return Page(number, State.BLANK)
+    elsewhere = sum(_looks_like_a_row(line.split()) for line in text.splitlines())
+    return Page(number, State.READ, outside={"not_offer": elsewhere} if elsewhere else {})
 
 
 def page_box(page: Any) -> Box:
@@ -153,25 +177,22 @@ def _is_soup(textpage: Any, text: str) -> bool:
     return undecoded or not is_language(text)
 
 
-def _is_picture(page: Any, glyphs: Glyphs) -> bool:
+def _is_picture(page: Any) -> bool:
+    x0, y0, x1, y1 = page_box(page)
     left, bottom, right, top = (ctypes.c_float() for _ in range(4))
     for index in range(pdfium.FPDFPage_CountObjects(page)):
         item = pdfium.FPDFPage_GetObject(page, index)
         if pdfium.FPDFPageObj_GetType(item) == pdfium.FPDF_PAGEOBJ_IMAGE:
             pdfium.FPDFPageObj_GetBounds(item, left, bottom, right, top)
             area = (right.value - left.value) * (top.value - bottom.value)
-            if area > _LARGE * glyphs.width * glyphs.height:
+            if area > _LARGE * (x1 - x0) * (y1 - y0):
                 return True
     return False
 
 
-def _may_be_glued(word: Word) -> bool:
-    return len(word.text) > 5 and word.text[-1].isdigit() and ("," in word.text or ":" in word.text)
-
-
-def _looks_like_a_row(line: Sequence[Word]) -> bool:
+def _looks_like_a_row(words: Sequence[str]) -> bool:
     """Two names and a figure, on a page that is not of the offer."""
-    return any(word.text == "-" for word in line) and any(word.text[-1].isdigit() for word in line)
+    return "-" in words and any(word[-1].isdigit() for word in words)
 
 
 def _said(lines: Sequence[Sequence[Word]]) -> Said:
