@@ -6,7 +6,9 @@ from datetime import date
 from itertools import pairwise
 
 from tidemill.football.container import Container
+from tidemill.football.legibility import is_language
 from tidemill.football.pages import Page, State
+from tidemill.football.rows import Row
 from tidemill.plugin import Outcome, Refusal
 
 _LOST = {
@@ -18,9 +20,17 @@ _LOST = {
 
 
 def check_rows(pages: Sequence[Page], container: Container) -> None:
-    """Refuse a document in which no page holds rows, saying what it is instead."""
-    if not any(page.has_rows for page in pages):
+    """Refuse a document in which no page holds rows, saying what it is instead, or most of which is not language."""
+    offer = [page for page in pages if page.has_rows]
+    if not offer:
         raise _without_rows({page.state for page in pages}, container)
+    rows = (item for page in offer for item in page.items if isinstance(item, Row))
+    texts = " ".join(dict.fromkeys(f"{row.event} {row.market}" for row in rows))
+    unreadable = sum(page.state is State.UNREADABLE for page in pages)
+    if unreadable >= len(offer) or not is_language(texts):
+        raise Refusal(
+            Outcome.UNREADABLE, "The text cannot be decoded: the fonts give letters no meaning, or a wrong one."
+        )
 
 
 def _without_rows(states: set[State], container: Container) -> Refusal:
