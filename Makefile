@@ -4,6 +4,8 @@ UV := $(shell command -v uv || echo .tools/uv/bin/uv)
 MEMBERS := $(wildcard libs/* services/*)
 RUN := .venv/bin/
 export UV_PYTHON_DOWNLOADS := never
+# As pip does: behind a proxy of a company, only the system's certificates know it.
+export UV_SYSTEM_CERTS := 1
 unexport PYTHONDONTWRITEBYTECODE # Libraries compiled again at every start cost two seconds.
 
 .PHONY: help setup check test run bench chaos lock format

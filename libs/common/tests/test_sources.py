@@ -75,6 +75,12 @@ def test_a_folder_that_leads_out_of_the_data_folder_is_refused(folder: Path, pat
     assert "leads out of data_dir; write the absolute path if that is meant" in found
 
 
+@pytest.mark.parametrize("own", [".", "archive", "postgres/pgdata", "nats", "run"])
+def test_a_source_never_watches_what_tidemill_keeps_itself(folder: Path, own: str) -> None:
+    with pytest.raises(ConfigError, match="Tidemill's own"):
+        load(folder, a=f"source: a\nwatch: {{folder: {own}}}")
+
+
 def test_an_absolute_folder_is_meant(folder: Path) -> None:
     watch = load(folder, demo=watching("demo", "folder: /mnt/share/../scans"))["demo"].watch
     assert watch is not None

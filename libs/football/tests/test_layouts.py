@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from conversions import convert, rows
 from generate import make_paper
-from paper import WIDTHS, Paper, Style, print_paper
+from paper import WIDTHS, Paper, Style, bind, lay_out, print_paper
 
 from tidemill.plugin import Accounting, Outcome
 
@@ -83,3 +83,24 @@ def test_an_issue_says_the_same_in_any_layout(style: Style, paper: Paper, truth:
     assert conversion.document["rejected"] == []
     assert rows(conversion.document) == rows(truth)
     assert all(item.balanced() for item in conversion.items if isinstance(item, Accounting))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("two columns", "one wide ruled table"),
+        ("one wide ruled table", "three columns on A3"),
+        ("no head at all", "no head on two columns"),
+        ("outcomes in the order V D H", "prices first"),
+        ("cells in the middle", "wrapped cells without space between rows, bottom"),
+    ],
+    ids=" then ".join,
+)
+def test_the_layout_may_change_within_an_issue(names: tuple[str, str], paper: Paper, truth: dict[str, Any]) -> None:
+    first, second = (replace(STYLES[name], offer_only=True, folio=False) for name in names)
+    half = len(paper.items) // 2
+    pages = lay_out(replace(paper, items=paper.items[:half]), first)
+    pages += lay_out(replace(paper, items=paper.items[half:], boxes=[]), second)
+    conversion = convert(bind(pages, first))
+    assert conversion.document["rejected"] == []
+    assert rows(conversion.document) == rows(truth)

@@ -195,3 +195,14 @@ def test_the_hash_of_views_changes_with_the_model() -> None:
 
     assert dataset_views(PRICE, 1).hash != dataset_views(Dataset("shop.price", Wider), 1).hash
     assert dataset_views(PRICE, 1).hash == dataset_views(Dataset("shop.price", Price), 1).hash
+
+
+async def test_registering_again_uses_up_no_number(store: Store) -> None:
+    """Ids are small integers, and every start of every replica registers."""
+    last = text("SELECT last_value FROM converter.datasets_id_seq")
+    async with store.engine.connect() as connection:
+        before = await connection.scalar(last)
+    for _ in range(3):
+        await register_datasets(store.engine, store.datasets.known.values())
+    async with store.engine.connect() as connection:
+        assert await connection.scalar(last) == before

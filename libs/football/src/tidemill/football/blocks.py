@@ -51,7 +51,7 @@ class RowWords:
         """The day letter stands beside the time, where it is not part of its word."""
         if self.time is None or not self.time.text[0].isdigit():
             return None
-        centre, reach = self.time.centre, 4 * self.height
+        centre, reach = self.time.centre, 6 * self.height
         near = [w for w in self.words if w.text in DAYS and abs(w.centre - centre) < reach]
         return min(near, key=lambda word: abs(word.centre - centre), default=None)
 

@@ -82,7 +82,7 @@ class _Placed(NamedTuple):
 
 def learn_columns(blocks: Sequence[Block], known: Columns | None) -> Columns:
     """The columns of a page's blocks, which are alike; what they do not tell is taken from an earlier page."""
-    mark = next((b.head.mark for b in blocks if b.head.mark is not None), known.mark if known else None)
+    mark = _mark_column(blocks, known)
     for block in blocks:
         for row in block.rows:
             row.sort_out(None if mark is None else block.origin + mark)
@@ -94,6 +94,11 @@ def learn_columns(blocks: Sequence[Block], known: Columns | None) -> Columns:
     return Columns(prices, texts, _kim_column(blocks, known), mark)
 
 
+def _mark_column(blocks: Sequence[Block], known: Columns | None) -> float | None:
+    inherited = known.mark if known and not any(block.head.outcomes for block in blocks) else None
+    return next((block.head.mark for block in blocks if block.head.mark is not None), inherited)
+
+
 def _place(words: Sequence[Word], origin: float, height: float) -> _Placed:
     texts = [word.text for word in words]
     is_long = len(texts) > 2 or sum(map(len, texts)) > 3
@@ -102,7 +107,7 @@ def _place(words: Sequence[Word], origin: float, height: float) -> _Placed:
 
 def _price_columns(blocks: Sequence[Block], known: Columns | None) -> tuple[PriceColumn, ...]:
     labels = next((block.head.outcomes for block in blocks if block.head.outcomes), [])
-    order = tuple(outcome for outcome, _ in labels) or (tuple(c.outcome for c in known.prices) if known else OUTCOMES)
+    order = tuple(outcome for outcome, _ in labels) or _known_order(known)
     full = [
         [(word.right - block.origin, word.centre - block.origin) for word in row.prices]
         for block in blocks
@@ -114,7 +119,27 @@ def _price_columns(blocks: Sequence[Block], known: Columns | None) -> tuple[Pric
             PriceColumn(outcome, median(row[k][0] for row in full), median(row[k][1] for row in full))
             for k, outcome in enumerate(order)
         )
-    return known.prices if known else _sparse_price_columns(blocks, labels)
+    if known and _hold_all_prices(known.prices, blocks):
+        return known.prices
+    return _sparse_price_columns(blocks, labels)
+
+
+def _known_order(known: Columns | None) -> tuple[str, ...]:
+    order = tuple(column.outcome for column in known.prices) if known else ()
+    return order if len(order) == len(OUTCOMES) else OUTCOMES
+
+
+def _hold_all_prices(columns: Sequence[PriceColumn], blocks: Sequence[Block]) -> bool:
+    """Whether columns of an earlier page hold the prices of this one, or it is set otherwise."""
+    return all(
+        any(
+            column.distance(word.right - block.origin, word.centre - block.origin) < 2 * row.height
+            for column in columns
+        )
+        for block in blocks
+        for row in block.rows
+        for word in row.prices
+    )
 
 
 def _sparse_price_columns(blocks: Sequence[Block], labels: Sequence[tuple[str, float]]) -> tuple[PriceColumn, ...]:

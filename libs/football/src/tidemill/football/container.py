@@ -97,13 +97,16 @@ def _catalog(content: bytes) -> bytes | None:
 
 def _refuse_bombs(content: bytes, limit: int) -> None:
     """Pictures are not looked at: reading text does not unpack them."""
-    for opening in _STREAM.finditer(content):
-        head = content[max(content.rfind(b" obj", 0, opening.start()), opening.start() - _TAIL, 0) : opening.start()]
+    at = 0
+    while opening := _STREAM.search(content, at):
+        furthest = max(0, opening.start() - _TAIL)
+        head = content[max(furthest, content.rfind(b" obj", furthest, opening.start())) : opening.start()]
+        end = content.find(b"endstream", opening.end())
+        at = end if end >= 0 else len(content)
         filters = _filters(head)
         if "flate" not in filters or (b"/Width" in head and b"/Height" in head):
             continue
-        end = content.find(b"endstream", opening.end())
-        data = content[opening.end() : end if end >= 0 else len(content)]
+        data = content[opening.end() : at]
         if _inflates_beyond(data, filters, limit):
             raise Refusal(
                 Outcome.RESOURCE_LIMIT,

@@ -4,16 +4,16 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from typing import Any, NamedTuple
+from datetime import date
+from typing import NamedTuple
 
-from tidemill.football.datasets import MARKET_NAME, MATCH_NAME
-from tidemill.football.dates import kickoff, match_day
+from tidemill.football.dates import match_day
 from tidemill.football.fixtures import Appointment, Event, Fixture, parse_event
 from tidemill.football.headings import DayHeading, LeagueHeading, names_a_sport, parse_heading
-from tidemill.football.markets import OTHER, Market, classify
+from tidemill.football.markets import OTHER, classify
 from tidemill.football.outrights import Outright
 from tidemill.football.pages import Page
+from tidemill.football.records import market_record, match_record
 from tidemill.football.rows import Line, Row
 from tidemill.football.spelling import clean, fold
 from tidemill.plugin import Accounting, Item, Position, Record, Rejected
@@ -43,21 +43,20 @@ class _Count:
     ignored: Counter[str] = field(default_factory=Counter)
 
 
-@dataclass(slots=True)
 class Offer:
     """Reads rows and headings in reading order; what a heading says holds over page and column breaks."""
 
-    _unknown_markets: Counter[str] = field(default_factory=Counter)
-    """Market texts that the taxonomy does not know, with their rows."""
-    _unknown_sports: Counter[str] = field(default_factory=Counter)
-    _undated: int = 0
-    _invisible: int = 0
-    _folio: int | None = None
-    _day: date | None = None
-    _heading: LeagueHeading | None = None
-    _fixtures: dict[Appointment, Fixture] = field(default_factory=dict)
-    _current: Fixture | None = None
-    _outrights: set[str] = field(default_factory=set)
+    def __init__(self) -> None:
+        self._folio: int | None = None
+        self._day: date | None = None
+        self._heading: LeagueHeading | None = None
+        self._current: Fixture | None = None
+        self._fixtures: dict[Appointment, Fixture] = {}
+        self._outrights: set[str] = set()
+        self._unknown_markets: Counter[str] = Counter()
+        self._unknown_sports: Counter[str] = Counter()
+        self._undated = 0
+        self._invisible = 0
 
     def forget_heading(self) -> None:
         """A page is missing: whatever heading stood on it, the one before no longer holds."""
@@ -103,8 +102,8 @@ class Offer:
 
     def _follows_a_gap(self, page: Page) -> bool:
         """Whether the page before, by the numbering of the offer's pages, is not in the file."""
-        last, self._folio = self._folio, page.said.folio or self._folio
-        return None not in (last, page.said.folio) and page.said.folio not in (last, (last or 0) + 1)
+        last, self._folio = self._folio, page.imprint.folio or self._folio
+        return None not in (last, page.imprint.folio) and page.imprint.folio not in (last, (last or 0) + 1)
 
     def _read_outright(self, page: int, outright: Outright, count: _Count) -> Iterator[Record]:
         count.seen += len(outright.outcomes)
@@ -178,7 +177,7 @@ class Offer:
                 return _Unfit("no_main_row", f"no row before this one opens {event.home} - {event.away}")
             fixture = Fixture(":".join((row.serial, *event.identity)), event)
             self._fixtures[appointment] = fixture
-            records.append(_match(fixture, row, day, league, position))
+            records.append(match_record(fixture, row, day, league, position))
             self._undated += day is None
         self._current = fixture
         market = classify(text)
@@ -188,7 +187,7 @@ class Offer:
             return _Ignored("duplicate") if same else _Unfit("contradiction", "printed before with other prices")
         if market.key == OTHER:
             self._unknown_markets[text] += 1
-        records.append(_market(fixture, key, market, text, row, position))
+        records.append(market_record(fixture, key, market, text, row, position))
         return records
 
 
@@ -215,51 +214,3 @@ def _unfit(row: Row) -> _Unfit | None:
     if low:
         return _Unfit("bad_price", f"{low[0]} is no price: it is below 1")
     return None
-
-
-def _match(fixture: Fixture, row: Row, day: date | None, league: str, position: Position) -> Record:
-    event = fixture.event
-    data: dict[str, Any] = {
-        "date": day.isoformat() if day else None,
-        "time": row.time.rjust(5, "0"),
-        "kickoff": _utc(kickoff(day, row.time)) if day else None,
-        "league": league,
-        "home": event.home,
-        "away": event.away,
-        "venue": event.venue,
-        "serial": row.serial,
-    }
-    return Record(MATCH_NAME, fixture.key, data, position, raw=row.raw, quality=1.0 if day else 0.5)
-
-
-def _utc(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _market(fixture: Fixture, key: str, market: Market, text: str, row: Row, position: Position) -> Record:
-    odds = {market.outcome_in(price.column, row.kim): price.value for price in row.prices}
-    if len(odds) < len(row.prices):
-        odds = {price.column: price.value for price in row.prices}
-    data: dict[str, Any] = {
-        "key": market.key,
-        "period": market.period,
-        "side": market.side,
-        "line": market.line,
-        "param": market.param,
-        "outcome": market.outcome,
-        "text": text,
-        "serial": row.serial,
-        "mark": row.mark or None,
-        "kim": row.kim or None,
-        "cols": "".join(price.column for price in row.prices),
-        "odds": odds,
-    }
-    return Record(
-        MARKET_NAME,
-        key,
-        data,
-        position,
-        parent=(MATCH_NAME, fixture.key),
-        raw=row.raw,
-        quality=0.5 if market.key == OTHER else 1.0,
-    )

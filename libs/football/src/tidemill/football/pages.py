@@ -4,7 +4,6 @@ import ctypes
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from enum import StrEnum
 from functools import partial
 from operator import attrgetter
@@ -13,15 +12,14 @@ from typing import Any
 import pypdfium2.raw as pdfium
 
 from tidemill.football.anchors import find_anchors, unglued
-from tidemill.football.dates import find_date, parse_issue_number
 from tidemill.football.glyphs import Box, GlyphReader, Glyphs, read_text, unchecked
+from tidemill.football.imprint import Imprint, read_imprint
 from tidemill.football.legibility import is_language
 from tidemill.football.outrights import Outright, find_outrights
 from tidemill.football.rows import Line, Row
-from tidemill.football.spelling import clean
 from tidemill.football.table import TableReader
 from tidemill.football.visibility import Sight
-from tidemill.football.words import Word, find_words, lines_of, phrases_of, text_of, whole
+from tidemill.football.words import find_words, lines_of, whole
 
 
 class State(StrEnum):
@@ -37,17 +35,6 @@ class State(StrEnum):
     """It is not in the file, or broken."""
 
 
-@dataclass(slots=True)
-class Said:
-    """What a page says about the issue it belongs to."""
-
-    dates: set[date] = field(default_factory=set)
-    issue: int | None = None
-    """`XXIV. évfolyam 51. szám`"""
-    folio: int | None = None
-    """`Ajánlat: 3`"""
-
-
 @dataclass(frozen=True, slots=True)
 class Page:
     """What a page holds."""
@@ -58,18 +45,13 @@ class Page:
     outrights: Sequence[Outright] = ()
     outside: dict[str, int] = field(default_factory=dict)
     """Rows that stand outside the table of the offer and are no records, by kind."""
-    said: Said = field(default_factory=Said)
+    imprint: Imprint = field(default_factory=Imprint)
 
     @property
     def has_rows(self) -> bool:
         return any(isinstance(item, Row) and not item.boxed for item in self.items)
 
 
-_MASTHEAD = re.compile(r"20\d\d\b|ajánlat|évfolyam", re.IGNORECASE)
-"""Words of the phrases that say which issue a page belongs to."""
-_MASTHEAD_INITIALS = frozenset("2aéAÉ")
-_FOLIO = re.compile(r"Ajánlat:? ?(\d{1,3})", re.IGNORECASE)
-_ISSUE_DATE = re.compile(r"(?:\d{1,3} )?\d{4}\. ?\w+ \d{1,2}\.?")
 _FIGURES = re.compile(r"[A-Za-z]{0,3}\.?[\d:,]+")
 _CONTROL = re.compile("[\x01\x03-\x08\x0e-\x1f\x7f-\x9f\ufffd]")
 _PRIVATE = re.compile("[\ue000-\uf8ff]")
@@ -133,7 +115,7 @@ class PageReader:
             items,
             find_outrights(words),
             outside,
-            _said(lines),
+            read_imprint(lines),
         )
 
 
@@ -193,20 +175,3 @@ def _is_picture(page: Any) -> bool:
 def _looks_like_a_row(words: Sequence[str]) -> bool:
     """Two names and a figure, on a page that is not of the offer."""
     return "-" in words and any(word[-1].isdigit() for word in words)
-
-
-def _said(lines: Sequence[Sequence[Word]]) -> Said:
-    """What the page says about the issue, outside of sentences."""
-    said = Said()
-    for line in lines:
-        if not any(word.text[0] in _MASTHEAD_INITIALS and _MASTHEAD.match(word.text) for word in line):
-            continue
-        for phrase in phrases_of(line):
-            text = clean(text_of(phrase))
-            if _ISSUE_DATE.fullmatch(text) and (day := find_date(text)):
-                said.dates.add(day)
-            elif folio := _FOLIO.fullmatch(text):
-                said.folio = int(folio[1])
-            elif number := parse_issue_number(text):
-                said.issue = number
-    return said

@@ -49,14 +49,14 @@ def _without_rows(states: set[State], container: Container) -> Refusal:
 
 def find_issue(pages: Sequence[Page]) -> tuple[int | None, date | None]:
     """Number and date of the issue. Refuses a document with pages of two issues."""
-    issues = Counter(page.said.issue for page in pages if page.said.issue is not None)
-    dated = [page for page in pages if page.said.dates and (page.has_rows or page.said.issue is not None)]
-    days = Counter(day for page in dated for day in page.said.dates)
+    issues = Counter(page.imprint.issue for page in pages if page.imprint.issue is not None)
+    dated = [page for page in pages if page.imprint.dates and (page.has_rows or page.imprint.issue is not None)]
+    days = Counter(day for page in dated for day in page.imprint.dates)
     issue = min(issues, key=lambda number: (-issues[number], number), default=None)
     day = min(days, key=lambda day: (-days[day], day), default=None)
-    others = [page for page in dated if day not in page.said.dates]
+    others = [page for page in dated if day not in page.imprint.dates]
     if len(issues) > 1 or others:
-        first = min(page.number for page in pages if page in others or page.said.issue not in (None, issue))
+        first = min(page.number for page in pages if page in others or page.imprint.issue not in (None, issue))
         named = sorted(days) if others else sorted(issues)
         raise Refusal(
             Outcome.AMBIGUOUS,
@@ -79,7 +79,7 @@ def find_losses(pages: Sequence[Page], container: Container) -> list[str]:
     for state in dict.fromkeys(page.state for page in suspects):
         lost = numbers(page.number for page in suspects if page.state is state)
         losses.append(f"Page {lost} of {len(pages)}: {_LOST[state]}.")
-    folios = sorted({page.said.folio for page in pages if page.has_rows and page.said.folio})
+    folios = sorted({page.imprint.folio for page in pages if page.has_rows and page.imprint.folio})
     gaps = [folio for low, high in pairwise(folios) for folio in range(low + 1, high)]
     if gaps and not suspects:
         losses.append(f"Offer page {numbers(gaps)} is not in the file.")
@@ -89,7 +89,7 @@ def find_losses(pages: Sequence[Page], container: Container) -> list[str]:
 def _is_beside_the_offer(page: Page, pages: Sequence[Page]) -> bool:
     """Whether a page that cannot be read held no rows: by the numbering of those that do (`Ajánlat: 3`)."""
     offer = [other for other in pages if other.has_rows]
-    folios = [other.said.folio for other in offer]
+    folios = [other.imprint.folio for other in offer]
     if folios != list(range(1, len(offer) + 1)):
         return False
     last = offer[-1].number

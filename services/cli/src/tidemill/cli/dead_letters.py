@@ -199,7 +199,7 @@ def _payload(payload: bytes) -> Any:
         return {"base64": base64.b64encode(payload).decode()}
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

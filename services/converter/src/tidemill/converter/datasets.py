@@ -97,9 +97,12 @@ def _refuse_invalid(dataset: Dataset) -> None:
 
 async def _register(tx: Tx, dataset: Dataset, stale: list[str]) -> int:
     title = dataset.title or dataset.name
-    statement = insert(datasets).values(name=dataset.name, title=title)
-    statement = statement.on_conflict_do_update(index_elements=["name"], set_={"title": title})
-    row = (await tx.execute(statement.returning(datasets.c.id, datasets.c.views_hash))).one()
+    columns = (datasets.c.id, datasets.c.views_hash)
+    found = update(datasets).where(datasets.c.name == dataset.name).values(title=title).returning(*columns)
+    row = (await tx.execute(found)).one_or_none()
+    if row is None:
+        # An upsert would burn one of the 32,767 numbers at every start.
+        row = (await tx.execute(insert(datasets).values(name=dataset.name, title=title).returning(*columns))).one()
     for table in PARTITIONED:
         storage = " WITH (fillfactor = 85)" if table == "records" else ""  # Room to update beside the old row.
         name = f"{SCHEMA}.{partition(table, row.id)}"

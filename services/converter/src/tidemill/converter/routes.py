@@ -12,7 +12,7 @@ from tidemill.converter.converters import Converters
 from tidemill.converter.errors import UnknownSource, UnusableConverter
 from tidemill.converter.frames import BATCH_BYTES, BATCH_ITEMS
 from tidemill.converter.policy import Limits
-from tidemill.converter.workers import ConverterUnusable, Workers
+from tidemill.converter.workers import ConverterUnusable, Description, WorkerLost, Workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ async def _route(
     if reference is None:
         return f"converter {convert.with_!r} is not installed; installed: {', '.join(converters)}"
     try:
-        description = await workers.describe(reference, convert.options)
+        description = await _describe(workers, reference, convert.options)
     except ConverterUnusable as error:
         return str(error)
     limits = Limits(
@@ -70,6 +70,17 @@ async def _route(
     )
     version = description.version + _suffix(convert.options)
     return Route(convert.with_, version, reference, convert.options, limits)
+
+
+async def _describe(workers: Workers, reference: str, options: Mapping[str, Any]) -> Description:
+    """A worker that is killed meanwhile does not speak against the converter: another one is asked. Raises WorkerLost
+    when that goes on, so that the service starts anew instead of refusing every document."""
+    for _ in range(2):
+        try:
+            return await workers.describe(reference, options)
+        except WorkerLost:
+            continue
+    return await workers.describe(reference, options)
 
 
 def _suffix(options: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -293,9 +294,18 @@ class _Process:
             async with asyncio.timeout(START_TIMEOUT.total_seconds()):
                 self._send(request)
                 return await self._receive()
-        except (asyncio.IncompleteReadError, TimeoutError) as error:
+        except TimeoutError as error:
             await self.kill()
-            raise ConverterUnusable(f"The worker ended while it imported a converter: {self._words()}") from error
+            raise ConverterUnusable(f"The worker hangs while it imports a converter: {self._words()}") from error
+        except asyncio.IncompleteReadError as error:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(END_TIMEOUT.total_seconds()):
+                    await self._child.wait()
+            killed = self._child.returncode == -signal.SIGKILL
+            await self.kill()
+            # Killed from outside says nothing about the converter; whatever else ended it was its import.
+            wrong = WorkerLost if killed else ConverterUnusable
+            raise wrong(f"The worker ended while it imported a converter: {self._words()}") from error
 
     async def convert(
         self, job: frames.Job, limits: Limits, on_progress: Callable[[Progress], None] | None

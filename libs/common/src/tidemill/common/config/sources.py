@@ -175,6 +175,7 @@ def load_sources(
             continue
         read[source.source] = _Read(source, file, layer)
         found += _name_problems(read[source.source])
+        found += _own_folder_problems(read[source.source], data_dir)
         found += _convert_problems(read[source.source], converters)
     found += _overlaps(read.values())
     if found:
@@ -220,6 +221,22 @@ def _convert_problems(read: _Read, converters: Mapping[str, OptionsError] | None
     wrong = converters[convert.with_](convert.options)
     if wrong:
         yield read.problem(("convert", "options"), wrong)
+
+
+OWN_FOLDERS = ("archive", "nats", "postgres", "run")
+"""What Tidemill keeps below data_dir; whoever watched it would take the database apart."""
+
+
+def _own_folder_problems(each: _Read, data_dir: Path) -> Iterator[Problem]:
+    if each.source.watch is None:
+        return
+    watched = each.source.watch.folder
+    for own in (data_dir / name for name in OWN_FOLDERS):
+        if own.is_relative_to(watched) or watched.is_relative_to(own):
+            yield each.problem(
+                ("watch", "folder"), f"{watched} holds or lies in Tidemill's own {own}; watch a folder of its own"
+            )
+            return
 
 
 def _overlaps(read: Iterable[_Read]) -> Iterator[Problem]:
