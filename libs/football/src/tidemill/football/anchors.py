@@ -4,10 +4,9 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from functools import partial
-from operator import attrgetter
 from typing import NamedTuple
 
-from tidemill.football.words import SAME_LINE, Word
+from tidemill.football.words import SAME_LINE, Word, by_middle
 
 SERIAL = re.compile(r"\d{5}")
 TIME = re.compile(r"(H|K|Sze|Cs|P|Szo|V)?\.?(\d{1,2}:\d{2})")
@@ -97,8 +96,8 @@ def _paired(serials: Sequence[Word], times: Sequence[Word]) -> list[Anchor]:
 def _beside(serial: Word, words: Sequence[Word]) -> list[Word]:
     """Those on the line of a serial, out of words from top to bottom."""
     tolerance = SAME_LINE * serial.height
-    low = bisect_left(words, serial.middle - tolerance, key=attrgetter("middle"))
-    high = bisect_right(words, serial.middle + tolerance, key=attrgetter("middle"))
+    low = bisect_left(words, serial.middle - tolerance, key=by_middle)
+    high = bisect_right(words, serial.middle + tolerance, key=by_middle)
     return list(words[low:high])
 
 

@@ -4,11 +4,11 @@ from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from statistics import median_low
 
 from tidemill.football.anchors import DAYS, PRICE, SERIAL, TIME, Anchor
-from tidemill.football.words import SAME_LINE, Word, lines_of, phrases_of
+from tidemill.football.words import SAME_LINE, Word, by_left, by_middle, lines_of, phrases_of
 
 _LABELS = {"H": "H", "D": "D", "V": "V", "1": "H", "X": "D", "2": "V", "Hazai": "H", "Döntetlen": "D", "Vendég": "V"}
 _LABEL_SETS = ({"H", "D", "V"}, {"1", "X", "2"}, {"Hazai", "Döntetlen", "Vendég"})
@@ -35,7 +35,7 @@ class RowWords:
 
     def sort_out(self, mark: float | None) -> None:
         """Tell day, mark, prices and texts of the line apart, by their form; `mark` is the centre of that cell."""
-        self.words.sort(key=attrgetter("left", "start"))
+        self.words.sort(key=by_left)
         self.day = self._find_day()
         texts = []
         for word in self.words:
@@ -144,8 +144,8 @@ def _line(words: Sequence[Word], row: RowWords) -> list[Word]:
 
 def _on_line(words: Sequence[Word], middle: float, height: float) -> list[Word]:
     tolerance = SAME_LINE * height
-    low = bisect_right(words, middle - tolerance, key=attrgetter("middle"))
-    high = bisect_right(words, middle + tolerance, key=attrgetter("middle"))
+    low = bisect_right(words, middle - tolerance, key=by_middle)
+    high = bisect_right(words, middle + tolerance, key=by_middle)
     return list(words[low:high])
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
-from operator import attrgetter
 from typing import Any
 
 import pypdfium2.raw as pdfium
@@ -19,7 +18,7 @@ from tidemill.football.outrights import Outright, find_outrights
 from tidemill.football.rows import Line, Row
 from tidemill.football.table import TableReader
 from tidemill.football.visibility import Sight
-from tidemill.football.words import find_words, lines_of, whole
+from tidemill.football.words import by_middle, find_words, lines_of, whole
 
 
 class State(StrEnum):
@@ -96,7 +95,7 @@ class PageReader:
             return _page_without_rows(number, page, text)
         glyphs = self._glyphs.read(textpage, text, page_box(page))
         seen = self._sight.part(page, textpage, glyphs, find_words(glyphs))
-        hidden = sum(map(len, find_anchors(sorted(seen.hidden, key=attrgetter("middle")))))
+        hidden = sum(map(len, find_anchors(sorted(seen.hidden, key=by_middle))))
         outside = {"invisible": hidden} if hidden else {}
         if not seen.visible or (len(seen.visible) < _FEW_WORDS and _is_picture(page)):
             return Page(number, State.PICTURE, outside=outside)
@@ -105,7 +104,7 @@ class PageReader:
         glued = [word for word in words if len(word.text) > _LONG_WORD and _FIGURES.fullmatch(word.text)]
         if glued:
             words = [part for word in words for part in (unglued(word) if word in glued else (word,))]
-        words.sort(key=attrgetter("middle"))
+        words.sort(key=by_middle)
         items = self._table.read(words, partial(_placed, glyphs))
         if not items and (elsewhere := sum(_looks_like_a_row([word.text for word in line]) for line in lines)):
             outside["not_offer"] = elsewhere

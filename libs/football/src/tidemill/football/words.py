@@ -1,7 +1,7 @@
 """Words of a page, from the places of its glyphs."""
 
 from collections.abc import Iterable, Sequence
-from operator import attrgetter
+from operator import itemgetter
 from typing import NamedTuple
 
 from tidemill.football.glyphs import Box, Glyphs
@@ -37,6 +37,9 @@ class Word(NamedTuple):
         return (self.left + self.right) / 2
 
 
+# By position: a third faster than by name, and every word of a page is sorted several times.
+by_middle = itemgetter(Word._fields.index("middle"))
+by_left = itemgetter(Word._fields.index("left"), Word._fields.index("start"))
 _new = tuple.__new__
 """Half the time of the class's own constructor, a thousand times a page."""
 
@@ -111,19 +114,15 @@ def lines_of(words: Iterable[Word]) -> list[list[Word]]:
     """Words grouped by line, top to bottom, each line from left to right."""
     lines: list[list[Word]] = []
     middle = 0.0
-    for word in sorted(words, key=_by_middle):
+    for word in sorted(words, key=by_middle):
         if lines and word.middle - middle < SAME_LINE * word.height:
             lines[-1].append(word)
         else:
             lines.append([word])
             middle = word.middle
     for line in lines:
-        line.sort(key=_by_left)
+        line.sort(key=by_left)
     return lines
-
-
-_by_middle = attrgetter("middle")
-_by_left = attrgetter("left", "start")
 
 
 def whole(line: Sequence[Word]) -> list[Word]:
@@ -172,7 +171,7 @@ def text_of(words: Sequence[Word]) -> str:
         return ""
     middle, tolerance = words[0].middle, 0.3 * words[0].height
     if all(-tolerance < word.middle - middle < tolerance for word in words):
-        return " ".join([word.text for word in sorted(words, key=_by_left)])
+        return " ".join([word.text for word in sorted(words, key=by_left)])
     text = ""
     for line in lines_of(words):
         glued = not text or text[-1] == "/" or (text[-1] == "-" and text[-2:-1] != " ")
