@@ -287,8 +287,9 @@ async def test_no_worker_outlives_the_pool(job: JobMaker) -> None:
         lost = asyncio.create_task(parts_of(workers, job("hang")))
         await asyncio.sleep(0.3)
         pids = workers.pids
-    with pytest.raises(WorkerLost):
-        await lost
+    (ended,) = await asyncio.gather(lost, return_exceptions=True)
+    # On a machine that is slow to end the pool, the document's own limit may come first; it never counts as a crash.
+    assert isinstance(ended, WorkerLost) or ended[-1].ending.outcome is Outcome.RESOURCE_LIMIT, ended
     assert pids
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
