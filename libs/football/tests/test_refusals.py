@@ -1,5 +1,6 @@
 """What is no whole, visible, readable issue is told apart, and never taken for a smaller issue."""
 
+import base64
 import random
 import re
 import zlib
@@ -87,8 +88,6 @@ def test_a_bomb_is_found_before_it_is_unpacked(times: int) -> None:
 
 
 def test_a_bomb_written_in_letters_is_found_too() -> None:
-    import base64
-
     content = base64.a85encode(zlib.compress(b"0" * (40 << 20), 9)) + b"~>"
     refused(convert(page_of(content, filters="/ASCII85Decode /FlateDecode")), Outcome.RESOURCE_LIMIT)
 
@@ -329,6 +328,29 @@ def test_a_page_left_out_is_missed_by_its_folio(paper: Paper, truth: dict[str, A
     assert conversion.outcome is Outcome.INCOMPLETE
     assert "Offer page 2" in conversion.reason
     assert rows(conversion.document) <= rows(truth)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.4, 0.6])
+def test_a_damaged_page_is_told_by_its_checksum(share: float, issue: bytes) -> None:
+    place = issue.index(b">>\nstream\n", int(len(issue) * share)) + 200
+    damaged = issue[:place] + bytes([issue[place] ^ 1]) + issue[place + 1 :]
+    assert "checksum" in refused(convert(damaged), Outcome.UNREADABLE)
+
+
+def test_a_checksum_that_was_never_written_is_not_missed(truth: dict[str, Any]) -> None:
+    text = b"BT /F1 12 Tf 72 700 Td (Invoice 2025/17) Tj ET"
+    refused(convert(page_of(zlib.compress(text)[:-4])), Outcome.UNRECOGNISED)
+    assert "checksum" in refused(convert(page_of(zlib.compress(text)[:-9])), Outcome.UNREADABLE)
+
+
+@pytest.mark.parametrize("text", [b"BT ET", b"BT ET\0\0\0\0\0\0\0\0 q Q", b"x" * 70_001])
+@pytest.mark.parametrize("blanks", [b"", b"\n", b" \r\n"])
+def test_streams_in_letters_are_unpacked_as_others_are(text: bytes, blanks: bytes) -> None:
+    letters = base64.a85encode(zlib.compress(text, 0))
+    broken = blanks.join(letters[at : at + 70] for at in range(0, len(letters), 70)) + b"~>"
+    whole = page_of(broken, filters="/ASCII85Decode /FlateDecode")
+    assert "damaged" not in convert(whole).reason
+    assert "damaged" in convert(whole.replace(letters[8:12], letters[9:13], 1)).reason
 
 
 def test_random_damage_never_crashes(issue: bytes) -> None:
