@@ -305,6 +305,20 @@ def test_rows_that_nobody_sees_are_left_out(
     assert any("nobody sees" in warning for warning in conversion.warnings)
 
 
+def test_a_text_clipped_at_the_edge_of_its_cell_is_still_its_text(paper: Paper, truth: dict[str, Any]) -> None:
+    pages = lay_out(paper, STYLE)
+    for page in pages:
+        page.runs = [re.sub(rb"^q ", clip_around(run), run) for run in page.runs]
+    assert rows(convert(bind(pages, STYLE)).document) == rows(truth)
+
+
+def clip_around(run: bytes) -> bytes:
+    """A clipping path that shows the beginning of a run and nothing else."""
+    place = re.search(rb"([\d.]+) ([\d.]+) Tm", run)
+    assert place
+    return f"q {float(place[1]) - 1:.1f} {float(place[2]) - 3:.1f} 9 12 re W n ".encode()
+
+
 @pytest.mark.parametrize("lost", ["soup", "picture"])
 def test_an_offer_page_that_cannot_be_read_makes_an_issue_incomplete(
     lost: str, paper: Paper, truth: dict[str, Any]

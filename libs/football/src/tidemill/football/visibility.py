@@ -79,9 +79,13 @@ class Sight:
         ]
         if paints:
             grounds = _Grounds(page, self._painter)
-            for index, pointer in enumerate(objects):
-                if fit[index] and pointer in paints:
-                    fit[index] = _shows(paints[pointer], _centre(textpage, words[index]), pointer, grounds)
+            for index, (word, pointer) in enumerate(zip(words, objects, strict=True)):
+                if not fit[index] or pointer not in paints:
+                    continue
+                if word.chained:  # A text that begins in its cell is read, though its end be clipped.
+                    fit[index] = fit[index - 1]
+                else:
+                    fit[index] = _shows(paints[pointer], _centre(textpage, word), pointer, grounds)
         if all(fit):
             return Seen(list(words), [])
         return Seen(list(compress(words, fit)), [word for word, shows in zip(words, fit, strict=True) if not shows])
