@@ -77,6 +77,7 @@ ENVIRONMENT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TZ", "COVERAGE_PROCESS_C
 START_TIMEOUT = timedelta(seconds=30)
 END_TIMEOUT = timedelta(seconds=2)
 WARNINGS_KEPT = 100
+_LEFTOVER_BYTES = 1 << 20
 
 
 def _ignore(_: object) -> None:
@@ -240,6 +241,7 @@ class _Process:
         self._child = child
         self._requests = child.stdin
         self._replies = child.stdout
+        self._reading = asyncio.Lock()
         self._watch = watch
         self._last_words = bytearray()
         self._listener = asyncio.create_task(self._listen(child.stderr))
@@ -394,8 +396,9 @@ class _Process:
             self._requests.write(frames.LENGTH.pack(len(content)) + content)
 
     async def _receive(self) -> Any:
-        head = await self._replies.readexactly(frames.LENGTH.size)
-        return orjson.loads(await self._replies.readexactly(frames.LENGTH.unpack(head)[0]))
+        async with self._reading:
+            head = await self._replies.readexactly(frames.LENGTH.size)
+            return orjson.loads(await self._replies.readexactly(frames.LENGTH.unpack(head)[0]))
 
     async def _listen(self, stderr: asyncio.StreamReader) -> None:
         while words := await stderr.read(4096):
@@ -409,14 +412,22 @@ class _Process:
         self._requests.close()
         try:
             async with asyncio.timeout(END_TIMEOUT.total_seconds()):
-                await self._child.wait()
+                await self._gone()
         except TimeoutError:
             await self.kill()
-        await self._listener
 
     async def kill(self) -> None:
+        """With all that it started itself: whoever holds its pipes open would keep it among the living."""
         with contextlib.suppress(ProcessLookupError):
-            self._child.kill()
+            os.killpg(self.pid, signal.SIGKILL)
+        await self._gone()
+
+    async def _gone(self) -> None:
+        """asyncio tells of an exit when all pipes have ended, and does not see the end of one that it stopped reading
+        because nobody took what came: so what is left is read."""
+        async with self._reading:
+            while await self._replies.read(_LEFTOVER_BYTES):
+                pass
         await self._child.wait()
         await self._listener
 
