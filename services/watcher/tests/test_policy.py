@@ -53,4 +53,4 @@ def test_a_run_is_named_by_source_path_and_content() -> None:
         run_id("a", "x.pdf", "1"),
     }
     assert len(others) == 4
-    assert run_id("a", "x.pdf", "1").startswith("a@file:")
+    assert run_id("a", "x.pdf", "1").startswith("a-file-")

@@ -50,7 +50,8 @@ async def test_a_new_file_is_a_stored_document_in_a_run_of_one(engine: AsyncEngi
     planned, stored = (outgoing.event for outgoing in recorded.events)
     assert isinstance(planned, RunPlanned)
     assert isinstance(stored, DocumentStored)
-    assert (planned.items, planned.closed, planned.run) == (("1" * 64,), True, stored.run)
+    assert (planned.items, planned.closed, planned.run) == ((stored.item,), True, stored.run)
+    assert stored.item == "a.pdf"
 
 
 async def test_the_same_file_again_is_no_news(engine: AsyncEngine) -> None:

@@ -52,6 +52,13 @@ class DocumentStored(Event):
     modified_at: AwareDatetime | None = None
     """The source's own time of the bytes (mtime, Last-Modified)."""
     tags: tuple[str, ...] = ()
+    item: str = ""
+    """Of the run's plan."""
+    previous_sha256: str = ""
+    """What the item held before, where it is known; empty: nothing."""
+    requests: int = 0
+    bytes_received: Int64 = 0
+    """Over the network, repeats included."""
 
 
 class DocumentUnchanged(Event):
@@ -68,6 +75,10 @@ class DocumentUnchanged(Event):
     duplicate_of: str
     """Name under which these bytes came first."""
     received_at: AwareDatetime
+    item: str = ""
+    requests: int = 0
+    bytes_received: Int64 = 0
+    """0 where the site said "not modified"."""
 
 
 class DocumentRefused(Event):
@@ -84,6 +95,80 @@ class DocumentRefused(Event):
     """Slug that can be counted: too_large, too_small, …"""
     detail: str = ""
     received_at: AwareDatetime
+    item: str = ""
+    requests: int = 0
+    bytes_received: Int64 = 0
+
+
+class DocumentFailed(Event):
+    """A document could not be had; for this run nobody asks again."""
+
+    subject = "tidemill.document.failed.{source}"
+    stream = "DOCUMENTS"
+
+    run: str
+    item: str
+    name: str = ""
+    url: str = ""
+    failure: str
+    """Slug that can be counted: network, timeout, blocked, robots, http, redirect_loop, too_large, …"""
+    detail: str = ""
+    attempts: int = 0
+    requests: int = 0
+    bytes_received: Int64 = 0
+    failed_at: AwareDatetime
+
+
+class DownloadDue(Event):
+    """A file may be asked for now."""
+
+    subject = "tidemill.job.download.{source}"
+    stream = "JOBS_DOWNLOAD"
+
+    run: str
+    item: str
+    url: str
+    name: str = ""
+    """File name that it gets."""
+    config_version: Int64 = 0
+    deadline: AwareDatetime | None = None
+    """When the run is timed out, and the job with it."""
+
+
+class Triggered(Event):
+    """Somebody, or another source's run, asks for a run. People write it, so a name that is not known is a mistake."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    subject = "tidemill.trigger.{source}"
+    stream = "TRIGGERS"
+
+    params: dict[str, str] = Field(default_factory=dict)
+    """What this run does otherwise; which names there are, the source says."""
+    actor: str = ""
+    reason: str = ""
+
+
+class RunRequested(Event):
+    """A run begins: whoever works for this source plans it."""
+
+    subject = "tidemill.run.requested.{source}"
+    stream = "RUNS"
+
+    run: str
+    """Letters, digits and hyphens, so that `cancel.run.<run>` is a key of the control bucket."""
+    slot: AwareDatetime | None = None
+    """The nominal time; None when nobody planned it."""
+    trigger: str
+    """schedule, manual, backfill, event, retry."""
+    params: dict[str, str] = Field(default_factory=dict)
+    config_version: Int64 = 0
+    """The run ends with this configuration, whatever comes meanwhile."""
+    deadline: AwareDatetime | None = None
+    """When it is timed out."""
+    only_items: tuple[str, ...] = ()
+    """Of a retry: these alone. Empty: all."""
+    requested_at: AwareDatetime
 
 
 class RunPlanned(Event):
@@ -94,10 +179,44 @@ class RunPlanned(Event):
 
     run: str
     trigger: str
-    """file, schedule, manual, …"""
+    """file, schedule, manual, backfill, event, retry."""
     items: tuple[str, ...] = ()
     closed: bool = False
     planned_at: AwareDatetime
+    skipped: dict[str, int] = Field(default_factory=dict)
+    """Known items that are left out this time, by reason."""
+    requests: int = 0
+    """That planning took."""
+    bytes_received: Int64 = 0
+
+
+class SlotSkipped(Event):
+    """A slot is not run, and why."""
+
+    subject = "tidemill.slot.skipped.{source}"
+    stream = "RUNS"
+
+    slot: AwareDatetime
+    schedule: str
+    """Which schedule of the source."""
+    reason: str
+    """Slug that can be counted."""
+
+
+class FetchHeld(Event):
+    """Nothing is asked of a host for now. Alertable; stated once per source and cause."""
+
+    subject = "tidemill.run.held.{source}"
+    stream = "RUNS"
+
+    run: str
+    host: str
+    reason: str
+    """limiter_unavailable, breaker_open, budget_spent, robots_unreachable."""
+    detail: str = ""
+    until: AwareDatetime | None = None
+    """When it is tried again, where that is known."""
+    held_at: AwareDatetime
 
 
 class Rows(Message):
@@ -117,6 +236,43 @@ class Changes(Message):
     unchanged: int = 0
     history: int = 0
     """Versions older than the current one: a late document."""
+
+
+class RunFinished(Event):
+    """A run has come to nothing more: every item has its outcome, or a limit ended it. Stated again, as `corrected`,
+    when a replay changes what came of it."""
+
+    subject = "tidemill.run.finished.{source}"
+    stream = "RUNS"
+
+    run: str
+    state: str
+    """complete, partial, blocked, failed, cancelled, timed_out."""
+    trigger: str
+    slot: AwareDatetime | None = None
+    items: int = 0
+    """All of the plan."""
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    gone: int = 0
+    skipped: int = 0
+    failed: int = 0
+    bytes: Int64 = 0
+    """That came over the network."""
+    requests: int = 0
+    duration_seconds: float = 0.0
+    """From the request to the end."""
+    cpu_seconds: float = 0.0
+    peak_memory_bytes: Int64 = 0
+    config_version: Int64 = 0
+    reason: str = ""
+    """Slug of what ended it, where it is not complete."""
+    corrected: bool = False
+    requested_at: AwareDatetime
+    finished_at: AwareDatetime
+    records: dict[str, Changes] = Field(default_factory=dict)
+    """By dataset."""
 
 
 class DocumentConverted(Event):
@@ -141,6 +297,9 @@ class DocumentConverted(Event):
     cpu_seconds: float = 0.0
     peak_memory_bytes: Int64 = 0
     converted_at: AwareDatetime
+    item: str = ""
+    """As the stored document said it, like what it held before."""
+    previous_sha256: str = ""
 
 
 class RecordsStored(Event):
@@ -168,6 +327,35 @@ class RecordsRejected(Event):
     """By reason."""
 
 
+class ConfigApplied(Event):
+    """A configuration became the current one."""
+
+    subject = "tidemill.config.applied"
+    stream = "CONFIG"
+
+    source: str = ""
+    """It concerns all."""
+    version: Int64 = 0
+    actor: str
+    applied_at: AwareDatetime
+
+
+class ConfigRefused(Event):
+    """A configuration was offered that cannot be; the current one stays."""
+
+    subject = "tidemill.config.refused"
+    stream = "CONFIG"
+
+    source: str = ""
+    """It concerns all."""
+    version: Int64 = 0
+    """The one that stays."""
+    actor: str
+    problems: tuple[str, ...] = ()
+    """A sentence each, with file and line."""
+    refused_at: AwareDatetime
+
+
 class JobDead(Event):
     """A message was given up. Its row in the service's `dead_letters` is the truth; this tells of it."""
 
@@ -193,9 +381,18 @@ EVENTS: tuple[type[Event], ...] = (
     DocumentStored,
     DocumentUnchanged,
     DocumentRefused,
+    DocumentFailed,
+    DownloadDue,
+    Triggered,
+    RunRequested,
     RunPlanned,
+    RunFinished,
+    SlotSkipped,
+    FetchHeld,
     DocumentConverted,
     RecordsStored,
     RecordsRejected,
+    ConfigApplied,
+    ConfigRefused,
     JobDead,
 )

@@ -133,6 +133,8 @@ def _converted(done: Converted, ending: Ending, totals: Totals, metrics: Metrics
         cpu_seconds=ending.cpu_seconds,
         peak_memory_bytes=ending.peak_memory_bytes,
         converted_at=datetime.now(UTC),
+        item=event.item,
+        previous_sha256=event.previous_sha256,
     )
     _tell(event, ending, totals, metrics)
     return done.tell(fact, "converted")

@@ -49,4 +49,4 @@ def run_id(source: str, path: str, identity: str) -> str:
     `identity` is what makes this drop of the file another one than the last: its content, or its look.
     """
     digest = hashlib.sha256("\0".join((source, path, identity)).encode()).hexdigest()
-    return f"{source}@file:{digest[:16]}"
+    return f"{source}-file-{digest[:16]}"

@@ -196,8 +196,9 @@ async def record_refused(tx: Tx, rejected: Rejected) -> list[Outgoing]:
         reason=rejected.refused.reason,
         detail=rejected.refused.detail,
         received_at=rejected.at,
+        item=rejected.path,
     )
-    return _run_of_one(run, rejected.source, name, rejected.at, event, rejected.traceparent)
+    return _run_of_one(run, rejected.source, rejected.path, rejected.at, event, rejected.traceparent)
 
 
 def _told(file: Taken, run: str, duplicate_of: str | None) -> list[Outgoing]:
@@ -214,6 +215,7 @@ def _told(file: Taken, run: str, duplicate_of: str | None) -> list[Outgoing]:
             received_at=file.received_at,
             modified_at=file.modified_at,
             tags=file.tags,
+            item=file.path,
         )
     else:
         event = DocumentUnchanged(
@@ -225,8 +227,9 @@ def _told(file: Taken, run: str, duplicate_of: str | None) -> list[Outgoing]:
             run=run,
             duplicate_of=duplicate_of,
             received_at=file.received_at,
+            item=file.path,
         )
-    return _run_of_one(run, file.source, file.sha256, file.received_at, event, file.traceparent)
+    return _run_of_one(run, file.source, file.path, file.received_at, event, file.traceparent)
 
 
 def _run_of_one(run: str, source: str, item: str, at: datetime, event: Event, traceparent: str) -> list[Outgoing]:

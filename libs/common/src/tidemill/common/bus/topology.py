@@ -60,13 +60,14 @@ def _days(count: int) -> timedelta:
 
 STREAMS = (
     Stream("TRIGGERS", ("tidemill.trigger.>",), _days(7), 64 * _MIB, refuses=True),
-    Stream("RUNS", ("tidemill.run.>",), _days(90), 128 * _MIB),
+    Stream("RUNS", ("tidemill.run.>", "tidemill.slot.>"), _days(90), 128 * _MIB),
     Stream("JOBS_SCRAPE", ("tidemill.job.scrape.>",), _days(7), 256 * _MIB, refuses=True),
     Stream("JOBS_DOWNLOAD", ("tidemill.job.download.>",), _days(7), 256 * _MIB, refuses=True),
     Stream("DOCUMENTS", ("tidemill.document.>",), _days(30), 512 * _MIB, refuses=True),
     Stream("RECORDS", ("tidemill.records.>",), _days(30), 256 * _MIB),
     Stream("REPORTS", ("tidemill.report.>",), _days(90), 128 * _MIB),
     Stream("ALERTS", ("tidemill.alert.>",), _days(90), 128 * _MIB),
+    Stream("CONFIG", ("tidemill.config.>",), _days(90), 16 * _MIB),
     Stream(DEAD_STREAM, ("tidemill.dead.*",), None, 256 * _MIB, refuses=True),
 )
 
