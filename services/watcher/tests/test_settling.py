@@ -1,9 +1,11 @@
+import errno
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tidemill.watcher.policy import Refused
-from tidemill.watcher.settling import settle_file, write_reason
+from tidemill.watcher.settling import move_beside, settle_file, write_reason
 from tidemill.watcher.stillness import Look
 
 
@@ -33,6 +35,30 @@ def test_a_taken_name_gets_a_number(tmp_path: Path) -> None:
     names = sorted(path.name for path in (tmp_path / "processed").iterdir())
     assert names == ["a.pdf", "a~2.pdf", "a~3.pdf"]
     assert (tmp_path / "processed" / "a~3.pdf").read_bytes() == b"2"
+
+
+def test_a_move_that_another_process_began_is_finished(tmp_path: Path) -> None:
+    path, _ = drop(tmp_path)
+    target = tmp_path / "processed" / "a.pdf"
+    target.parent.mkdir()
+    os.link(path, target)
+    assert move_beside(path, target) == target
+    assert [each.name for each in target.parent.iterdir()] == ["a.pdf"]
+    assert not path.exists()
+    assert move_beside(path, target) is None
+
+
+def test_without_hard_links_a_file_is_moved_as_well(tmp_path: Path) -> None:
+    def link(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, "no hard links here")
+
+    target = tmp_path / "processed" / "a.pdf"
+    for number in range(2):
+        path, _ = drop(tmp_path, content=b"%d" % number)
+        move_beside(path, target, link)
+    assert {each.name: each.read_bytes() for each in target.parent.iterdir()} == {"a.pdf": b"0", "a~2.pdf": b"1"}
+    assert move_beside(path, target, link) is None
+    assert len(list(target.parent.iterdir())) == 2
 
 
 def test_a_file_that_changed_meanwhile_is_not_touched(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 import json
 import os
+from collections.abc import Callable
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Literal
 
@@ -28,7 +30,7 @@ def settle_file(root: Path, path: Path, look: Look, after: After, outcome: str) 
     if after == "delete" and outcome != "refused":
         path.unlink(missing_ok=True)
         return None
-    return _move(path, root / FOLDER_OF[outcome] / path.relative_to(root))
+    return move_beside(path, root / FOLDER_OF[outcome] / path.relative_to(root))
 
 
 def write_reason(moved: Path, refused: Refused, at: datetime) -> None:
@@ -39,26 +41,45 @@ def write_reason(moved: Path, refused: Refused, at: datetime) -> None:
     )
 
 
-def _move(path: Path, target: Path) -> Path | None:
+def move_beside(path: Path, target: Path, link: Callable[..., None] = os.link) -> Path | None:
+    """Under the first free name, `a.pdf`, `a~2.pdf`, …; None when a replica was faster."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    place = _free_place(target)
-    try:
-        path.replace(place)
-    except FileNotFoundError:
-        # A replica was faster.
-        place.unlink()
-        return None
-    return place
-
-
-def _free_place(target: Path) -> Path:
-    """Reserve a name beside the ones that are taken: `a.pdf`, `a~2.pdf`, …"""
-    number = 1
-    while True:
+    for number in count(1):
         place = target if number == 1 else target.with_name(f"{target.stem}~{number}{target.suffix}")
         try:
-            os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            _move_to_free(path, place, link)
         except FileExistsError:
-            number += 1
+            if _same_file(path, place):
+                # A replica, or a process that then died, has linked it and not yet unlinked.
+                path.unlink(missing_ok=True)
+                return place
+        except FileNotFoundError:
+            return None
         else:
             return place
+    raise AssertionError  # There is always a next number.
+
+
+def _move_to_free(path: Path, place: Path, link: Callable[..., None]) -> None:
+    """Raises FileExistsError where the name is taken: a rename would overwrite."""
+    try:
+        link(path, place, follow_symlinks=False)
+    except (FileExistsError, FileNotFoundError):
+        raise
+    except OSError:
+        # No hard links on this file system (FAT, some network shares), or not for files of others.
+        os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        try:
+            path.replace(place)
+        except FileNotFoundError:
+            place.unlink()
+            raise
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _same_file(path: Path, place: Path) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), place.lstat())
+    except FileNotFoundError:
+        return False
