@@ -1,0 +1,5 @@
+"""`python -m tidemill.scheduler`."""
+
+from tidemill.scheduler.main import run
+
+run()

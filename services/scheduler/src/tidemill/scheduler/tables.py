@@ -1,0 +1,133 @@
+"""The tables only the scheduler writes."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Double,
+    Index,
+    Integer,
+    Interval,
+    Table,
+    Text,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from tidemill.common.bus.tables import bus_tables
+from tidemill.common.database import service_metadata
+
+SCHEMA = "scheduler"
+metadata = service_metadata(SCHEMA)
+bus = bus_tables(metadata)
+
+MOMENT = DateTime(timezone=True)
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("run", JSONB, nullable=False, comment="The section `run` of the source file."),
+    Column("config_version", BigInteger, nullable=False),
+    Column("ended_at", MOMENT, comment="When its source file was taken away."),
+    comment="How the runs of each source are limited, as applied; every replica reads it here.",
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("schedule", Text, primary_key=True, comment="Its timing in words: `cron 0 6 * * 2,5 Europe/Budapest`."),
+    Column("spec", JSONB, nullable=False, comment="The entry of the source file that slots are computed from."),
+    Column("config_version", BigInteger, nullable=False),
+    Column("decided_until", MOMENT, nullable=False, comment="Slots up to here were fired or skipped."),
+    Column("next_slot", MOMENT, comment="The first one after; null: there is none."),
+    Column("due_at", MOMENT, comment="The next slot with its stagger."),
+    Column("held", Text, comment="What has kept a due slot from being decided: a pause, a stop."),
+    Column("ended_at", MOMENT, comment="When it was taken out of the source file."),
+    Index("ix_schedules_due_at", "due_at", postgresql_where=text("ended_at IS NULL AND due_at IS NOT NULL")),
+    comment="What is due when. Whoever takes a due row decides on its slots.",
+)
+
+slots = Table(
+    "slots",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("slot", MOMENT, primary_key=True, comment="Nominal time, without stagger."),
+    Column("schedule", Text, nullable=False),
+    Column("outcome", Text, nullable=False, comment="fired or skipped."),
+    Column("reason", Text, nullable=False, server_default="", comment="Slug that can be counted; empty when fired."),
+    Column("detail", Text, nullable=False, server_default=""),
+    Column("run", Text, comment="The run it asked for."),
+    Column("until", MOMENT, comment="Of a row that stands for many skipped slots: the last one."),
+    Column("due_at", MOMENT, nullable=False),
+    Column("decided_at", MOMENT, nullable=False, server_default=func.now()),
+    comment="Every slot that was due, with what was decided; the key makes a slot fire once.",
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("run", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("trigger", Text, nullable=False, comment="schedule, manual, backfill, event, retry, file."),
+    Column("slot", MOMENT, comment="Nominal time; null when no schedule asked."),
+    Column(
+        "state",
+        Text,
+        nullable=False,
+        comment="waiting (nobody was told yet), requested, planned, running; complete, partial, blocked, failed, "
+        "cancelled, timed_out.",
+    ),
+    Column("reason", Text, nullable=False, server_default="", comment="Why it is in this state."),
+    Column("params", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("only_items", ARRAY(Text), comment="Of a repeat: the items to take again; null for all."),
+    Column("retry_of", Text, comment="The run this one repeats."),
+    Column("backfill", Text, comment="The backfill it belongs to."),
+    Column("concurrency_group", Text),
+    Column("config_version", BigInteger, nullable=False, server_default="0"),
+    Column("actor", Text, nullable=False, server_default="", comment="Who asked: a person, or a service."),
+    Column("requested_at", MOMENT, nullable=False),
+    Column("start_by", MOMENT, comment="Start grace: it must have been planned by then."),
+    Column("time_limit", Interval, comment="Run time, from its release; null for none."),
+    Column("released_at", MOMENT, comment="When `RunRequested` was stated; null while it waits."),
+    Column("deadline_at", MOMENT, comment="The time limit on the clock; a stop moves it."),
+    Column("frozen_at", MOMENT, comment="Since when an emergency stop holds its clocks."),
+    Column("planned_at", MOMENT),
+    Column("started_at", MOMENT, comment="The first outcome of an item."),
+    Column("finished_at", MOMENT),
+    Column("closed", Boolean, nullable=False, server_default=text("false"), comment="Its plan is complete."),
+    Column("items", Integer, nullable=False, server_default="0"),
+    Column("new", Integer, nullable=False, server_default="0"),
+    Column("changed", Integer, nullable=False, server_default="0"),
+    Column("unchanged", Integer, nullable=False, server_default="0"),
+    Column("gone", Integer, nullable=False, server_default="0"),
+    Column("skipped", Integer, nullable=False, server_default="0"),
+    Column("failed", Integer, nullable=False, server_default="0"),
+    Column("bytes", BigInteger, nullable=False, server_default="0"),
+    Column("requests", Integer, nullable=False, server_default="0"),
+    Column("cpu_seconds", Double, nullable=False, server_default="0"),
+    Column("peak_memory_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("corrected", Boolean, nullable=False, server_default=text("false"), comment="A replay changed its end."),
+    Index("ix_runs_source_requested_at", "source", "requested_at"),
+    Index("ix_runs_source_open", "source", postgresql_where=text("finished_at IS NULL")),
+    Index("ix_runs_backfill", "backfill", postgresql_where=text("backfill IS NOT NULL")),
+    comment="The run ledger: what was asked for, and how it ended.",
+)
+
+backfills = Table(
+    "backfills",
+    metadata,
+    Column("backfill", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("first_slot", MOMENT, nullable=False),
+    Column("last_slot", MOMENT, nullable=False),
+    Column("concurrency", Integer, nullable=False),
+    Column("repeats", Text, comment="The backfill whose failed slots this one takes again."),
+    Column("actor", Text, nullable=False),
+    Column("requested_at", MOMENT, nullable=False),
+    Column("cancelled_at", MOMENT),
+    comment="Slots of the past that somebody asked for; their runs carry its name.",
+)
