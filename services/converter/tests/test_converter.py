@@ -325,6 +325,19 @@ async def test_printed_names_are_kept_with_what_they_stand_for(converting: Conve
     assert row.entity == "team-1"
 
 
+async def test_whoever_listens_hears_how_far_a_long_conversion_is(converting: Converting, nats_url: str) -> None:
+    listener = await nats.connect(nats_url)
+    try:
+        heard = await listener.subscribe("tidemill.progress.converter.orders")
+        await listener.flush()
+        await converting.document(await converting.store("walk", "orders"))
+        state = json.loads((await heard.next_msg(timeout=10)).data)
+    finally:
+        await listener.close()
+    assert (state["run"], state["item"], state["stage"], state["total"]) == ("run-1", "orders/item", "convert", 4)
+    assert 1 < state["done"] <= 4
+
+
 async def test_no_scratch_file_stays(converting: Converting) -> None:
     await converting.document(await converting.store('[{"id": 5}]', "things"))
     [folder] = Path("/tmp").glob(f"tidemill-converter-{os.getpid()}-*")

@@ -62,11 +62,16 @@ class Obedient(Lines):
 
     def convert(self, document: Document, options: Options) -> Iterator[Item]:
         order, _, count = document.content.read().decode().partition(" ")
-        for number in range(0 if order in ("connect", "teams") else int(count or 0)):
+        for number in range(0 if order in ("connect", "teams", "walk") else int(count or 0)):
             yield Record("test.line", str(number), {"value": number, "text": "x" * 100})
         if order == "teams":
             for number in range(int(count)):
                 yield Record("test.side", str(number), {"team": f"Team {number}", "league": "Cup"})
+            return
+        if order == "walk":
+            for step in range(4):
+                time.sleep(0.5)
+                yield Progress(done=step + 1, total=4)
             return
         odd = getattr(self, order)
         if order in ("naive", "strange", "unbalanced", "late", "guess", "nul", "advance"):

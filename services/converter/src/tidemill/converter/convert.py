@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,8 +25,12 @@ from tidemill.plugin import Dataset, Progress, Record, Rejected
 
 log = get_logger(__name__)
 
-PROGRESS_EVERY_SECONDS = 10.0
+TELL_EVERY_SECONDS = 1.0
+LOG_EVERY_SECONDS = 10.0
 CHECKED_AT_ONCE = 100
+
+Tell = Callable[[str, Mapping[str, object]], Awaitable[None]]
+"""(source, state) to whoever listens to progress now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ async def convert(
     folder: Path,
     datasets: Mapping[str, Dataset],
     names: Names,
+    tell: Tell,
 ) -> AsyncIterator[ConvertedPart]:
     """No part at all where the source's documents are only kept."""
     event = delivery.event
@@ -75,7 +80,7 @@ async def convert(
             options=route.options,
             skip=delivery.parts_done,
         )
-        async with aclosing(workers.convert(job, route.limits, _progress_log(event))) as parts:
+        async with aclosing(workers.convert(job, route.limits, _Told(event, tell))) as parts:
             async for part in parts:
                 checked = await _check(part, datasets)
                 yield ConvertedPart(
@@ -135,17 +140,31 @@ def _facts(part: Part, delivery: Delivery[DocumentStored], route: Route) -> Docu
     )
 
 
-def _progress_log(event: DocumentStored) -> Callable[[Progress], None]:
-    """Tells of long conversions, now and then."""
-    told_at = time.monotonic()
+class _Told:
+    """Tells of long conversions: whoever listens every second, the log now and then."""
 
-    def tell(progress: Progress) -> None:
-        nonlocal told_at
-        if time.monotonic() - told_at > PROGRESS_EVERY_SECONDS:
-            told_at = time.monotonic()
+    def __init__(self, event: DocumentStored, tell: Tell) -> None:
+        self._event = event
+        self._tell = tell
+        self._told_at = self._logged_at = time.monotonic()
+        self._telling: set[asyncio.Task[None]] = set()
+
+    def __call__(self, progress: Progress) -> None:
+        now, event = time.monotonic(), self._event
+        if now - self._told_at > TELL_EVERY_SECONDS:
+            self._told_at = now
+            state = {"run": event.run, "item": event.item, "name": event.name, "stage": "convert"}
+            task = asyncio.create_task(self._quietly({**state, "done": progress.done, "total": progress.total}))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+        if now - self._logged_at > LOG_EVERY_SECONDS:
+            self._logged_at = now
             log.info("converting", name=event.name, done=progress.done, total=progress.total)
 
-    return tell
+    async def _quietly(self, state: Mapping[str, object]) -> None:
+        # Nobody keeps it, so nobody misses it while NATS is away.
+        with suppress(Exception):
+            await self._tell(self._event.source, state)
 
 
 def batched(records: Sequence[Record], size: int) -> Iterator[Sequence[Record]]:

@@ -54,6 +54,7 @@ async def open_converter(context: Context) -> AsyncIterator[Wiring]:
                 folder=folder,
                 datasets=datasets,
                 names=names,
+                tell=context.bus.progress,
             )
             record = partial(record_parts, datasets=datasets, names=names, metrics=metrics)
             step = converter_step(work, record, routes, slots=slots)
