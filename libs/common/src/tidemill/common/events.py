@@ -188,6 +188,8 @@ class RunPlanned(Event):
     requests: int = 0
     """That planning took."""
     bytes_received: Int64 = 0
+    total: int = 0
+    """Where it is `closed`: the items of the whole plan, so that nobody ends the run while a repeat is on its way."""
 
 
 class SlotSkipped(Event):

@@ -233,7 +233,7 @@ def _told(file: Taken, run: str, duplicate_of: str | None) -> list[Outgoing]:
 
 
 def _run_of_one(run: str, source: str, item: str, at: datetime, event: Event, traceparent: str) -> list[Outgoing]:
-    planned = RunPlanned(source=source, run=run, trigger="file", items=(item,), closed=True, planned_at=at)
+    planned = RunPlanned(source=source, run=run, trigger="file", items=(item,), closed=True, total=1, planned_at=at)
     return [Outgoing(f"{run}/planned", planned, traceparent), Outgoing(f"{run}/document", event, traceparent)]
 
 
