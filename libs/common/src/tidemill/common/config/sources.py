@@ -5,18 +5,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import combinations
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from tidemill.common.config.content import Content, Files, chosen_environment, is_settings
+from tidemill.common.config.downloading import Download
 from tidemill.common.config.errors import ConfigError, Origin, Problem, dotted
 from tidemill.common.config.layers import Layer
 from tidemill.common.config.patterns import Selection, common_file, matching
 from tidemill.common.config.settings import Settings
 from tidemill.common.config.units import ByteSize, Duration, size_text
 from tidemill.common.config.validate import unknown_choice, validated
-from tidemill.common.config.yamlfile import read_yaml
 
 OptionsError = Callable[[Mapping[str, Any]], str | None]
 """A converter's judgement of `convert.options`: what is wrong with them, or None."""
@@ -128,8 +129,16 @@ class SourceFile(Settings):
     title: str = ""
     """For people."""
     watch: Watch | None = None
+    download: Download | None = None
+    """A source has this or `watch`."""
     convert: Convert | None = None
     """Without it documents are stored and not converted."""
+
+    @model_validator(mode="after")
+    def _comes_one_way(self) -> "SourceFile":
+        if self.watch is not None and self.download is not None:
+            raise ValueError("has both watch and download; make two sources of it")
+        return self
 
 
 @dataclass(frozen=True)
@@ -140,6 +149,8 @@ class Sources(Mapping[str, SourceFile]):
     files: Mapping[str, Path] = field(default_factory=dict)
     origins: Mapping[str, Mapping[str, Origin]] = field(default_factory=dict)
     """By source and dotted key: where each value comes from."""
+    version: int = 0
+    """Number of the configuration they are part of; 0: they were read from a folder, and are no version."""
 
     def __getitem__(self, name: str) -> SourceFile:
         return self.by_name[name]
@@ -152,28 +163,33 @@ class Sources(Mapping[str, SourceFile]):
 
 
 def load_sources(
-    folder: Path, data_dir: Path | None = None, *, converters: Mapping[str, OptionsError] | None = None
+    folder: Path,
+    data_dir: Path | None = None,
+    *,
+    converters: Mapping[str, OptionsError] | None = None,
+    content: Content | None = None,
+    environment: str | None = None,
+    version: int = 0,
 ) -> Sources:
-    """Read and check `folder/*.yaml`. Raises ConfigError with all that is wrong.
+    """Read and check `folder/*.yaml`, or the source files of `content`. Raises ConfigError with all that is wrong.
 
     `data_dir` (default: `data` beside the folder) is what watched folders are relative to. Converters and their options
-    are checked where the installed ones are given.
+    are checked where the installed ones are given. `environment` (default: TIDEMILL_ENV) chooses the overlays.
     """
     folder = folder.resolve()
     data_dir = (folder.parent / "data" if data_dir is None else data_dir).resolve()
-    found: list[Problem] = []
+    environment = chosen_environment() if environment is None else environment
+    files = source_files(folder, content)
+    found = list(files.problems())
     read: dict[str, _Read] = {}
-    for file in sorted(folder.glob("*.y*ml")):
-        name = f"{folder.name}/{file.name}"
+    for name in files:
         try:
-            if file.suffix != ".yaml":
-                raise ConfigError([Problem(Origin("file", name), "", "is not read; name it .yaml")])
-            layer = read_yaml(file, name)
+            layer = files.read(name, environment)
             source = _with_absolute_folder(validated(SourceFile, layer), data_dir)
         except ConfigError as error:
             found += error.problems
             continue
-        read[source.source] = _Read(source, file, layer)
+        read[source.source] = _Read(source, folder / PurePosixPath(name).name, layer)
         found += _name_problems(read[source.source])
         found += _own_folder_problems(read[source.source], data_dir)
         found += _convert_problems(read[source.source], converters)
@@ -184,7 +200,15 @@ def load_sources(
         by_name={name: each.source for name, each in read.items()},
         files={name: each.file for name, each in read.items()},
         origins={name: each.layer.setting_origins(each.source) for name, each in read.items()},
+        version=version,
     )
+
+
+def source_files(folder: Path, content: Content | None) -> Files:
+    """The source files and their overlays."""
+    if content is None:
+        return Files.in_folder(folder, "*.y*ml", f"{folder.name}/")
+    return Files.of({name: text for name, text in content.items() if not is_settings(name)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +247,7 @@ def _convert_problems(read: _Read, converters: Mapping[str, OptionsError] | None
         yield read.problem(("convert", "options"), wrong)
 
 
-OWN_FOLDERS = ("archive", "nats", "postgres", "run")
+OWN_FOLDERS = ("archive", "nats", "partial", "postgres", "run")
 """What Tidemill keeps below data_dir; whoever watched it would take the database apart."""
 
 
