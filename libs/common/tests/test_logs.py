@@ -7,6 +7,8 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -174,3 +176,18 @@ def test_no_password_of_a_url_survives(password: str) -> None:
 @given(st.text())
 def test_cleaning_twice_changes_nothing_more(text: str) -> None:
     assert clean(clean(text)) == clean(text)
+
+
+def test_a_line_that_a_full_disk_does_not_take_is_no_news(restored: None, capsys: pytest.CaptureFixture[str]) -> None:
+    with Path("/dev/full").open("w", buffering=1) as full:
+        configure_logs(LogSettings(), full)
+        get_logger("test").warning("a line")
+        assert capsys.readouterr().err == ""
+        with suppress(OSError):
+            full.close()
+
+
+def test_a_line_that_we_cannot_make_is_news(restored: None, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs(LogSettings(), io.StringIO())
+    logging.getLogger("test").warning("%d", "no number")
+    assert "Logging error" in capsys.readouterr().err

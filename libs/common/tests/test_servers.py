@@ -1,11 +1,14 @@
 """Child servers survive what happens to them."""
 
 import asyncio
+import getpass
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
@@ -13,7 +16,19 @@ import nats
 import psutil
 import pytest
 
-from tidemill.common.servers import FolderInUse, NatsServer, PostgresServer, ServerFailed
+from tidemill.common.bus.topology import ensure_topology
+from tidemill.common.config import CommonSettings
+from tidemill.common.servers import (
+    Addresses,
+    FolderInUse,
+    FolderLock,
+    FolderNotOurs,
+    NatsServer,
+    NothingRuns,
+    PostgresServer,
+    ServerFailed,
+)
+from tidemill.common.servers.postgres import open_the_way
 
 pytestmark = pytest.mark.servers
 
@@ -166,3 +181,67 @@ def test_redis_is_real(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         client.set("a", 1)
         assert client.get("a") == b"1"
+
+
+async def test_the_streams_are_made_on_a_disk_smaller_than_all_of_them_may_become(open_folder: Path) -> None:
+    with small_disk(open_folder / "disk", "64m") as disk, NatsServer(disk / "nats") as server:
+        client = await nats.connect(server.url)
+        await ensure_topology(client.jetstream())
+        await client.jetstream().publish("tidemill.dead.demo", b"kept")
+        await client.close()
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a small disk")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_a_folder_of_another_user_is_told_with_that_user(open_folder: Path) -> None:
+    run = open_folder / "data" / "run"
+    lock = FolderLock(run)
+    lock.take()
+    with nobody(run):
+        for look in (FolderLock(run).holder, FolderLock(run).take):
+            with pytest.raises(FolderNotOurs, match=rf"belongs to {getpass.getuser()}: run this as"):
+                look()
+        settings = CommonSettings(data_dir=open_folder / "data")
+        with pytest.raises(NothingRuns, match="belongs to"):
+            Addresses.find(settings)
+        elsewhere = CommonSettings(
+            data_dir=open_folder / "data", nats_url="nats://a:1", database_url="postgresql://b@c/d"
+        )
+        assert Addresses.find(elsewhere).nats_url == "nats://a:1"
+    lock.release()
+
+
+@contextmanager
+def nobody(folder: Path) -> Iterator[None]:
+    """As a user who may not look into the files of this folder."""
+    folder.parent.parent.chmod(0o755)
+    lock = folder / ".lock"
+    lock.chmod(0)
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(was)
+        lock.chmod(0o600)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root opens folders")
+def test_the_folders_that_were_opened_for_postgres_are_told(open_folder: Path) -> None:
+    data = open_folder / "closed" / "data"
+    data.mkdir(parents=True)
+    data.parent.chmod(0o700)
+    uid, _ = PostgresServer(data).owner()
+    assert data.parent in open_the_way(data, uid)
+    assert open_the_way(data, uid) == []

@@ -162,3 +162,26 @@ def place(open_folder: Path) -> Iterator[Place]:
     made = Place(folder, mill.install(open_folder / "brought"))
     yield made
     made.close()
+
+
+@pytest.fixture
+def small_disk(place: Place) -> Iterator[Callable[[str], None]]:
+    """Makes the place a disk of that size."""
+
+    def make(size: str) -> None:
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place.folder]
+        if subprocess.run(mount, capture_output=True, check=False).returncode:
+            pytest.skip("only root may mount a small disk")
+        mounted.append(place.folder)
+
+    mounted: list[Path] = []
+    yield make
+    place.close()
+    for folder in mounted:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture(autouse=True)
+def on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after `. .venv/bin/activate`."""
+    monkeypatch.setenv("PATH", str(TIDEMILL.parent), prepend=os.pathsep)

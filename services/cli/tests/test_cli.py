@@ -1,12 +1,16 @@
 """The command as a whole."""
 
+import os
 import subprocess
 import sys
+import sysconfig
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from tidemill.cli.main import app
+from tidemill.cli.running import copyable, program
 
 HEAVY = ("sqlalchemy", "nats", "pydantic", "opentelemetry", "asyncpg", "rich", "polars", "alembic")
 
@@ -46,3 +50,50 @@ def test_an_unknown_service_is_answered_with_the_known_ones() -> None:
 def test_the_version_is_told() -> None:
     result = CliRunner().invoke(app, ["--version"])
     assert result.output.startswith("tidemill 0.")
+
+
+@pytest.mark.parametrize("words", [["status"], ["doctor"], ["up"], ["archive", "verify"]])
+def test_the_data_of_another_user_is_one_sentence_and_no_traceback(
+    words: list[str], open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NATS_URL", "DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(open_folder)
+    lock = open_folder / "data" / "run" / ".lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch(mode=0)
+    open_folder.chmod(0o755)
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(65534)
+    try:
+        result = CliRunner().invoke(app, words)
+    finally:
+        os.seteuid(was)
+        lock.unlink()
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    if words != ["archive", "verify"]:
+        assert "belongs to" in result.output
+        assert "run this as" in result.output
+
+
+def test_hints_are_what_the_person_can_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = Path(sysconfig.get_path("scripts"))
+    monkeypatch.setenv("PATH", str(ours))
+    assert program() == "tidemill"
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.chdir(tmp_path)
+    assert program() == str(ours / "tidemill")
+    monkeypatch.chdir(ours.parent.parent)
+    assert program() == f"{ours.parent.name}/bin/tidemill"
+    assert copyable("start `tidemill up`, or") == f"start `{ours.parent.name}/bin/tidemill up`, or"
+
+
+def test_a_full_disk_is_one_sentence() -> None:
+    full = "import sys; from tidemill.cli.main import app, main\n"
+    full += "@app.command('fill')\ndef fill():\n open('/dev/full', 'wb', buffering=0).write(b'x')\n"
+    full += "sys.argv = ['tidemill', 'fill']; main()"
+    done = subprocess.run([sys.executable, "-c", full], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "tidemill: No space left on device\n"

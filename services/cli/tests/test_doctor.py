@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tidemill.cli import doctor
+from tidemill.cli import doctor, machine
 from tidemill.cli.doctor import Verdict
 from tidemill.cli.main import app
 from tidemill.common.config import load_config
@@ -34,7 +34,7 @@ def test_a_fresh_machine_is_well_and_told_what_will_be_chosen(folder: Path) -> N
     assert all(each["remedy"] for each in found.values() if each["verdict"] != "ok")
     assert "started by `tidemill up`" in found["nats-server"]["found"]
     assert "18." in found["postgres"]["found"]
-    assert found["servers"]["remedy"] == "start `tidemill up`"
+    assert found["servers"]["remedy"] == "start `tidemill up`, or set NATS_URL and DATABASE_URL"
     shown = CliRunner().invoke(app, ["doctor"])
     assert "→ start `tidemill up`" in shown.stdout
 
@@ -60,8 +60,12 @@ def test_a_data_folder_that_cannot_be_written_fails(folder: Path) -> None:
     assert doctor.writable("data folder", Path("/proc/tidemill")).verdict is Verdict.FAILED
 
 
-def test_a_disk_that_is_nearly_full_fails(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "DISK_WANTED_BYTES", 10**18)
+def test_a_disk_with_little_room_is_noted_and_one_that_is_nearly_full_fails(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "DISK_WANTED_BYTES", 10**18)
+    assert findings(folder)["disk"]["verdict"] == "note"
+    monkeypatch.setattr(machine, "DISK_LEAST_BYTES", 10**18)
     assert findings(folder)["disk"]["verdict"] == "failed"
 
 

@@ -1,5 +1,10 @@
 """What a person sees of `tidemill up`."""
 
+import json
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 
@@ -63,3 +68,28 @@ def test_a_long_log_begins_anew_and_keeps_the_one_before(tmp_path: Path, monkeyp
         log.flush()
     assert (tmp_path / "run" / "up.log").read_text() == "second\n"
     assert (tmp_path / "run" / "up.old.log").read_text() == "first line\n"
+
+
+def test_what_a_full_disk_does_not_take_of_the_log_is_counted_in_it(tmp_path: Path) -> None:
+    log = LogFile(tmp_path / "up.log")
+    log.write("first\n")
+    with files_limited_to(6):
+        log.write("lost\n")
+        log.write("lost, too\n")
+    log.write("second\n")
+    first, _, gap, second = (tmp_path / "up.log").read_text().splitlines()
+    assert (first, second) == ("first", "second")
+    assert json.loads(gap)["message"].startswith("2 lines are missing")
+
+
+@contextmanager
+def files_limited_to(size: int) -> Iterator[None]:
+    """As on a full disk, a write gets an error."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)

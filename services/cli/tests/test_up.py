@@ -2,6 +2,7 @@
 
 import json
 import signal
+from contextlib import suppress
 
 import pytest
 
@@ -149,9 +150,9 @@ def test_a_service_that_cannot_work_yet_is_told_after_a_while(place) -> None:
 
 
 def test_the_demo_converts_the_sample_once_and_says_how_to_look_at_it(place) -> None:
-    for wanted in ("documents 1 · records", "documents 0 · records"):
+    for said, wanted in (("sample.pdf is converted.", "documents 1 ·"), ("already converted.", "documents 0 ·")):
         up = place.begin_up("--demo")
-        up.wait_for("is converted. Look at it", within=60)
+        up.wait_for(f"{said} Look at it", within=60)
         up.wait_for("tidemill records football.match")
         up.wait_for(wanted)
         code, output = place.run("records", "football.match", "-o", "json")
@@ -174,3 +175,39 @@ def test_a_wrong_setting_is_told_before_anything_starts(place) -> None:
     assert status == 1
     assert "no-such" in output
     assert "mill" in output
+
+
+def test_a_small_disk_is_enough_to_begin_and_is_told(place, small_disk) -> None:
+    small_disk("300m")
+    up = place.up()
+    assert "! Only" in up.output
+    assert "MB are free at" in up.output
+    assert up.ready()
+
+
+def test_a_disk_too_small_for_a_new_data_folder_is_refused_with_the_remedy(place, small_disk) -> None:
+    small_disk("30m")
+    status, output = place.run("up", "--service", "mill")
+    assert status == 1
+    assert "a new data folder needs 200 MB" in output
+    assert "up --data DIR" in output
+
+
+@pytest.mark.chaos
+def test_after_the_disk_was_full_all_goes_on_by_itself(place, small_disk, eventually) -> None:
+    small_disk("300m")
+    up = place.up()
+    filler = place.folder / "filler"
+    with suppress(OSError), filler.open("wb") as file:
+        while file.write(bytes(1 << 20)):
+            pass
+    up.wait_for("The disk is full")
+    eventually(lambda: not up.ready())
+    nats = up.child("nats-server").pid
+    filler.unlink()
+    up.wait_for("There is room on the disk again")
+    up.wait_for("nats-server had ended; it runs again")
+    assert up.child("nats-server").pid != nats
+    eventually(up.ready)
+    assert "Traceback" not in up.output
+    assert up.end() == 0

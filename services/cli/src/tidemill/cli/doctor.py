@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from tidemill.cli.running import Assignments, Output, OutputOption, read_config
+from tidemill.cli.running import Assignments, Output, OutputOption, copyable, read_config
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from tidemill.common.config import Config
 
 CONNECT_SECONDS = 3.0
-DISK_WANTED_BYTES = 2_000_000_000
 WATCHES_WANTED = 8192
 OPEN_FILES_WANTED = 1024
 CLOCK_TOLERANCE_SECONDS = 2.0
@@ -69,7 +67,8 @@ def doctor(output: OutputOption = Output.TABLE, assignments: Assignments = None)
     import asyncio
 
     config = read_config(assignments)
-    findings = [*machine(), *programs(config), *folders(config), *sources(config), *asyncio.run(servers(config))]
+    seen = [*machine(), *programs(config), *folders(config), *sources(config), *asyncio.run(servers(config))]
+    findings = [replace(finding, found=copyable(finding.found), remedy=copyable(finding.remedy)) for finding in seen]
     if output is Output.JSON:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))
     else:
@@ -166,24 +165,34 @@ def programs(config: Config) -> Iterator[Finding]:
 def folders(config: Config) -> Iterator[Finding]:
     data = config.common.data_dir
     yield writable("data folder", data)
-    there = next(folder for folder in (data, *data.parents) if folder.exists())
-    free = shutil.disk_usage(there).free
-    text = f"{free / 1e9:.1f} GB free at {there}"
-    if free < DISK_WANTED_BYTES:
-        yield failed("disk", text, f"free {DISK_WANTED_BYTES / 1e9:.0f} GB, or choose another place with --data")
-    else:
-        yield ok("disk", text)
+    yield disk(data)
     yield ok("archive", config.common.archive_url or f"in {data / 'archive'} (ARCHIVE_URL is not set)")
+
+
+def disk(folder: Path) -> Finding:
+    from tidemill.cli.machine import DISK_LEAST_BYTES, DISK_WANTED_BYTES, disk_free, megabytes
+
+    free = disk_free(folder)
+    text = f"{megabytes(free)} free at {folder}"
+    remedy = "{} {}, or choose another place: `tidemill up --data DIR`"
+    if free < DISK_LEAST_BYTES:
+        return failed("disk", text, remedy.format("the work needs at least", megabytes(DISK_LEAST_BYTES)))
+    if free < DISK_WANTED_BYTES:
+        return note("disk", text, remedy.format("enough to begin with; have", megabytes(DISK_WANTED_BYTES)))
+    return ok("disk", text)
 
 
 def writable(check: str, folder: Path) -> Finding:
     """Tries to write where the folder is, or would be made."""
-    there = next(place for place in (folder, *folder.parents) if place.exists())
+    from tidemill.common.servers.child import nearest, owner_of
+
+    there = nearest(folder.absolute())
     try:
         with tempfile.NamedTemporaryFile(dir=there) as probe:
             skew = Path(probe.name).stat().st_mtime - time.time()
     except OSError as refused:
-        return failed(check, f"{there}: {refused.strerror}", f"chown or chmod {there}, or choose another with --data")
+        remedy = f"run as {owner_of(there)}, chown or chmod {there}, or choose another: `tidemill up --data DIR`"
+        return failed(check, f"{there}: {refused.strerror}", remedy)
     if abs(skew) > CLOCK_TOLERANCE_SECONDS:
         return note(check, f"{folder}: its clock is {skew:+.0f} s off", "set the clock of the file server (NTP)")
     return ok(check, str(folder))
@@ -234,7 +243,8 @@ async def servers(config: Config) -> list[Finding]:
     try:
         at = Addresses.find(config.common)
     except NothingRuns as nothing:
-        return [note("servers", str(nothing).partition(":")[0], "start `tidemill up`"), *ports(config)]
+        found, _, remedy = str(nothing).partition(": ")
+        return [note("servers", found, remedy), *ports(config)]
     findings = [await answer("nats", "NATS_URL", nats(at.nats_url))]
     findings += await postgres(at.database_url)
     if config.common.redis_url:

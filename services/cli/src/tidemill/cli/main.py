@@ -1,5 +1,7 @@
 """The `tidemill` command. Modules of commands are light to import: what they need is imported when they run."""
 
+import errno
+import sys
 from importlib import import_module
 from typing import Annotated
 
@@ -14,6 +16,7 @@ MODULES = (
     "config",
     "convert",
     "archive",
+    "documents",
     "records",
     "export",
     "teams",
@@ -49,4 +52,11 @@ def options(
 
 
 def main() -> None:
-    app()
+    try:
+        app()
+    except OSError as refused:  # A disk that is full, a folder of another user.
+        if refused.errno not in (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        place = f": {refused.filename}" if refused.filename else ""
+        typer.echo(f"tidemill: {refused.strerror}{place}", err=True)
+        sys.exit(1)

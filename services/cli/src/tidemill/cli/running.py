@@ -59,7 +59,25 @@ def addresses(config: Config) -> Addresses:
         fail(str(nothing))
 
 
+def program() -> str:
+    """How a person calls us from the working folder: by name where the shell finds it, else by path."""
+    import shlex
+    import shutil
+    import sysconfig
+
+    ours = Path(sysconfig.get_path("scripts")) / "tidemill"
+    found = shutil.which("tidemill")
+    if not ours.exists() or (found and Path(found).samefile(ours)):
+        return "tidemill"
+    return shlex.quote(str(ours.relative_to(Path.cwd()) if ours.is_relative_to(Path.cwd()) else ours))
+
+
+def copyable(text: str) -> str:
+    """With the commands in it as this person can copy them."""
+    return text.replace("`tidemill ", f"`{program()} ") if "`tidemill " in text else text
+
+
 def fail(message: str, status: int = 1) -> NoReturn:
     """End the command with a sentence on stderr that says what to do."""
-    typer.echo(f"tidemill: {message}", err=True)
+    typer.echo(f"tidemill: {copyable(message)}", err=True)
     raise typer.Exit(status)

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import shutil
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,26 +56,25 @@ def drop(sources: Sources) -> list[Path]:
 
 
 CONVERTED = """
-SELECT outcome FROM converter.documents
+SELECT outcome, finished_at FROM converter.documents
 WHERE source = $1 AND sha256 = $2 AND state = 'finished' ORDER BY finished_at DESC LIMIT 1
 """
 
 
-async def converted(database_url: str, sample: Path) -> str:
-    """The outcome, once there is one."""
+async def converted(database_url: str, sample: Path) -> tuple[str, datetime]:
+    """The outcome, once there is one, and since when."""
     sha256 = hashlib.sha256(sample.read_bytes()).hexdigest()
     while True:
         with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):  # It may be starting again.
-            outcome = await _outcome(database_url, sha256)
-            if outcome is not None:
-                return outcome
+            row = await _fetch(database_url, sha256)
+            if row is not None:
+                return row["outcome"], row["finished_at"]
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _outcome(database_url: str, sha256: str) -> str | None:
+async def _fetch(database_url: str, sha256: str) -> asyncpg.Record | None:
     connection = await asyncpg.connect(database_url)
     try:
-        outcome: str | None = await connection.fetchval(CONVERTED, SOURCE, sha256)
+        return await connection.fetchrow(CONVERTED, SOURCE, sha256)
     finally:
         await connection.close()
-    return outcome

@@ -1,12 +1,13 @@
 """All services and their servers in one process, shown to a person."""
 
 import asyncio
+import json
 import shlex
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from io import TextIOBase
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import nats.errors
 from tidemill.cli import sample
 from tidemill.cli.live import Screen, numbers
 from tidemill.cli.machine import Machine
+from tidemill.cli.running import program
 from tidemill.cli.status import waiting
 from tidemill.common.bus.client import CommandFailed, open_client
 from tidemill.common.config import Config, Sources, masked
@@ -30,28 +32,39 @@ COUNT_SECONDS = 2.0
 READY_EVERY_SECONDS = 5.0
 """A check may be a paid request to an object store."""
 READY_LOOK_SECONDS = 0.05
+LASTING = ("sources",)
+"""Checks of what is configured: nobody waits for those."""
 PATIENCE_SECONDS = 10.0
 """After so long what is still missing is told."""
 LOG_KEPT_BYTES = 20_000_000
 
 
 class LogFile(TextIOBase):
-    """Where the logs go while the terminal is for the person; the one before it is kept beside it."""
+    """Where the logs go while the terminal is for the person; the one before it is kept beside it. What a full disk
+    does not take is lost, and the next line says so."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        self._file = path.open("a", encoding="utf-8")
+        self._file = path.open("ab", buffering=0)
+        self._lost = 0
 
     def write(self, text: str) -> int:
-        if self._file.tell() > LOG_KEPT_BYTES:
-            self._file.close()
-            self._path.replace(self._path.with_suffix(".old.log"))
-            self._file = self._path.open("a", encoding="utf-8")
-        return self._file.write(text)
-
-    def flush(self) -> None:
-        self._file.flush()
+        try:
+            if self._file.tell() > LOG_KEPT_BYTES:
+                self._file.close()
+                self._path.replace(self._path.with_suffix(".old.log"))
+                self._file = self._path.open("ab", buffering=0)
+            if self._lost:
+                gap = {"level": "warning", "message": f"{self._lost} lines are missing here: they could not be written"}
+                self._file.write(f"\n{json.dumps(gap)}\n".encode())
+                self._lost = 0
+            line = text.encode(errors="backslashreplace")
+            if self._file.write(line) < len(line):
+                self._lost += 1
+        except (OSError, ValueError):  # ValueError: it could not be opened again.
+            self._lost += 1
+        return len(text)
 
 
 class Together:
@@ -118,18 +131,23 @@ class Together:
             get_logger("tidemill.up").exception("cannot show what happens")
 
     async def _tell(self, addresses: Addresses, demo: bool, begun: float) -> None:
-        await self._wait_until_ready()
-        self._screen.say(self._summary(addresses, time.monotonic() - begun))
+        lasting = await self._wait_until_ready()
+        self._screen.say(self._summary(addresses, time.monotonic() - begun, lasting))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._count(addresses))
             tasks.create_task(self._live())
             if demo:
-                tasks.create_task(self._convert_sample(addresses))
+                tasks.create_task(self._convert_sample(addresses, begun))
 
-    async def _wait_until_ready(self) -> None:
+    async def _wait_until_ready(self) -> list[str]:
+        """What is wrong all the same, and stays so."""
         begun = time.monotonic()
         told: dict[str, str] = {}
-        while wrong := await self._wrong():
+        while True:
+            wrong = await self._wrong()
+            lasting = [name for name in wrong if name.endswith(tuple(f": {check}" for check in LASTING))]
+            if len(lasting) == len(wrong):
+                return [wrong[name] for name in lasting]
             if time.monotonic() - begun > PATIENCE_SECONDS and wrong != told:
                 self._screen.say("Still waiting: " + "; ".join(f"{name}: {problem}" for name, problem in wrong.items()))
                 told = wrong
@@ -165,19 +183,16 @@ class Together:
                         await asyncio.sleep(COUNT_SECONDS)
             await asyncio.sleep(COUNT_SECONDS)
 
-    async def _convert_sample(self, addresses: Addresses) -> None:
+    async def _convert_sample(self, addresses: Addresses, begun: float) -> None:
+        started_at = datetime.now(UTC) - timedelta(seconds=time.monotonic() - begun)
         for document in sample.drop(self._sources):
-            outcome = await sample.converted(addresses.database_url, document)
+            outcome, finished_at = await sample.converted(addresses.database_url, document)
+            when = "is" if finished_at >= started_at else f"was on {finished_at:%Y-%m-%d at %H:%M} UTC already"
             self._screen.say(
-                f"\n{document.name} is {outcome}. Look at it, in another terminal here:\n\n{self._commands()}\n"
+                f"\n{document.name} {when} {outcome}. Look at it, in another terminal here:\n\n{commands()}\n"
             )
 
-    def _commands(self) -> str:
-        program = Path(sys.executable).parent / "tidemill"
-        shown = program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program
-        return "\n".join(f"  {shown} {words}" for words in ("records football.match", "status", "--help"))
-
-    def _summary(self, addresses: Addresses, seconds: float) -> str:
+    def _summary(self, addresses: Addresses, seconds: float, lasting: Sequence[str]) -> str:
         data = self._config.common.data_dir
         inboxes = [
             (f"inbox {name}", f"{source.watch.folder}  ({', '.join(source.watch.include)})")
@@ -199,7 +214,17 @@ class Together:
         ]
         lines = "\n".join(f"  {name:<20} {value}" for name, value in rows)
         names = ", ".join(spec.name for spec in self._specs)
-        return f"Tidemill is ready after {seconds:.1f} s: {names}\n\n{lines}\n\nCtrl-C ends it.\n"
+        notes = "".join(f"  ! {note}\n" for note in (*lasting, *self._machine.notes()))
+        but = ", but not all of it" if lasting else ""
+        return (
+            f"Tidemill is ready after {seconds:.1f} s{but}: {names}\n\n{lines}\n\n"
+            f"{notes}{chr(10) if notes else ''}Ctrl-C ends it.\n"
+        )
+
+
+def commands() -> str:
+    words = ("records football.match", "status", "--help")
+    return "\n".join(f"  {program()} {each}" for each in words)
 
 
 def psql() -> str:

@@ -33,7 +33,7 @@ def up(
     from tidemill.cli.machine import Machine
     from tidemill.cli.together import LogFile, Together
     from tidemill.common.config import ConfigError, load_sources
-    from tidemill.common.servers import FolderInUse, ServerFailed
+    from tidemill.common.servers import FolderInUse, FolderNotOurs, ServerFailed
     from tidemill.common.telemetry.logs import configure_logs
 
     chosen = [] if data is None else [f"data_dir={json.dumps(str(data))}"]
@@ -54,7 +54,7 @@ def up(
             f"another `tidemill up` ({taken.holder}) runs with the data of {config.common.data_dir}: "
             "use that one, end it, or choose another folder with --data"
         )
-    except (ConfigError, ServerFailed, sample.NoSample) as wrong:
+    except (ConfigError, FolderNotOurs, ServerFailed, sample.NoSample) as wrong:
         fail(str(wrong))
     except OSError as refused:  # A folder that cannot be written, a health port that is taken.
         fail(f"{refused}; `tidemill doctor` looks further")

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
-from tidemill.common.servers.child import FolderLock
+from tidemill.common.servers.child import FolderLock, FolderNotOurs
 
 FILE = Path("run") / "servers.json"
 
@@ -37,7 +37,13 @@ class Addresses:
     @classmethod
     def find(cls, settings: Configured) -> Self:
         """Raises NothingRuns."""
-        if FolderLock(settings.data_dir / FILE.parent).holder() is None:
+        try:
+            holder = FolderLock(settings.data_dir / FILE.parent).holder()
+        except FolderNotOurs as not_ours:
+            if settings.nats_url and settings.database_url:
+                return cls(settings.nats_url, settings.database_url)
+            raise NothingRuns(str(not_ours)) from not_ours
+        if holder is None:
             if settings.nats_url and settings.database_url:
                 return cls(settings.nats_url, settings.database_url)
             missing = "NATS_URL and DATABASE_URL" if not settings.nats_url else "DATABASE_URL"

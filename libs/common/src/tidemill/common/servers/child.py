@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import pwd
 import random
 import signal
 import socket
@@ -34,6 +35,14 @@ class FolderInUse(Exception):
         self.holder = holder
 
 
+class FolderNotOurs(Exception):
+    """The folder belongs to another user, and may not even be looked into."""
+
+    def __init__(self, folder: Path) -> None:
+        owner = owner_of(folder)
+        super().__init__(f"{folder} belongs to {owner}: run this as {owner}, or choose another data folder")
+
+
 class FolderLock:
     """An exclusive lock on a folder, gone with the process that holds it, however that ends."""
 
@@ -42,11 +51,14 @@ class FolderLock:
         self._file: int | None = None
 
     def take(self) -> None:
-        """Harmless when we have it already; raises FolderInUse."""
+        """Harmless when we have it already; raises FolderInUse, FolderNotOurs."""
         if self._file is not None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        except PermissionError:
+            raise FolderNotOurs(self.path.parent) from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -57,7 +69,7 @@ class FolderLock:
         self._file = file
 
     def holder(self) -> str | None:
-        """Who has it, for people; None when nobody does."""
+        """Who has it, for people; None when nobody does. Raises FolderNotOurs."""
         try:
             with self.path.open() as file:
                 try:
@@ -66,6 +78,8 @@ class FolderLock:
                     return f"process {file.read().strip() or '(unknown)'}"
         except FileNotFoundError:
             pass
+        except PermissionError:
+            raise FolderNotOurs(self.path.parent) from None
         return None
 
     def release(self) -> None:
@@ -165,14 +179,18 @@ class ChildServer(ABC):
     def stop(self, within: float = 10.0) -> None:
         """End it in its own orderly way, and give the folder back."""
         if self._process is not None:
-            with suppress(ProcessLookupError):
-                self._process.send_signal(self.stop_signal)
+            self.ask_to_end()
             try:
                 self._process.wait(within)
             except subprocess.TimeoutExpired:
                 self.kill()
             self._process = None
         self._lock.release()
+
+    def ask_to_end(self) -> None:
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(self.stop_signal)
 
     def kill(self) -> None:
         """As `kill -9` does it: nothing is said goodbye to, and `start()` repairs it."""
@@ -213,6 +231,23 @@ def at_work(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def nearest(path: Path) -> Path:
+    """The path, or the first folder above it that is there and may be looked at."""
+    for place in (path, *path.parents):
+        with suppress(OSError):
+            place.stat()
+            return place
+    return Path("/")
+
+
+def owner_of(path: Path) -> str:
+    uid = nearest(path).stat().st_uid
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
 
 
 def port_is_free(port: int) -> bool:

@@ -16,7 +16,12 @@ CONFIG = """\
 listen: "127.0.0.1:{port}"
 server_name: tidemill
 max_payload: 8MB
-jetstream {{ store_dir: {store} }}
+jetstream {{
+  store_dir: {store}
+  # A quota, nothing is reserved: the streams are bounded each. By itself the server takes what is free on the disk now,
+  # and on a small one refuses streams that would fit.
+  max_file_store: 64GB
+}}
 {extra}
 """
 

@@ -59,6 +59,8 @@ class PostgresServer(ChildServer):
         self._tcp_port: int | None = None
         self._settings = {**SETTINGS, **(settings or {})}
         self._socket_folder = self.folder
+        self.opened: list[Path] = []
+        """Folders that others may pass through since `prepare`, which they could not before."""
 
     @property
     def url(self) -> str:
@@ -126,8 +128,8 @@ class PostgresServer(ChildServer):
         if folder.stat().st_uid != uid:
             os.chown(folder, uid, gid)
         if os.getuid() == 0:
-            open_the_way(folder.parent, uid)
-            open_the_way(binary("postgres").parent, uid)
+            self.opened += open_the_way(folder.parent, uid)
+            self.opened += open_the_way(binary("postgres").parent, uid)
 
     def _initialise(self) -> None:
         """Make the cluster beside its place, with the database in it, and move it there whole."""
@@ -189,17 +191,21 @@ def binary(name: str) -> Path:
     return Path(package.submodule_search_locations[0]) / "pginstall18" / "bin" / name
 
 
-def open_the_way(folder: Path, uid: int) -> None:
-    """Let another user pass through (not read) every folder down to this one. Only as root."""
+def open_the_way(folder: Path, uid: int) -> list[Path]:
+    """Let another user pass through (not read) every folder down to this one, and tell which let nobody through before.
+    Only as root."""
+    opened = []
     for step in (folder, *folder.parents):
         found = step.stat()
         if found.st_uid == uid or found.st_mode & stat.S_IXOTH:
             continue
         try:
             step.chmod(stat.S_IMODE(found.st_mode) | stat.S_IXOTH)
-            log.warning("others may pass through %s now: Postgres does not run as root, and works further down", step)
         except OSError as refused:
             raise ServerFailed(
                 f"Postgres cannot run as root, and as user {uid} it cannot pass through {step} ({refused.strerror}): "
                 f"run `chmod o+x {step}`, choose another folder with --data, or set DATABASE_URL"
             ) from refused
+        log.warning("others may pass through %s now: Postgres does not run as root, and works further down", step)
+        opened.append(step)
+    return opened

@@ -81,7 +81,7 @@ def configure_logs(settings: "LogSettings", stream: TextIO | None = None) -> Non
         )
     else:
         last += [structlog.processors.EventRenamer("message"), structlog.processors.JSONRenderer(ensure_ascii=False)]
-    handler = logging.StreamHandler(stream)
+    handler = _Handler(stream)
     handler.setFormatter(ProcessorFormatter(processors=last, foreign_pre_chain=shared))
     root = logging.getLogger()
     root.handlers = [handler]
@@ -95,6 +95,13 @@ def configure_logs(settings: "LogSettings", stream: TextIO | None = None) -> Non
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - their name
+        """Of a line that a full disk does not take, nothing is told: there is one such line after the other."""
+        if not isinstance(sys.exception(), OSError):
+            super().handleError(record)
 
 
 def get_logger(name: str, **fields: Any) -> BoundLogger:
