@@ -161,6 +161,29 @@ async def test_events_of_a_cancelled_run_are_dropped(ground: Any) -> None:
     assert await ground.recorded() == []
 
 
+async def test_bookkeeping_goes_on_whatever_is_held(ground: Any) -> None:
+    control = await bucket(ground)
+    for key in ("stop.all", "pause.source.demo", "cancel.run.run-1"):
+        await control.put(key, b"1")
+    async with ground.bus(ground.step(bookkeeping=True)) as bus:
+        await ground.publish("a")
+        await ground.until_recorded(1, within=5)
+        assert bus.control.stopped("demo")
+
+
+async def test_a_key_is_put_and_removed_for_everybody(ground: Any) -> None:
+    async with ground.bus() as bus, ground.bus(service="other") as other:
+        await bus.control.put("pause.source.demo", {"reason": "the site asked us"})
+        await ground.until(lambda: other.control.paused("demo"), within=1)
+        assert other.control.paused("demo") == "pause.source.demo: the site asked us"
+        before = await bus.control.bucket()
+        await bus.control.remove("pause.source.demo")
+        await ground.until(lambda: not other.control.paused("demo"), within=1)
+        after = await bus.control.bucket()
+    assert (list(before.entries), dict(after.entries)) == (["pause.source.demo"], {})
+    assert (before.created, before.last_sequence + 1) == (after.created, after.last_sequence)
+
+
 async def test_tasks_ask_whether_they_may_work(ground: Any) -> None:
     control = await bucket(ground)
     ticks: list[float] = []

@@ -87,6 +87,8 @@ class Converting:
             source=source,
             item=f"{source}/item",
             previous_sha256="0" * 64,
+            requests=2,
+            bytes_received=400,
         )
         id = f"{source}/{sha256}/{run}"
         await self.js.publish(event.subject_filled(), event.to_json(), headers={"Nats-Msg-Id": id, "Tidemill-Id": id})
@@ -192,6 +194,7 @@ async def test_a_document_becomes_records_and_is_told_of(converting: Converting)
     [converted] = await converting.facts("converted")
     assert converted["outcome"] == "converted"
     assert (converted["item"], converted["previousSha256"]) == ("prices/item", "0" * 64)
+    assert (converted["requests"], converted["bytesReceived"]) == (2, "400")
     assert converted["rows"] == {"seen": 1202, "accepted": 1200, "rejected": 2, "ignored": {}}
     assert converted["records"] == {"shop.price": {"new": 1200, "changed": 0, "unchanged": 0, "history": 0}}
     stored = await converting.facts("stored")

@@ -300,8 +300,10 @@ class DocumentConverted(Event):
     peak_memory_bytes: Int64 = 0
     converted_at: AwareDatetime
     item: str = ""
-    """As the stored document said it, like what it held before."""
+    """As the stored document said it, like all that follows."""
     previous_sha256: str = ""
+    requests: int = 0
+    bytes_received: Int64 = 0
 
 
 class RecordsStored(Event):

@@ -135,6 +135,8 @@ def _converted(done: Converted, ending: Ending, totals: Totals, metrics: Metrics
         converted_at=datetime.now(UTC),
         item=event.item,
         previous_sha256=event.previous_sha256,
+        requests=event.requests,
+        bytes_received=event.bytes_received,
     )
     _tell(event, ending, totals, metrics)
     return done.tell(fact, "converted")

@@ -17,7 +17,7 @@ from tidemill.common.bus.client import CommandFailed, request
 from tidemill.common.bus.commands import Commands
 from tidemill.common.bus.connection import Connection
 from tidemill.common.bus.consume import Consumer
-from tidemill.common.bus.control import Control
+from tidemill.common.bus.control import Control, Unheld
 from tidemill.common.bus.dead_letters import DeadLetters
 from tidemill.common.bus.inbox import Inbox
 from tidemill.common.bus.outbox import Outbox
@@ -252,7 +252,7 @@ class Bus:
         return Consumer(
             step,
             connection=self._connection,
-            control=self.control,
+            control=Unheld() if step.bookkeeping else self.control,
             engine=self._engine,
             inbox=self._inbox,
             retries=self._retries,

@@ -14,7 +14,7 @@ from opentelemetry.trace import Span, SpanKind, set_span_in_context
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tidemill.common.bus.connection import Connection
-from tidemill.common.bus.control import Control
+from tidemill.common.bus.control import Holds
 from tidemill.common.bus.dead_letters import DeadLetters
 from tidemill.common.bus.decode import Unreadable, parse_event, subject_names
 from tidemill.common.bus.fetch import Fetcher
@@ -56,7 +56,7 @@ class Consumer:
         step: Step[Any, Any],
         *,
         connection: Connection,
-        control: Control,
+        control: Holds,
         engine: AsyncEngine,
         inbox: Inbox,
         retries: Retries,

@@ -2,12 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, Protocol
 
 import structlog
 from nats.aio.msg import Msg
+from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
 from tidemill.common.bus.connection import Connection, NatsClient
@@ -18,7 +21,40 @@ log = structlog.get_logger(__name__)
 
 READ_EVERY = 5.0
 RETRY_AFTER = 0.2
+OPERATION = "KV-Operation"
 OFF = ("0", "false", "off", "no")
+
+
+class Holds(Protocol):
+    """What keeps events from being handled."""
+
+    known: bool
+
+    def stopped(self, source: str | None = None) -> str | None: ...
+
+    def paused(self, source: str | None = None) -> str | None: ...
+
+    def cancelled(self, run: str) -> str | None: ...
+
+    def on_change(self, listener: Callable[[], None]) -> None: ...
+
+
+class Unheld:
+    """Of bookkeeping: what has happened is noted, whatever is held."""
+
+    known = True
+
+    def stopped(self, source: str | None = None) -> str | None:
+        return None
+
+    def paused(self, source: str | None = None) -> str | None:
+        return None
+
+    def cancelled(self, run: str) -> str | None:
+        return None
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Nothing ever changes."""
 
 
 class Control:
@@ -67,6 +103,18 @@ class Control:
     def on_change(self, listener: Callable[[], None]) -> None:
         self._listeners.append(listener)
 
+    async def put(self, key: str, value: Mapping[str, Any]) -> None:
+        """Set a key, for every process that listens. Raises what NATS raises."""
+        payload = json.dumps(value, default=str, ensure_ascii=False).encode()
+        await self._connection.js.publish(f"{CONTROL_SUBJECT}.{key}", payload)
+
+    async def remove(self, key: str) -> None:
+        await self._connection.js.publish(f"{CONTROL_SUBJECT}.{key}", b"", headers={OPERATION: "DEL"})
+
+    async def bucket(self) -> "Bucket | None":
+        """What the server has at this moment; None while there is no bucket. Raises what NATS raises."""
+        return await read_bucket(self._connection.js)
+
     async def follow(self) -> None:
         """Listen, and read everything on connecting and every 5 seconds, until cancelled. (A KV watch takes 6 to 14 s
         to recover from a server kill.)"""
@@ -96,23 +144,13 @@ class Control:
     async def _read(self) -> None:
         js = self._connection.js
         heard = self._heard
-        try:
-            state = (await js.stream_info(CONTROL_STREAM, subjects_filter=f"{CONTROL_SUBJECT}.>")).state
-        except NotFoundError:
+        bucket = await read_bucket(js)
+        if bucket is None:
             await ensure_control(js)
-            return
-        entries = {}
-        for subject in state.subjects or {}:
-            try:
-                message = await js.get_msg(CONTROL_STREAM, subject=subject)
-            except NotFoundError:
-                continue  # taken away meanwhile
-            if not _deleted(message.headers):
-                entries[subject.removeprefix(f"{CONTROL_SUBJECT}.")] = (message.data or b"").decode(errors="replace")
-        if heard == self._heard:  # else a message was faster and may be newer
+        elif heard == self._heard:  # else a message was faster and may be newer
             first, self.known = not self.known, True
-            if first or entries != self._entries:
-                self._take(entries)
+            if first or bucket.entries != self._entries:
+                self._take(dict(bucket.entries))
 
     def _take(self, entries: dict[str, str]) -> None:
         for key in sorted(entries.keys() ^ self._entries.keys()):
@@ -147,6 +185,32 @@ class Control:
         return f"{key}: {said['reason']}" if said.get("reason") else key
 
 
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """All keys, and how old the bucket is: one that was lost or put back has another birth or an earlier end."""
+
+    entries: Mapping[str, str]
+    created: str
+    last_sequence: int
+
+
+async def read_bucket(js: JetStreamContext) -> Bucket | None:
+    """None where there is no bucket."""
+    try:
+        found = await js.stream_info(CONTROL_STREAM, subjects_filter=f"{CONTROL_SUBJECT}.>")
+    except NotFoundError:
+        return None
+    entries = {}
+    for subject in found.state.subjects or {}:
+        try:
+            message = await js.get_msg(CONTROL_STREAM, subject=subject)
+        except NotFoundError:
+            continue  # taken away meanwhile
+        if not _deleted(message.headers):
+            entries[subject.removeprefix(f"{CONTROL_SUBJECT}.")] = (message.data or b"").decode(errors="replace")
+    return Bucket(entries, str(found.created), found.state.last_seq)
+
+
 def _parse(value: str) -> dict[str, object]:
     try:
         parsed = json.loads(value)
@@ -164,4 +228,4 @@ def _passed(until: str) -> bool:
 
 
 def _deleted(headers: dict[str, str] | None) -> bool:
-    return (headers or {}).get("KV-Operation") in ("DEL", "PURGE")
+    return (headers or {}).get(OPERATION) in ("DEL", "PURGE")

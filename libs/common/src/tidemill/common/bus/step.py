@@ -113,6 +113,8 @@ class Step(Generic[E, R]):
     """Pause after each recorded failure; after the last a dead letter. Pauses over a minute wait in the table."""
     version: Callable[[E], str] | None = None
     """For streamed work: parts recorded by another version do not count as done."""
+    bookkeeping: bool = False
+    """It notes what has happened, and does nothing: stop, pause and cancel do not hold it."""
 
 
 CommandHandler = Callable[[Tx, str, Mapping[str, Any]], Awaitable["Answer"]]
