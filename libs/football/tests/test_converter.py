@@ -129,7 +129,7 @@ def test_two_layouts_of_an_issue_give_the_same_records(truth: dict[str, Any]) ->
 
 def test_a_row_has_its_place_on_the_unrotated_page(truth: dict[str, Any]) -> None:
     paper = generate.make_paper(truth)
-    style = replace(generate.STYLE, offer_only=True)
+    style = generate.STYLE
 
     def boxes(style: Style) -> list[tuple[float, ...]]:
         items = convert(print_paper(paper, style)).items
@@ -139,6 +139,7 @@ def test_a_row_has_its_place_on_the_unrotated_page(truth: dict[str, Any]) -> Non
     wide, high = style.page
     for (left, top, right, bottom), (x0, y0, x1, y1) in zip(upright, turned, strict=True):
         assert 0 <= left < right <= wide and 0 <= top < bottom <= high
+        assert (left, top, right, bottom) == tuple(round(edge, 1) for edge in (left, top, right, bottom))
         # Turned counter-clockwise: what was left is at the bottom, what was at the top is left.
         assert (x0, y0, x1, y1) == pytest.approx((top, wide - right, bottom, wide - left), abs=1.5)
 

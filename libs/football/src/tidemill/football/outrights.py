@@ -1,6 +1,6 @@
 """Long-term bets: a title, one serial, and a row of outcome, number and price for each answer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
@@ -66,9 +66,9 @@ class _Head:
     odds: Word
 
 
-def find_outrights(words: Sequence[Word]) -> list[Outright]:
-    """The long-term bets of a page; `words` are its words in any order."""
-    return [_read(head, words) for head in _heads(words)]
+def find_outrights(words: Sequence[Word], place: Callable[[Box], Box]) -> list[Outright]:
+    """The long-term bets of a page; `words` are its words in any order, `place` says where a box is on it."""
+    return [_read(head, words, place) for head in _heads(words)]
 
 
 def _heads(words: Sequence[Word]) -> Iterator[_Head]:
@@ -85,7 +85,7 @@ def _heads(words: Sequence[Word]) -> Iterator[_Head]:
             yield _Head(label, serial, kim, odds)
 
 
-def _read(head: _Head, words: Sequence[Word]) -> Outright:
+def _read(head: _Head, words: Sequence[Word], place: Callable[[Box], Box]) -> Outright:
     left, right = head.label.left - head.label.height, head.odds.right + head.odds.height
     lines = lines_of(word for word in words if left <= word.left and word.right <= right)
     at = next(index for index, line in enumerate(lines) if head.label in line)
@@ -93,7 +93,7 @@ def _read(head: _Head, words: Sequence[Word]) -> Outright:
     outright = Outright(clean(" ".join(title)), head.serial.text)
     middle = head.label.middle
     for line in lines[at + 1 :]:
-        outcome = _outcome(line, head)
+        outcome = _outcome(line, head, place)
         if outcome is None or line[0].middle - middle > _STEP * line[0].height:
             break
         outright.outcomes.append(outcome)
@@ -115,11 +115,11 @@ def _title(above: Sequence[list[Word]], label: Word) -> list[str]:
     return title
 
 
-def _outcome(line: list[Word], head: _Head) -> Outcome | None:
+def _outcome(line: list[Word], head: _Head, place: Callable[[Box], Box]) -> Outcome | None:
     price = next((w for w in reversed(line) if PRICE.fullmatch(w.text) and w.right > head.odds.left), None)
     near = 3 * head.kim.height
     kim = next((w for w in reversed(line) if KIM.fullmatch(w.text) and abs(w.centre - head.kim.centre) < near), None)
     if price is None or kim is None:
         return None
     name = clean(text_of([word for word in line if word.right <= kim.left]))
-    return Outcome(box_of(line), name, kim.text, float(price.text.replace(",", "."))) if name else None
+    return Outcome(place(box_of(line)), name, kim.text, float(price.text.replace(",", "."))) if name else None

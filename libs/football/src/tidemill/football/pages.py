@@ -105,14 +105,15 @@ class PageReader:
         if glued:
             words = [part for word in words for part in (unglued(word) if word in glued else (word,))]
         words.sort(key=by_middle)
-        items = self._table.read(words, partial(_placed, glyphs))
+        place = partial(_placed, glyphs)
+        items = self._table.read(words, place)
         if not items and (elsewhere := sum(_looks_like_a_row([word.text for word in line]) for line in lines)):
             outside["not_offer"] = elsewhere
         return Page(
             number,
             State.READ,
             items,
-            find_outrights(words),
+            find_outrights(words, place),
             outside,
             read_imprint(lines),
         )
