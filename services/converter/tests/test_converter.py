@@ -283,6 +283,13 @@ async def test_bytes_that_the_archive_lost_are_a_dead_letter(converting: Convert
     assert "does not hold" in letter.error
 
 
+async def test_an_event_whose_digest_is_none_is_a_dead_letter_at_once(converting: Converting) -> None:
+    await converting.tell("../../etc/passwd", 3, "things")
+    letter = await converting.dead()
+    assert (letter.reason, letter.attempts) == ("poison", 1)
+    assert "not a SHA-256" in letter.error
+
+
 async def test_documents_of_a_source_without_converter_are_only_kept(converting: Converting) -> None:
     await converting.store("anything", "kept")
     await converting.document(await converting.store('[{"id": 5}]', "things"))
@@ -344,4 +351,4 @@ async def test_whoever_listens_hears_how_far_a_long_conversion_is(converting: Co
 async def test_no_scratch_file_stays(converting: Converting) -> None:
     await converting.document(await converting.store('[{"id": 5}]', "things"))
     [folder] = Path("/tmp").glob(f"tidemill-converter-{os.getpid()}-*")
-    assert list(folder.iterdir()) == []
+    assert [left.name for left in folder.iterdir()] == [".lock"]

@@ -7,7 +7,7 @@ import pytest
 
 from tidemill.common.config.sources import Convert, SourceFile, Sources
 from tidemill.converter.errors import UnusableConverter
-from tidemill.converter.routes import Route, find_routes, get_route
+from tidemill.converter.routes import Route, complaint, find_routes, get_route
 from tidemill.converter.workers import ConverterUnusable, Description, WorkerLost
 
 SOURCES = Sources({"paper": SourceFile(source="paper", convert=Convert.model_validate({"with": "lines"}))}, {})
@@ -44,3 +44,8 @@ async def test_a_converter_that_cannot_be_used_is_named_to_whoever_asks_for_it()
     found = await routes(ConverterUnusable("no module named lines"))
     with pytest.raises(UnusableConverter, match=r"paper\.yaml: no module named lines"):
         get_route(found, "paper")
+    assert complaint(found) == "paper.yaml: no module named lines"
+
+
+async def test_nothing_is_said_about_converters_that_work() -> None:
+    assert complaint(await routes(Description("lines", "1", ("test.line",)))) is None

@@ -1,9 +1,21 @@
-import os
+"""The scratch folder of a converter process."""
+
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 from tidemill.converter.scratch import open_scratch
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from tidemill.converter.scratch import open_scratch
+with open_scratch(Path(sys.argv[1])) as folder:
+    (folder / "document").write_text("x")
+    print(folder, flush=True)
+    time.sleep(600)
+"""
 
 
 def test_a_scratch_folder_goes_with_its_owner(tmp_path: Path) -> None:
@@ -14,13 +26,21 @@ def test_a_scratch_folder_goes_with_its_owner(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_left_is_taken_away_and_nothing_else(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
-        pass
-    left = tmp_path / f"tidemill-converter-{gone.pid}-abc123"
-    others = [tmp_path / f"tidemill-converter-{os.getppid()}-abc", tmp_path / "tidemill-converter-notes"]
-    for folder in (left, *others):
-        folder.mkdir()
-        (folder / "document").write_text("x")
+    strange = tmp_path / "tidemill-converter-notes"
+    strange.mkdir()
+    with subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout
+        left = Path(holder.stdout.readline().strip())
+        with open_scratch(tmp_path):
+            assert (left / "document").exists()
+        holder.send_signal(signal.SIGKILL)
+    assert (left / "document").exists()
+    with open_scratch(tmp_path) as folder:
+        assert sorted(tmp_path.iterdir()) == sorted([strange, folder])
+
+
+def test_a_folder_of_another_user_is_left_alone(tmp_path: Path) -> None:
+    theirs = tmp_path / "tidemill-converter-abc"
+    (theirs / ".lock").mkdir(parents=True)  # As little to be opened as theirs, by root, too.
     with open_scratch(tmp_path):
-        assert not left.exists()
-        assert all((folder / "document").exists() for folder in others)
+        assert (theirs / ".lock").is_dir()

@@ -16,7 +16,7 @@ from tidemill.common.events import DocumentStored
 from tidemill.common.telemetry.logs import get_logger
 from tidemill.converter.content import Checked, CheckedRecord, check_records
 from tidemill.converter.documents import DocumentFacts
-from tidemill.converter.errors import LostContent, NamesUnavailable, NoWorker
+from tidemill.converter.errors import LostContent, NamesUnavailable, NoDigest, NoWorker
 from tidemill.converter.frames import Job
 from tidemill.converter.names import Names, Resolved
 from tidemill.converter.routes import Route, Routes, get_route
@@ -68,7 +68,7 @@ async def convert(
         return
     path = folder / uuid4().hex
     try:
-        size_bytes = await archive.fetch_to(event.sha256, path)
+        size_bytes = await _fetch(archive, event.sha256, path)
         job = Job(
             path=str(path),
             sha256=event.sha256,
@@ -92,12 +92,19 @@ async def convert(
                     pages=part.described.pages or 0,
                     ending=part.ending,
                 )
-    except NotArchived as error:
-        raise LostContent(str(error)) from error
     except WorkerLost as error:
         raise NoWorker(str(error)) from error
     finally:
         path.unlink(missing_ok=True)
+
+
+async def _fetch(archive: Archive, sha256: str, path: Path) -> int:
+    try:
+        return await archive.fetch_to(sha256, path)
+    except NotArchived as error:
+        raise LostContent(str(error)) from error
+    except ValueError as error:
+        raise NoDigest(str(error)) from error
 
 
 async def _check(part: Part, datasets: Mapping[str, Dataset]) -> Checked:

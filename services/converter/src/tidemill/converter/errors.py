@@ -15,6 +15,10 @@ class LostContent(Poison):
     """The archive does not hold the document's bytes."""
 
 
+class NoDigest(Poison):
+    """What the event calls the document's SHA-256 is none."""
+
+
 class NoWorker(Unavailable):
     """A worker process was ended from outside, or cannot be started."""
 

@@ -14,7 +14,7 @@ from tidemill.converter.converters import find_converters
 from tidemill.converter.datasets import find_datasets, find_vocabularies, register_datasets
 from tidemill.converter.names import Names
 from tidemill.converter.policy import Wear
-from tidemill.converter.routes import find_routes
+from tidemill.converter.routes import complaint, find_routes
 from tidemill.converter.scratch import open_scratch
 from tidemill.converter.settings import ConverterSettings
 from tidemill.converter.steps import PUBLISHES, converter_step, record_parts
@@ -58,7 +58,16 @@ async def open_converter(context: Context) -> AsyncIterator[Wiring]:
             )
             record = partial(record_parts, datasets=datasets, names=names, metrics=metrics)
             step = converter_step(work, record, routes, slots=slots)
-            yield Wiring(steps=(step,), commands=Aliases(names.vocabularies).commands(), publishes=PUBLISHES)
+
+            async def unusable() -> str | None:
+                return complaint(routes)
+
+            yield Wiring(
+                steps=(step,),
+                commands=Aliases(names.vocabularies).commands(),
+                checks={"sources": unusable},
+                publishes=PUBLISHES,
+            )
 
 
 SPEC = ServiceSpec(

@@ -49,6 +49,11 @@ def get_route(routes: Routes, source: str) -> Route | None:
     return route
 
 
+def complaint(routes: Routes) -> str | None:
+    """Which sources' documents cannot be converted, and why."""
+    return "; ".join(f"{name}.yaml: {route}" for name, route in routes.items() if isinstance(route, str)) or None
+
+
 async def _route(
     convert: Convert | None, converters: Converters, workers: Workers, max_size: int
 ) -> Route | str | None:
