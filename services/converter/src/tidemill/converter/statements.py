@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from tidemill.common.bus.step import Tx
 from tidemill.converter.history import Revision, Sighting, Span, revise
@@ -16,6 +17,7 @@ from tidemill.converter.versions import (
     fetch_arrival,
     fetch_ids,
     fetch_moment,
+    find_by_id,
     find_sightings,
     find_versions,
     insert_records,
@@ -24,6 +26,7 @@ from tidemill.converter.versions import (
     reopen_versions,
     supersede_versions,
     update_records,
+    vacate_records,
 )
 
 
@@ -35,6 +38,8 @@ class Part:
     document: int
     part: int
     run: str
+    origin: Literal["stored", "reconvert"] = "stored"
+    """Of a document that takes the place of one converted before, everything is decided from all that was stated."""
 
 
 @dataclass(slots=True)
@@ -66,7 +71,7 @@ async def store_statements(tx: Tx, part: Part, subjects: Sequence[Subject]) -> C
     The rest is decided from all that was ever stated about them.
     """
     writing = Writing()
-    newer, late = _sort_out(subjects, writing)
+    newer, late = _sort_out(subjects, writing) if part.origin == "stored" else ([], list(subjects))
     if newer or late:
         moment = await fetch_moment(tx, part.dataset, part.document, len(newer))
         ids = iter(moment.ids)
@@ -81,6 +86,28 @@ async def store_statements(tx: Tx, part: Part, subjects: Sequence[Subject]) -> C
     stated = [(valid_at, content) for _, valid_at, content in sorted(writing.contents)]
     await insert_sightings(tx, part.dataset, part.document, part.part, stated)
     return writing.counts
+
+
+async def take_back_statements(tx: Tx, part: Part, records: Sequence[int]) -> None:
+    """Decide anew about records that a document states no longer, from what is left. The dataset's lock is held."""
+    versions = await find_versions(tx, part.dataset, records)
+    earlier = await _find_earlier(tx, part, versions)
+    moment = await fetch_moment(tx, part.dataset, part.document, 0)
+    writing, vacated = Writing(), []
+    revised = []
+    for key, known in await find_by_id(tx, part.dataset, records):
+        holding = [version for version in versions[known.id] if version.holds]
+        if known.id in earlier:
+            spans = [Span(version.valid_from, version.hash) for version in holding]
+            revised.append((Subject(key, known), versions[known.id], revise(spans, earlier[known.id])))
+        else:
+            writing.superseded += [version.id for version in holding]
+            vacated.append(known.id)
+    ids = iter(await fetch_ids(tx, sum(len(revision.opened) for _, _, revision in revised)))
+    for subject, found, revision in revised:
+        _apply(subject, found, revision, ids, writing)
+    await _write(tx, part, moment.recorded_at, writing)
+    await vacate_records(tx, part.dataset, vacated)
 
 
 def _sort_out(subjects: Sequence[Subject], writing: Writing) -> tuple[list[Subject], list[Subject]]:
@@ -187,8 +214,9 @@ def _count(subject: Subject, revision: Revision, counts: Counter[str]) -> None:
 
 
 async def _write(tx: Tx, part: Part, recorded_at: datetime, writing: Writing) -> None:
-    await insert_versions(tx, part.dataset, part.document, part.run, recorded_at, writing.opened)
-    await reopen_versions(tx, part.dataset, recorded_at, writing.reopened)
+    opened_by, again_by = (part.origin, "reopened") if part.origin == "stored" else ("reconvert", "reconvert")
+    await insert_versions(tx, part.dataset, part.document, part.run, recorded_at, writing.opened, opened_by)
+    await reopen_versions(tx, part.dataset, recorded_at, writing.reopened, again_by)
     await supersede_versions(tx, part.dataset, recorded_at, writing.superseded)
     await insert_records(tx, part.dataset, writing.new)
     await update_records(tx, part.dataset, writing.changed)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from tidemill.common.bus.step import Tx
 from tidemill.common.events import Changes
@@ -53,6 +54,7 @@ class RecordBatch:
     records: Sequence[CheckedRecord]
     rejected: Sequence[Rejected] = ()
     """The converter's, and those of `check_records`."""
+    origin: Literal["stored", "reconvert"] = "stored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ async def _record_batch(tx: Tx, batch: RecordBatch, datasets: Datasets) -> Recor
             for subject in subjects:
                 for one in subject.stated:
                     family.learn(one.place, (name, one.record.key), subject.key.text)
-            part = Part(datasets.id(name), batch.document, batch.part, batch.run)
+            part = Part(datasets.id(name), batch.document, batch.part, batch.run, batch.origin)
             counts.setdefault(name, Counter()).update(await store_statements(tx, part, subjects))
     rejected += [refused(record, "it is its own ancestor") for _, record in family.waiting]
     await insert_rejected(tx, batch.document, batch.part, rejected)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tidemill.common.bus.step import Tx
 from tidemill.converter.content import CheckedRecord
 from tidemill.converter.identity import Candidate, Candidates
-from tidemill.converter.versions import Key, Known, find_by_base, find_by_key, find_contents
+from tidemill.converter.versions import Key, Known, find_by_base, find_by_key, find_contents, find_former_contents
 from tidemill.plugin import Dataset
 
 
@@ -68,6 +68,9 @@ async def _find_candidates(
         for record in records
     ]
     contents = await find_contents(tx, id, moved) if moved else {}
+    vacated = [record.id for records in found.values() for record in records if not record.hash]
+    if vacated:
+        contents |= await find_former_contents(tx, id, vacated)
     candidates = {}
     for base in hashes:
         known = [

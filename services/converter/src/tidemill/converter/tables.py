@@ -67,7 +67,7 @@ documents = Table(
     Column("title", Text, nullable=False, server_default=""),
     Column("attributes", JSONB, nullable=False, server_default="{}"),
     Column("trace", Text, nullable=False, server_default="", comment="Id of the trace it was converted in."),
-    Column("state", Text, nullable=False, server_default="begun", comment="begun or finished."),
+    Column("state", Text, nullable=False, server_default="begun", comment="begun or finished; staged: a candidate."),
     Column("outcome", Text),
     Column("reason", Text, nullable=False, server_default=""),
     Column("pages", Integer, nullable=False, server_default="0"),
@@ -77,6 +77,11 @@ documents = Table(
     Column("peak_memory_bytes", BigInteger, nullable=False, server_default="0"),
     Column("begun_at", Time, nullable=False, server_default=func.clock_timestamp()),
     Column("finished_at", Time),
+    Column(
+        "superseded_by",
+        BigInteger,
+        comment="The conversion that was accepted in its place: this one states nothing now.",
+    ),
     UniqueConstraint("source", "sha256", "run", "converter", "converter_version"),
     Index(None, "sha256"),
     Index(None, "run"),
@@ -175,6 +180,61 @@ sightings = Table(
     Index(None, "contents", postgresql_using="gin", postgresql_with={"fastupdate": "off"}),
     postgresql_partition_by="LIST (dataset)",
     comment="Which contents each part of a document stated: one row instead of one per unchanged record.",
+)
+
+reconversions = Table(
+    "reconversions",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("command", Text, nullable=False, unique=True, comment="Id of the command that asked for it."),
+    Column("selection", JSONB, nullable=False, comment="Which documents were asked for."),
+    Column("author", Text, nullable=False, server_default=""),
+    Column("state", Text, nullable=False, comment="staging, accepting, done, discarded."),
+    Column("begun_at", Time, nullable=False, server_default=func.now()),
+    Column("ended_at", Time),
+    comment="Documents converted once more from the archive, for somebody to look at before it counts.",
+)
+
+reconverted = Table(
+    "reconverted",
+    metadata,
+    Column("reconversion", BigInteger, ForeignKey(reconversions.c.id), primary_key=True),
+    Column("document", BigInteger, ForeignKey(documents.c.id), primary_key=True, comment="As it counts now."),
+    Column("candidate", BigInteger, comment="The document as it would be: a row of documents, staged."),
+    Column("state", Text, nullable=False, comment="due, staged, failed, accepting, accepted, moved."),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column(
+        "counts", JSONB, nullable=False, server_default="{}", comment="added, changed, removed, unchanged by dataset."
+    ),
+    Column("ending", JSONB, comment="How the conversion ended, for the document's row."),
+    Column("lease_until", Time, comment="Somebody works on it until then."),
+    Column("staged_at", Time),
+    Index(None, "state", postgresql_where=text("state IN ('due', 'accepting')")),
+)
+
+candidates = Table(
+    "candidates",
+    metadata,
+    Column("candidate", BigInteger, ForeignKey(documents.c.id), primary_key=True),
+    Column("part", Integer, primary_key=True),
+    Column("place", Integer, primary_key=True),
+    Column("dataset", SmallInteger, nullable=False),
+    Column("key", Text, nullable=False, comment="As the converter says it."),
+    Column("full_key", Text, nullable=False, comment="As the store would call it today."),
+    Column("record", BigInteger, comment="Of that key; null: it would be new."),
+    Column("parent_dataset", Text),
+    Column("parent_key", Text),
+    Column("valid_from", Time),
+    Column("valid_at", Time, nullable=False),
+    Column("page", Integer),
+    Column("item", BigInteger),
+    Column("box", ARRAY(REAL)),
+    Column("quality", REAL, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("data", Text, nullable=False, comment="Canonical JSON."),
+    Column("raw", Text, nullable=False),
+    Index(None, "candidate", "dataset", "key"),
+    comment="What a reconversion would have the document state.",
 )
 
 vocabularies = Table(

@@ -51,6 +51,7 @@ TYPES: dict[str, Any] = {
     "raws": ARRAY(Text),
     "believed": ARRAY(Boolean),
     "run": Text(),
+    "origin": Text(),
     "count": Integer(),
 }
 
@@ -77,6 +78,7 @@ class Known(NamedTuple):
     key: str
     content: int
     hash: bytes
+    """Empty: no document states it any more."""
     valid_from: datetime
 
 
@@ -178,6 +180,17 @@ BY_KEY = _sql("""
 """)
 
 
+BY_ID = _sql("""
+    SELECT id, key, content, hash, valid_from, base, parent FROM {s}.records
+    WHERE dataset = :dataset AND id = ANY(:records)
+""")
+
+
+async def find_by_id(tx: Tx, dataset: int, records: Sequence[int]) -> list[tuple[Key, Known]]:
+    rows = await tx.execute(BY_ID, {"records": records, "dataset": dataset})
+    return [(Key(row[1], row[5], row[6]), Known(*row[:5])) for row in rows.all()]
+
+
 async def find_by_key(tx: Tx, dataset: int, keys: Sequence[str]) -> dict[str, Known]:
     rows = await tx.execute(BY_KEY, {"keys": keys, "dataset": dataset})
     return {row[1]: Known(*row) for row in rows.all()}
@@ -211,6 +224,20 @@ async def find_contents(tx: Tx, dataset: int, records: Sequence[int]) -> dict[in
     """Hash and data of every content that holds at some valid time, the newest first."""
     found: dict[int, list[tuple[bytes, str]]] = {}
     for record, hash, data in await tx.execute(STATED, {"records": records, "dataset": dataset}):
+        found.setdefault(record, []).append((hash, data))
+    return found
+
+
+ONCE_STATED = _sql("""
+    SELECT record, hash, data::text FROM {s}.versions
+    WHERE dataset = :dataset AND record = ANY(:records) ORDER BY valid_from DESC, id DESC
+""")
+
+
+async def find_former_contents(tx: Tx, dataset: int, records: Sequence[int]) -> dict[int, list[tuple[bytes, str]]]:
+    """As `find_contents`, of records that no document states any more."""
+    found: dict[int, list[tuple[bytes, str]]] = {}
+    for record, hash, data in await tx.execute(ONCE_STATED, {"records": records, "dataset": dataset}):
         found.setdefault(record, []).append((hash, data))
     return found
 
@@ -308,7 +335,7 @@ SIGHTINGS = """
     FROM unnest(:contents) wanted (content), LATERAL (
         SELECT s.*, array_positions(s.contents, wanted.content) AS places FROM {sightings} s
         WHERE s.contents @> ARRAY[wanted.content]
-    ) s JOIN {s}.documents d ON d.id = s.document
+    ) s JOIN {s}.documents d ON d.id = s.document AND d.superseded_by IS NULL
 """
 
 
@@ -322,14 +349,16 @@ INSERT_VERSIONS = _sql("""
     INSERT INTO {s}.versions (dataset, id, record, content, document, valid_from, recorded_from, recorded_to, page,
         item, quality, box, hash, run, origin, data, raw)
     SELECT :dataset, id, record, content, :document, valid_from, :time, CASE WHEN NOT believed THEN :time END, page,
-        item, quality, CASE WHEN l IS NOT NULL THEN ARRAY[l, t, r, b] END, hash, :run, 'stored', data::jsonb, raw
+        item, quality, CASE WHEN l IS NOT NULL THEN ARRAY[l, t, r, b] END, hash, :run, :origin, data::jsonb, raw
     FROM unnest(:ids, :records, :contents, :times, :pages, :items, :qualities, :lefts, :tops, :rights, :bottoms,
         :hashes, :data, :raws, :believed)
         v (id, record, content, valid_from, page, item, quality, l, t, r, b, hash, data, raw, believed)
 """)
 
 
-async def insert_versions(tx: Tx, dataset: int, document: int, run: str, recorded_at: datetime, opened: Opened) -> None:
+async def insert_versions(
+    tx: Tx, dataset: int, document: int, run: str, recorded_at: datetime, opened: Opened, origin: str
+) -> None:
     if not opened.ids:
         return
     nowhere = (None, None, None, None)
@@ -340,6 +369,7 @@ async def insert_versions(tx: Tx, dataset: int, document: int, run: str, recorde
             "dataset": dataset,
             "document": document,
             "run": run,
+            "origin": origin,
             "time": recorded_at,
             "ids": opened.ids,
             "records": opened.records,
@@ -364,22 +394,21 @@ REOPEN = _sql("""
     INSERT INTO {s}.versions (dataset, id, record, content, document, valid_from, recorded_from, page, item, quality,
         box, hash, run, origin, data, raw)
     SELECT dataset, again.id, record, v.content, document, again.valid_from, :time, page, item, quality,
-        box, hash, run, 'reopened', data, raw
+        box, hash, run, :origin, data, raw
     FROM unnest(:ids, :contents, :times) again (id, content, valid_from)
     JOIN {s}.versions v ON v.dataset = :dataset AND v.id = again.content
 """)
 
 
 async def reopen_versions(
-    tx: Tx, dataset: int, recorded_at: datetime, again: Sequence[tuple[int, int, datetime]]
+    tx: Tx, dataset: int, recorded_at: datetime, again: Sequence[tuple[int, int, datetime]], origin: str
 ) -> None:
     """Say a content once more from another time on, as (new id, content, valid from); it keeps the document and the
     position where the content stood first."""
     if again:
         ids, contents, times = (list(column) for column in zip(*again, strict=True))
-        await tx.execute(
-            REOPEN, {"dataset": dataset, "time": recorded_at, "ids": ids, "contents": contents, "times": times}
-        )
+        stated = {"ids": ids, "contents": contents, "times": times, "origin": origin}
+        await tx.execute(REOPEN, {"dataset": dataset, "time": recorded_at, **stated})
 
 
 SUPERSEDE = _sql("""
@@ -420,6 +449,17 @@ UPDATE_RECORDS = _sql("""
 async def update_records(tx: Tx, dataset: int, changed: Currents) -> None:
     if changed.records:
         await tx.execute(UPDATE_RECORDS, {"dataset": dataset, **_columns(changed)})
+
+
+VACATE = _sql("""
+    UPDATE {s}.records SET hash = '', valid_from = '1900-01-01+00' WHERE dataset = :dataset AND id = ANY(:records)
+""")
+
+
+async def vacate_records(tx: Tx, dataset: int, records: Sequence[int]) -> None:
+    """No document states these any more. Whatever states one again is newer, and other, than nothing."""
+    if records:
+        await tx.execute(VACATE, {"dataset": dataset, "records": records})
 
 
 def _columns(currents: Currents) -> dict[str, list[Any]]:

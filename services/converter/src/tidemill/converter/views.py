@@ -63,7 +63,7 @@ ORIGINS = {
 """Where a value came from. A field of the model that is called so keeps the name; ours is then `record_…`."""
 
 CURRENT = """FROM {schema}.records r
-JOIN {schema}.versions v ON v.dataset = {id} AND v.id = r.version"""
+JOIN {schema}.versions v ON v.dataset = {id} AND v.id = r.version AND v.recorded_to IS NULL"""
 
 HISTORY = """FROM {schema}.records r
 JOIN {schema}.versions v ON v.dataset = {id} AND v.record = r.id AND v.recorded_to IS NULL"""
