@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from opentelemetry import trace
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanContext, SpanKind, StatusCode, TraceFlags
-from pydantic import SecretStr
 
 from tidemill.common.config import TelemetrySettings
+from tidemill.common.config.references import Secret
 from tidemill.common.telemetry.metrics import value
 from tidemill.common.telemetry.tracing import Telemetry, context_from, current, current_ids, fail, traceparent
 from tidemill.common.testing.otlp import OtlpReceiver
@@ -74,7 +74,7 @@ async def test_services_in_one_process_keep_their_spans_apart() -> None:
 
 async def test_parent_links_kind_and_attributes_arrive() -> None:
     with OtlpReceiver() as receiver:
-        settings = TelemetrySettings(otlp_endpoint=receiver.url, otlp_headers={"X-Key": SecretStr("s3cret")})
+        settings = TelemetrySettings(otlp_endpoint=receiver.url, otlp_headers={"X-Key": Secret("s3cret")})
         async with Telemetry.open("tracing-wire", "1", settings) as telemetry:
             with telemetry.span("record", parent=PARENT, links=[PARENT, "broken"], kind=SpanKind.CONSUMER, size=3):
                 pass

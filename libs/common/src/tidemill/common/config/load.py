@@ -2,23 +2,25 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field, create_model
 
+from tidemill.common.config.content import ENVIRONMENT, FILE, SETTINGS, Content, Files, chosen_environment, is_settings
 from tidemill.common.config.errors import ConfigError, Origin, Problem, dotted
 from tidemill.common.config.layers import Layer
+from tidemill.common.config.references import IDENTITY
 from tidemill.common.config.settings import CommonSettings
 from tidemill.common.config.validate import validated
-from tidemill.common.config.yamlfile import parse_value, read_yaml
+from tidemill.common.config.yamlfile import parse_value
 
-FILE = "tidemill.yaml"
 PREFIX = "TIDEMILL_"
 TESTS = "TIDEMILL_TEST_"
 """Variables of tests, which are no settings."""
+NO_SETTINGS = (ENVIRONMENT, IDENTITY)
 SERVICES = "tidemill.services"
 """Entry point group: a service's name, which is its section, and its ServiceSpec."""
 PLAIN = ("NATS_URL", "DATABASE_URL", "REDIS_URL", "ARCHIVE_URL")
@@ -36,6 +38,10 @@ class Config:
     services: Mapping[str, BaseModel]
     origins: Mapping[str, Origin]
     """Where each setting comes from, by dotted key."""
+    environment: str = ""
+    """Whose overlays are laid over the files."""
+    given: Mapping[str, str] = field(default_factory=dict)
+    """What the command line set."""
 
     def service(self, name: str) -> Any:
         """The section of a service, as its own model."""
@@ -48,16 +54,19 @@ def load_config(
     services: Mapping[str, type[BaseModel]],
     cli: Mapping[str, str] | None = None,
     environ: Mapping[str, str] | None = None,
+    content: Content | None = None,
 ) -> Config:
     """Read, merge and check everything. Raises ConfigError with all that is wrong.
 
-    Sections of installed services that are not among `services` are left to them.
+    Sections of installed services that are not among `services` are left to them. `content` takes the place of the
+    files in the folder.
     """
     folder = folder.resolve()
+    environment = chosen_environment(environ)
     layer = Layer()
     found: list[Problem] = []
     layers: tuple[Callable[[], Layer], ...] = (
-        lambda: _file_layer(folder),
+        lambda: _file_layer(folder, content, environment),
         lambda: _environment_layer(os.environ if environ is None else environ),
         lambda: _command_layer(cli or {}),
     )
@@ -85,6 +94,8 @@ def load_config(
         common=settings,
         services={name: getattr(settings, name) for name in services},
         origins=layer.setting_origins(settings),
+        environment=environment,
+        given=dict(cli or {}),
     )
 
 
@@ -113,9 +124,15 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, str]:
     return {key.strip(): value for key, _, value in pairs}
 
 
-def _file_layer(folder: Path) -> Layer:
-    file = folder / FILE
-    return read_yaml(file, FILE) if file.exists() else Layer()
+def settings_files(folder: Path, content: Content | None) -> Files:
+    """`tidemill.yaml` and its overlays."""
+    if content is None:
+        return Files.in_folder(folder, SETTINGS)
+    return Files.of({name: text for name, text in content.items() if is_settings(name)})
+
+
+def _file_layer(folder: Path, content: Content | None, environment: str) -> Layer:
+    return settings_files(folder, content).read(FILE, environment)
 
 
 def _environment_layer(environ: Mapping[str, str]) -> Layer:
@@ -123,7 +140,7 @@ def _environment_layer(environ: Mapping[str, str]) -> Layer:
     prefixed = {
         name: tuple(name.removeprefix(PREFIX).lower().split("__"))
         for name in environ
-        if name.startswith(PREFIX) and not name.startswith(TESTS)
+        if name.startswith(PREFIX) and not name.startswith(TESTS) and name not in NO_SETTINGS
     }
     texts = {Origin("environment", name): (path, environ.get(name, "")) for name, path in {**plain, **prefixed}.items()}
     # An empty variable is an unset one: compose files and shells cannot say it otherwise.

@@ -8,7 +8,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import WithDefaultSchema
 
-from tidemill.common.config.load import FILE, PLAIN, PREFIX
+from tidemill.common.config.content import FILE
+from tidemill.common.config.load import PLAIN, PREFIX
 from tidemill.common.config.sources import SourceFile
 from tidemill.common.config.units import duration_text, size_text
 

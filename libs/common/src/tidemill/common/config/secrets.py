@@ -17,8 +17,23 @@ _PARAMETER = re.compile(
 )
 
 
+_SHORTEST = 6
+"""Shorter ones cannot be found in a text without finding everything."""
+_fetched: set[str] = set()
+"""Secrets that were fetched by this process; a value that was replaced meanwhile stays secret."""
+
+
+def remember_secret(value: str) -> None:
+    """Mask this value wherever this process prints something."""
+    if len(value) >= _SHORTEST:
+        _fetched.add(value)
+
+
 def masked(text: str) -> str:
-    """The text with the passwords of all URLs in it replaced; harmless to apply to any log line."""
+    """The text with the passwords of all URLs in it, and all fetched secrets, replaced; harmless for any log line."""
+    for value in _fetched:
+        if value in text:
+            text = text.replace(value, MASK)
     text = _PASSWORD.sub(rf"\g<before>{MASK}@", text)
     text = _TOKEN.sub(rf"\g<before>{MASK}@", text)
     return _PARAMETER.sub(rf"\g<before>{MASK}", text)
@@ -33,14 +48,18 @@ class Url(str):
         return repr(masked(str(self)))
 
 
+class TakesSecrets:
+    """Mark of a text setting that may hold references (`${env:NAME}` …): its user follows them with `resolved`."""
+
+
 def _url(value: str) -> Url:
-    if not re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", value):
+    if not re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://|\$\{", value):
         raise ValueError("is not a URL; it starts with its scheme, for instance nats://host:4222 or file:///folder")
     return Url(value)
 
 
-ServerUrl = Annotated[str, AfterValidator(_url), WithJsonSchema({"type": "string", "format": "uri"})]
-"""A setting that is the address of a server; validated into `Url`."""
+ServerUrl = Annotated[str, AfterValidator(_url), TakesSecrets(), WithJsonSchema({"type": "string", "format": "uri"})]
+"""A setting that is the address of a server; validated into `Url`. It may name secrets: connect to `resolved(url)`."""
 
 
 def printable(value: Any) -> Any:

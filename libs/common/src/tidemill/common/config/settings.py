@@ -4,8 +4,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field
 
+from tidemill.common.config.references import Secret
 from tidemill.common.config.secrets import ServerUrl
 from tidemill.common.config.units import Duration
 
@@ -30,8 +31,8 @@ class TelemetrySettings(Settings):
 
     otlp_endpoint: ServerUrl | None = None
     """OTLP collector that takes traces over HTTP, for instance `http://localhost:4318`. Nothing is sent without it."""
-    otlp_headers: dict[str, SecretStr] = Field(default_factory=dict)
-    """Headers sent along, for instance `{Authorization: "Bearer …"}`."""
+    otlp_headers: dict[str, Secret] = Field(default_factory=dict)
+    """Headers sent along, for instance `{Authorization: "Bearer ${env:OTLP_TOKEN}"}`."""
     sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of traces that is kept, decided where a trace starts: 1 keeps all, 0.1 every tenth."""
 

@@ -2,17 +2,17 @@
 
 import difflib
 import json
-import typing
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, SecretStr, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from tidemill.common.config.errors import ConfigError, Problem, dotted
+from tidemill.common.config.fields import field_at, is_secret, model_at
 from tidemill.common.config.layers import Layer, Path, key_of
+from tidemill.common.config.secret_places import misplaced
 from tidemill.common.config.secrets import masked
 from tidemill.common.config.units import duration_text
 
@@ -25,15 +25,18 @@ def validated(model: type[M], layer: Layer) -> M:
     A text from the environment that looks like a number stays text where the setting wants text.
     """
     try:
-        return _strictly(model, layer)
+        found = _strictly(model, layer)
     except ValidationError as error:
         wants_text = {tuple(found["loc"]) for found in error.errors() if found["type"] in ("string_type", "path_type")}
         texts = wants_text & layer.texts.keys()
         if not texts:
-            raise ConfigError(problems(model, layer, error)) from None
-    for path in texts:
-        layer.replace(path, layer.texts.pop(path))
-    return validated(model, layer)
+            raise ConfigError([*problems(model, layer, error), *misplaced(model, layer)]) from None
+        for path in texts:
+            layer.replace(path, layer.texts.pop(path))
+        return validated(model, layer)
+    if wrong := list(misplaced(model, layer)):
+        raise ConfigError(wrong)
+    return found
 
 
 def _strictly(model: type[M], layer: Layer) -> M:
@@ -72,7 +75,7 @@ def _sentence(  # noqa: PLR0911 - one return for each kind of mistake
 ) -> str:
     kind, value = detail["type"], detail["input"]
     context = _context(model, path, detail)
-    shown = "this secret" if _is_secret(model, path) else _short(value)
+    shown = "this secret" if is_secret(field_at(model, path)) else _short(value)
     if kind in _WANTED:
         return f"must be {_WANTED[kind].format(**context)}, not {shown}"
     match kind:
@@ -145,45 +148,3 @@ def _short(value: Any) -> str:
 def _keys(model: type[BaseModel], path: Path) -> list[str]:
     inner = model_at(model, path)
     return [key_of(name, field) for name, field in inner.model_fields.items()] if inner else []
-
-
-def model_at(model: type[BaseModel], path: Path) -> type[BaseModel] | None:
-    """The model of the section at this path."""
-    if not path:
-        return model
-    field = field_at(model, path)
-    return _model_in(field.annotation) if field else None
-
-
-def field_at(model: type[BaseModel], path: Path) -> FieldInfo | None:
-    """The field that a path leads to; list indices and free keys lead to the field that holds them."""
-    field: FieldInfo | None = None
-    current: type[BaseModel] | None = model
-    for part in path:
-        if isinstance(part, int) or current is None:
-            continue
-        fields = {key_of(name, field): field for name, field in current.model_fields.items()}
-        field = fields.get(part)
-        if field is None:
-            return None
-        current = _model_in(field.annotation)
-    return field
-
-
-def _is_secret(model: type[BaseModel], path: Path) -> bool:
-    field = field_at(model, path)
-    return field is not None and SecretStr in _leaves(field.annotation)
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model of `M`, `M | None`, `tuple[M, ...]`."""
-    return next((leaf for leaf in _leaves(annotation) if isinstance(leaf, type) and issubclass(leaf, BaseModel)), None)
-
-
-def _leaves(annotation: Any) -> Iterable[Any]:
-    """The types that a compound one is made of."""
-    if typing.get_origin(annotation) in (None, typing.Literal):
-        yield annotation
-        return
-    for argument in typing.get_args(annotation):
-        yield from _leaves(argument)

@@ -21,6 +21,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, TraceIdRatioBased
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.util.types import AttributeValue
 
+from tidemill.common.config.references import resolved
 from tidemill.common.config.secrets import masked
 from tidemill.common.telemetry.metrics import SPANS_DROPPED, Metrics
 
@@ -114,7 +115,7 @@ class _PatientExporter(SpanExporter):
 def _open_exporter(settings: "TelemetrySettings", endpoint: str, metrics: Metrics, pause: timedelta) -> SpanExporter:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-    url = endpoint.rstrip("/")
+    url = resolved(endpoint).rstrip("/")
     if not url.endswith("/v1/traces"):
         url += "/v1/traces"
     # Its own log has a line per failed batch and retry; ours has one per loss.
@@ -124,7 +125,7 @@ def _open_exporter(settings: "TelemetrySettings", endpoint: str, metrics: Metric
     exporter = OTLPSpanExporter(
         endpoint=url,
         timeout=EXPORT_SECONDS,
-        headers={name: value.get_secret_value() for name, value in settings.otlp_headers.items()},
+        headers={name: value.fetch() for name, value in settings.otlp_headers.items()},
     )
     return _PatientExporter(exporter, masked(endpoint), metrics, pause)
 
