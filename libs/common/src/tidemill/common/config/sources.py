@@ -15,6 +15,7 @@ from tidemill.common.config.downloading import Download
 from tidemill.common.config.errors import ConfigError, Origin, Problem, dotted
 from tidemill.common.config.layers import Layer
 from tidemill.common.config.patterns import Selection, common_file, matching
+from tidemill.common.config.scheduling import Run, Schedules
 from tidemill.common.config.settings import Settings
 from tidemill.common.config.units import ByteSize, Duration, size_text
 from tidemill.common.config.validate import unknown_choice, validated
@@ -133,6 +134,9 @@ class SourceFile(Settings):
     """A source has this or `watch`."""
     convert: Convert | None = None
     """Without it documents are stored and not converted."""
+    schedule: Schedules = ()
+    """Without it runs begin by hand, by `run.after`, or by a file that comes."""
+    run: Run = Run()
 
     @model_validator(mode="after")
     def _comes_one_way(self) -> "SourceFile":
@@ -194,6 +198,7 @@ def load_sources(
         found += _own_folder_problems(read[source.source], data_dir)
         found += _convert_problems(read[source.source], converters)
     found += _overlaps(read.values())
+    found += _after_problems(read)
     if found:
         raise ConfigError(found)
     return Sources(
@@ -261,6 +266,26 @@ def _own_folder_problems(each: _Read, data_dir: Path) -> Iterator[Problem]:
                 ("watch", "folder"), f"{watched} holds or lies in Tidemill's own {own}; watch a folder of its own"
             )
             return
+
+
+def _after_problems(read: Mapping[str, _Read]) -> Iterator[Problem]:
+    after = {name: set(each.source.run.after) for name, each in read.items()}
+    for name, each in read.items():
+        for upstream in each.source.run.after:
+            if upstream not in read:
+                yield each.problem(("run", "after"), unknown_choice(upstream, read))
+            elif name in _upstream_of(upstream, after):
+                yield each.problem(("run", "after"), f"{upstream} runs after {name} itself; take one of the two out")
+
+
+def _upstream_of(source: str, after: Mapping[str, set[str]]) -> set[str]:
+    """The source, and all whose runs lead to runs of it."""
+    found: set[str] = set()
+    waiting = {source}
+    while waiting:
+        found |= waiting
+        waiting = {upstream for each in waiting for upstream in after.get(each, ())} - found
+    return found
 
 
 def _overlaps(read: Iterable[_Read]) -> Iterator[Problem]:
