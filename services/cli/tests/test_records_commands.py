@@ -4,10 +4,16 @@ import asyncio
 import csv
 import io
 import json
+import os
+import pty
+import subprocess
+import sys
+import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from subprocess import PIPE
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,11 +35,19 @@ from tidemill.converter.datasets import find_datasets, find_vocabularies, regist
 from tidemill.converter.names import Names
 from tidemill.converter.store import DocumentFacts, RecordBatch, begin_document, record_batches
 from tidemill.converter.tables import bus, metadata
-from tidemill.plugin import Record
+from tidemill.plugin import Position, Record
 
 CONVERTER = SimpleNamespace(name="converter", metadata=metadata, migrations="tidemill.converter.migrations")
 ISSUE = datetime(2025, 6, 17, tzinfo=UTC)
 LEAGUE = "Spanyol bajnokság"
+PROGRAM = """
+import typer
+from tidemill.cli import export, records
+app = typer.Typer()
+records.register(app)
+export.register(app)
+app()
+"""
 
 
 def run(*arguments: str, given: str | None = None) -> Result:
@@ -57,7 +71,8 @@ def match(serial: str, home: str, away: str, league: str = LEAGUE) -> Record:
         "venue": None,
         "serial": serial,
     }
-    return Record("football.match", f"{serial}:{home}-{away}", data)
+    box = (28.0, 123.46, 778.9, 131.7)
+    return Record("football.match", f"{serial}:{home}-{away}", data, Position(1, box), quality=0.9)
 
 
 def market(serial: str, of: Record, price: float) -> Record:
@@ -231,14 +246,101 @@ async def test_export_that_cannot_be_says_why(filled: str, project: Path) -> Non
     for words, reason in {
         ("--as-of", "yesterday"): "'yesterday' is no time",
         ("--as-of", "2025-06-18", "--history"): "choose one",
-        ("-o", "xlsx"): "add --out FILE.xlsx",
         ("--out", "matches.doc"): ".csv, .json, .jsonl, .parquet, .xlsx",
-        ("--out", "nowhere/matches.csv"): "No such file or directory",
+        ("--out", "nowhere/matches.csv"): "cannot write nowhere/matches.csv: No such file or directory",
+        ("--out", "."): ". is a folder: name a file in it",
     }.items():
         result = await invoke("export", "football.match", *words)
         assert result.exit_code != 0
         assert reason in result.output
     assert list(project.iterdir()) == []
+
+
+@pytest.mark.servers
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no such device here")
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+async def test_a_device_is_written_to_and_not_replaced(filled: str, form: str) -> None:
+    result = await invoke("export", "football.match", "-o", form, "--out", "/dev/full")
+    assert result.exit_code == 1
+    assert "cannot write /dev/full: No space left on device" in result.output
+    assert Path("/dev/full").is_char_device()
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("form", ["parquet", "xlsx"])
+async def test_a_binary_file_goes_to_whom_standard_output_leads(filled: str, form: str) -> None:
+    written = (await invoke("export", "football.market", "-o", form)).stdout_bytes
+    if form == "parquet":
+        assert pl.read_parquet(io.BytesIO(written))["serial"].to_list() == ["01234", "01235"]
+    else:
+        assert "xl/workbook.xml" in zipfile.ZipFile(io.BytesIO(written)).namelist()
+
+
+@pytest.mark.servers
+async def test_a_binary_file_is_not_shown_to_a_person(filled: str) -> None:
+    def on_a_terminal() -> str:
+        ours, theirs = pty.openpty()
+        with subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, "export", "football.market", "-o", "xlsx"], stdout=theirs, stderr=PIPE
+        ) as exporting:
+            _, said = exporting.communicate(timeout=60)
+        os.close(ours)
+        os.close(theirs)
+        assert exporting.returncode == 1
+        return said.decode()
+
+    assert "xlsx is not for a terminal: add --out FILE.xlsx, or > FILE.xlsx" in await asyncio.to_thread(on_a_terminal)
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(
+    "words",
+    [("export", "json.item"), ("export", "json.item", "-o", "jsonl"), ("records", "json.item", "-o", "json")],
+    ids=" ".join,
+)
+async def test_a_reader_that_has_seen_enough_is_no_failure(filled: str, words: tuple[str, ...]) -> None:
+    engine = open_engine(filled)
+    datasets = await register_datasets(engine, find_datasets())
+    items = [Record("json.item", f"key/{number}", {"text": "x" * 900}) for number in range(3000)]
+    async with engine.begin() as tx:
+        facts = DocumentFacts(
+            source="s",
+            sha256="9" * 64,
+            run="r",
+            converter="c",
+            converter_version="1",
+            name="n",
+            size_bytes=1,
+            received_at=ISSUE,
+        )
+        batch = RecordBatch(
+            document=await begin_document(tx, facts),
+            part=0,
+            run="r",
+            valid_from=ISSUE,
+            records=check_records(items, datasets).records,
+        )
+        await record_batches(tx, [batch], datasets)
+    await engine.dispose()
+
+    def leave_early() -> tuple[int, bytes]:
+        with subprocess.Popen([sys.executable, "-c", PROGRAM, *words], stdout=PIPE, stderr=PIPE) as writing:
+            assert writing.stdout
+            assert writing.stderr
+            writing.stdout.readline()
+            writing.stdout.close()
+            said = writing.stderr.read()
+        return writing.returncode, said
+
+    assert await asyncio.to_thread(leave_early) == (0, b"")
+
+
+@pytest.mark.servers
+async def test_boxes_are_written_as_the_numbers_that_were_meant(filled: str) -> None:
+    (row, *_) = json.loads((await invoke("export", "football.match", "-o", "json")).stdout)
+    assert (row["box"], row["quality"]) == ([28.0, 123.46, 778.9, 131.7], 0.9)
+    offer = json.loads((await invoke("export", "football.match", "--max-additional", "0")).stdout)
+    assert offer["matches"][0]["box"] == [28.0, 123.46, 778.9, 131.7]
 
 
 @pytest.mark.servers

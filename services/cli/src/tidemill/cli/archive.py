@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tidemill.cli.files import until_the_reader_leaves
 from tidemill.cli.running import Assignments, Output, OutputOption, fail, read_config
 
 if TYPE_CHECKING:
@@ -139,12 +139,10 @@ def _run(work: Callable[[Archive], Awaitable[None]], assignments: list[str] | No
             await work(archive)
 
     try:
-        asyncio.run(run())
+        with until_the_reader_leaves():
+            asyncio.run(run())
     except (ArchiveUnavailable, CorruptArchive, NotArchived, ValueError) as error:
         fail(str(error))
-    except BrokenPipeError:
-        # `… | head` has seen enough; the interpreter must not flush into the closed pipe once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 async def _named(names: list[str]) -> AsyncIterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidemill.cli.files import written_whole
+from tidemill.cli.files import CannotWrite, until_the_reader_leaves, written_whole
 from tidemill.cli.reading import DatasetName, database_url, find_dataset, moment, open_store
 from tidemill.cli.running import Assignments, fail
 
@@ -29,6 +30,7 @@ class Form(StrEnum):
     XLSX = "xlsx"
 
 
+BINARY = (Form.PARQUET, Form.XLSX)
 ANY_ZONE = "2025-06-17 or 2025-06-17T19:00+02:00; UTC without a zone."
 
 
@@ -56,7 +58,10 @@ def export(
     form: Annotated[
         Form | None, typer.Option("-o", "--output", help="Without it as --out ends, else csv.", show_default=False)
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="File to write; without it standard output.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File to write; without it standard output, which for parquet and xlsx is no terminal."),
+    ] = None,
     split_days: Annotated[
         Path | None,
         typer.Option(
@@ -79,25 +84,28 @@ def export(
         fail(f"--split-days and --max-additional are for {MATCH} as json, without --history and --since")
     if split_days is not None and out is None:
         out = split_days / "merged.json"
-    if out is None and form in (Form.PARQUET, Form.XLSX):
-        fail(f"{form.value} is not for a terminal: add --out FILE.{form.value}")
+    if out is None and form in BINARY and sys.stdout.isatty():
+        fail(f"{form.value} is not for a terminal: add --out FILE.{form.value}, or > FILE.{form.value}")
     wanted = Selection(history=history, as_of=as_of, known_at=known_at, since=since)
     try:
-        if offer:
-            asyncio.run(_export_offer(database_url(assignments), wanted, out, split_days, max_additional))
-            return
-        count = asyncio.run(_export(database_url(assignments), dataset, wanted, form, out))
-    except Contradiction as error:
+        with until_the_reader_leaves():
+            if offer:
+                asyncio.run(_export_offer(database_url(assignments), wanted, out, split_days, max_additional))
+                return
+            count = asyncio.run(_export(database_url(assignments), dataset, wanted, form, out))
+            if out is not None:
+                typer.echo(f"{count:,} rows in {out}", err=not out.is_file())
+    except (CannotWrite, Contradiction) as error:
         fail(str(error))
     except OSError as error:
-        fail(f"{out or 'standard output'}: {error.strerror or error}")
-    if out is not None:
-        typer.echo(f"{count:,} rows in {out}")
+        fail(f"cannot write {error.filename or 'standard output'}: {error.strerror or error}")
 
 
 def _form_of(out: Path | None) -> Form:
     if out is None:
         return Form.CSV
+    if out.is_dir():
+        fail(f"{out} is a folder: name a file in it")
     suffix = out.suffix.removeprefix(".").lower()
     if suffix not in list(Form):
         endings = ", ".join(f".{form}" for form in Form)
@@ -112,7 +120,7 @@ async def _export(url: str, name: str, wanted: Selection, form: Form, out: Path 
     async with open_store(url) as connection:
         known = await find_dataset(connection, name)
         rows = read_rows(connection, known[name], known.id(name), wanted)
-        with written_whole(out) as file:
+        with written_whole(out, binary=form in BINARY) as file:
             return await export_rows(rows, Format(form.value), file)
 
 

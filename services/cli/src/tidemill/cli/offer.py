@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, aclosing
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -57,9 +57,11 @@ async def export_offer(
     if days is not None:
         days.mkdir(parents=True, exist_ok=True)
     count, written = 0, set[str]()
-    with written_whole(out) as file, ExitStack() as today:
-        merged, of_day = _Matches(file), None
-        async for match in _matches(connection, known, wanted):
+    async with AsyncExitStack() as stack:
+        matches = await stack.enter_async_context(aclosing(_matches(connection, known, wanted)))
+        merged, of_day = _Matches(stack.enter_context(written_whole(out))), None
+        today = stack.enter_context(ExitStack())
+        async for match in matches:
             shown = match if max_additional is None else cap_markets(match, max_additional)
             merged.add(shown)
             count += 1
@@ -76,18 +78,22 @@ async def export_offer(
     return count, len(written)
 
 
-async def _matches(connection: AsyncConnection, known: Datasets, wanted: Selection) -> AsyncIterator[dict[str, Any]]:
+async def _matches(
+    connection: AsyncConnection, known: Datasets, wanted: Selection
+) -> AsyncGenerator[dict[str, Any], None]:
     """By day, kick-off and key; those without a day at the end."""
     from tidemill.converter.reading import read_with_children
 
     parents, children = ((known[name], known.id(name)) for name in (MATCH, MARKET))
     order = ("date", "kickoff")
-    async for match, markets in read_with_children(connection, parents, children, wanted, order):
-        fields = {name: _plain(match[name]) for name in ("key", *known[MATCH].model.model_fields)}
-        for side in ("home", "away"):
-            found = {name: match[f"{side}_team_{name}"] for name in TEAM}
-            fields[f"{side}_team"] = found if found["id"] else None
-        yield fields | {"page": match["page"], "box": match["box"], "markets": [_market(market) for market in markets]}
+    async with aclosing(read_with_children(connection, parents, children, wanted, order)) as families:
+        async for match, markets in families:
+            fields = {name: _plain(match[name]) for name in ("key", *known[MATCH].model.model_fields)}
+            for side in ("home", "away"):
+                found = {name: match[f"{side}_team_{name}"] for name in TEAM}
+                fields[f"{side}_team"] = found if found["id"] else None
+            place = {"page": match["page"], "box": match["box"]}
+            yield fields | place | {"markets": [_market(market) for market in markets]}
 
 
 def _market(market: Mapping[str, Any]) -> dict[str, Any]:

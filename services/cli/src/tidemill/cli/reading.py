@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,14 +45,16 @@ async def open_store(url: str) -> AsyncIterator[AsyncConnection]:
 
     engine = open_engine(url, pool=1, application="tidemill-cli", statement_seconds=None)
     try:
-        async with engine.connect() as connection:
+        try:
+            connection = await engine.connect()
+        except OSError as error:
+            fail(f"no database: {error}; is `tidemill up` running, DATABASE_URL right?")
+        async with aclosing(connection):
             yield connection
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", "") == UNDEFINED_TABLE:
             fail("the database has no tables of the converter yet: run `tidemill migrate`, or start `tidemill up`")
         fail(f"the database says: {error.orig}")
-    except OSError as error:
-        fail(f"no database: {error}; is `tidemill up` running, DATABASE_URL right?")
     finally:
         await engine.dispose()
 

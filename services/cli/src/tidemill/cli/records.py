@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tidemill.cli.files import until_the_reader_leaves
 from tidemill.cli.reading import DatasetName, database_url, find_dataset, open_store
 from tidemill.cli.running import Assignments
 
@@ -48,7 +49,8 @@ def records(
 
     if limit is None and form is Form.TABLE:
         limit = SHOWN
-    asyncio.run(_show(database_url(assignments), dataset, Selection(key=key, history=history, limit=limit), form))
+    with until_the_reader_leaves():
+        asyncio.run(_show(database_url(assignments), dataset, Selection(key=key, history=history, limit=limit), form))
 
 
 async def _show(url: str, name: str, wanted: Selection, form: Form) -> None:

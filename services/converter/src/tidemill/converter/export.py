@@ -1,11 +1,10 @@
 """A dataset in a file, in constant memory: csv, json, jsonl, parquet, xlsx."""
 
 import csv
-import io
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import StrEnum
@@ -46,9 +45,10 @@ async def export_rows(rows: Rows, format: Format, out: BinaryIO) -> int:
     """Write all rows, and return how many there were."""
     writer = WRITERS[format](rows.columns, out)
     count = 0
-    async for batch in rows.batches:
-        writer.write(batch)
-        count += len(batch)
+    async with aclosing(rows.batches) as batches:
+        async for batch in batches:
+            writer.write(batch)
+            count += len(batch)
     writer.close()
     return count
 
@@ -57,16 +57,25 @@ class CsvWriter:
     """As RFC 4180 has it, in UTF-8. A text that a spreadsheet would take for a formula gets a `'` before it."""
 
     def __init__(self, columns: Sequence[Column], out: BinaryIO) -> None:
-        self._text = io.TextIOWrapper(out, "utf-8", newline="", write_through=True)
-        self._csv = csv.writer(self._text)
+        self._out = out
+        self._csv = csv.writer(_Utf8(out))
         self._csv.writerow([column.name for column in columns])
 
     def write(self, rows: Sequence[Row]) -> None:
         self._csv.writerows([_csv_cell(value) for value in row] for row in rows)
 
     def close(self) -> None:
-        self._text.flush()
-        self._text.detach()
+        self._out.flush()
+
+
+class _Utf8:
+    """A text file for `csv.writer`; unlike a TextIOWrapper it does not close what it writes to when it goes."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+
+    def write(self, text: str) -> int:
+        return self._out.write(text.encode())
 
 
 class JsonLinesWriter:

@@ -1,6 +1,7 @@
 """Rows of a dataset as its typed views show them, from a cursor on the server: memory does not grow with them."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -46,7 +47,8 @@ class Rows:
     """Columns, and batches of rows in their order."""
 
     columns: Sequence[Column]
-    batches: AsyncIterator[Sequence[Row]]
+    batches: AsyncGenerator[Sequence[Row], None]
+    """Whoever leaves before the end closes it, so that the cursor on the server ends with it."""
 
 
 def read_rows(connection: AsyncConnection, dataset: Dataset, id: int, wanted: Selection) -> Rows:
@@ -61,7 +63,7 @@ def read_rows(connection: AsyncConnection, dataset: Dataset, id: int, wanted: Se
     if wanted.since is not None:
         conditions.append(f'"{recorded_from}" >= :since')
         parameters["since"] = wanted.since
-    statement = f"SELECT * FROM (\n{select_sql(dataset, id, reading)}\n) wanted"
+    statement = f"SELECT {_shortest(selected)} FROM (\n{select_sql(dataset, id, reading)}\n) wanted"
     if conditions:
         statement += f"\nWHERE {' AND '.join(conditions)}"
     statement += f'\nORDER BY "{key}", "{valid_from}"'
@@ -77,7 +79,7 @@ async def read_with_children(
     children: tuple[Dataset, int],
     wanted: Selection,
     order: Sequence[str] = (),
-) -> AsyncIterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+) -> AsyncGenerator[tuple[dict[str, Any], list[dict[str, Any]]], None]:
     """Each record of one dataset, sorted by these of its fields, with the records of another that stand under it, in
     their order on the page. Of a selection its times count."""
     reading, parameters = _reading(wanted)
@@ -86,7 +88,7 @@ async def read_with_children(
     keys = [*order, _named(outer, "r.key")]
     statement = f"""
         WITH child AS ({select_sql(*children, reading)}), wanted AS ({select_sql(*parents, reading)})
-        SELECT wanted.*, family.children
+        SELECT {_shortest(outer, "wanted.")}, family.children
         FROM wanted LEFT JOIN (
             SELECT child."{parent}" AS parent,
                 json_agg(child ORDER BY child."{page}", child."{box}"[2], child."{_named(inner, "r.key")}") AS children
@@ -94,9 +96,10 @@ async def read_with_children(
         ) family ON family.parent = wanted."{keys[-1]}"
         ORDER BY {", ".join(f'wanted."{name}"' for name in keys)}
     """
-    async for batch in _batches(connection, statement, parameters):
-        for *row, family in batch:
-            yield dict(zip((column.name for column in outer), row, strict=True)), family or []
+    async with aclosing(_batches(connection, statement, parameters)) as batches:
+        async for batch in batches:
+            for *row, family in batch:
+                yield dict(zip((column.name for column in outer), row, strict=True)), family or []
 
 
 def _reading(wanted: Selection) -> tuple[Reading, dict[str, Any]]:
@@ -107,13 +110,24 @@ def _reading(wanted: Selection) -> tuple[Reading, dict[str, Any]]:
     return "as_of", {"valid": wanted.as_of or END_OF_TIME, "known": wanted.known_at or END_OF_TIME}
 
 
+def _shortest(selected: Sequence[Column], of: str = "") -> str:
+    """The columns; a `real` as the number that was meant and not as the nearest 32 bits: 123.46, not
+    123.45999908447266."""
+    return ", ".join(
+        f'CAST(CAST({of}"{column.name}" AS text) AS {column.type.replace("real", "float8")}) AS "{column.name}"'
+        if column.type in ("real", "real[]")
+        else f'{of}"{column.name}"'
+        for column in selected
+    )
+
+
 def _named(selected: Sequence[Column], sql: str) -> str:
     return next(column.name for column in selected if column.sql == sql)
 
 
 async def _batches(
     connection: AsyncConnection, statement: str, parameters: dict[str, Any]
-) -> AsyncIterator[Sequence[Row]]:
+) -> AsyncGenerator[Sequence[Row], None]:
     # A condition of a path in JSON is no parameter, so only ours have colons.
     async with connection.stream(text(statement), parameters) as result:
         async for batch in result.partitions(BATCH_ROWS):
