@@ -85,8 +85,10 @@ REDELIVERIES = counter("tidemill_redeliveries_total", "Messages that came again,
 DEAD_LETTERS = gauge("tidemill_dead_letters", "Dead letters that wait for a person")
 DEAD_LETTERED = counter("tidemill_dead_lettered_total", "Events given up", "consumer", "reason")
 RETRIES = counter("tidemill_retries_total", "Failures that will be tried again", "consumer")
+RETRIES_WAITING = gauge("tidemill_retries_waiting", "Events that wait in Postgres for their time, or for a stop to end")
 COMMANDS = counter("tidemill_commands_total", "Commands answered", "verb", "outcome")
 CONTROL_STATE = gauge("tidemill_control_state", "1 while the control bucket holds this service so", "state")
+CONTROL_HELD = gauge("tidemill_control_held", "1 while this key of the control bucket stops or pauses something", "key")
 BUS_CONNECTED = gauge("tidemill_bus_connected", "1 while connected to NATS")
 RECONNECTS = counter("tidemill_reconnects_total", "Connections made again after a loss", "to")
 
@@ -106,8 +108,30 @@ CONVERSION_CPU_SECONDS = histogram("tidemill_conversion_cpu_seconds", "CPU of on
 CONVERSION_PEAK_BYTES = histogram(
     "tidemill_conversion_peak_bytes", "Peak memory of the worker in one conversion", "source", buckets=BYTES
 )
+RECONVERTED = counter("tidemill_reconverted_total", "Documents converted once more, by what came of it", "outcome")
 WORKER_RESTARTS = counter("tidemill_worker_restarts_total", "Worker processes replaced", "reason")
 WORKERS_BUSY = gauge("tidemill_workers_busy", "Worker processes at work")
+
+# Runs
+
+RUNS = counter("tidemill_runs_total", "Runs that ended", "source", "state")
+
+# Requests to other people's hosts
+
+HTTP_REQUESTS = counter(
+    "tidemill_http_requests_total",
+    "Requests on the wire, by class of status or failure",
+    "source",
+    "purpose",
+    "outcome",
+)
+HTTP_BYTES = counter("tidemill_http_bytes_total", "Bytes of bodies as received", "source")
+HTTP_SAVED_BYTES = counter("tidemill_http_saved_bytes_total", "Bytes not sent again thanks to 304", "source")
+HTTP_ANSWER_SECONDS = histogram("tidemill_http_answer_seconds", "From a request to the head of its answer")
+HTTP_WAIT_SECONDS = histogram("tidemill_http_wait_seconds", "Waiting for leave to ask a host")
+HTTP_HELD = counter("tidemill_http_held_total", "Requests not made because a host must not be asked now", "reason")
+ROBOTS_DECISIONS = counter("tidemill_robots_decisions_total", "What robots.txt said of a URL", "source", "decision")
+LIMITER_CONNECTED = gauge("tidemill_limiter_connected", "0 while Redis is lost and nothing is fetched")
 
 # What every service uses
 
