@@ -147,17 +147,17 @@ def _current(connection: Connection, spec: Migrated) -> str | None:
 
 PARTITIONS = """
 SELECT child.relname FROM pg_class child JOIN pg_namespace space ON space.oid = child.relnamespace
-WHERE child.relispartition AND space.nspname = :schema
+WHERE child.relispartition AND space.nspname = ANY(:schemas)
 """
 
 
 def _compare(connection: Connection, spec: Migrated) -> list[Any]:
-    schema = schema_of(spec)
-    partitions = set(connection.scalars(text(PARTITIONS), {"schema": schema}))
+    schemas = {table.schema for table in spec.metadata.tables.values()} | {schema_of(spec)}
+    partitions = set(connection.scalars(text(PARTITIONS), {"schemas": list(schemas)}))
 
     def include(name: str | None, kind: str, parents: Any) -> bool:
         if kind == "schema":
-            return name == schema
+            return name in schemas
         return not (kind == "table" and name in partitions)
 
     with EnvironmentContext(Config(), scripts(spec)) as environment:

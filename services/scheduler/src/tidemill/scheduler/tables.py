@@ -1,6 +1,7 @@
 """The tables only the scheduler writes."""
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Boolean,
     Column,
@@ -18,6 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from tidemill.common.bus.tables import bus_tables
+from tidemill.common.config import versions
 from tidemill.common.database import service_metadata
 
 SCHEMA = "scheduler"
@@ -189,3 +191,23 @@ control_bucket = Table(
     Column("last_sequence", BigInteger, nullable=False, comment="One put back from a copy has an earlier."),
     comment="How new the bucket was that the mirror shows.",
 )
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", MOMENT, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("via", Text, nullable=False, comment="The way it came: cli, bus, file, kv."),
+    Column("action", Text, nullable=False, comment="For instance `config.apply`, `source.pause`."),
+    Column("target", Text, nullable=False),
+    Column("before", JSON, comment="As text: its hash is over what is written here."),
+    Column("after", JSON),
+    Column("result", Text, nullable=False, comment="done, or why not."),
+    Column("prev_hash", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    comment="Who changed what: each row holds the hash of the one before it. Never updated, never deleted.",
+)
+
+for _table in versions.metadata.tables.values():
+    _table.to_metadata(metadata)  # Everybody reads schema `config`; its migrations are ours.
