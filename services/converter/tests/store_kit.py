@@ -174,7 +174,9 @@ class Store:
         """Begin again, in less time than a fresh database takes."""
         async with self.engine.begin() as tx:
             tables = "records, versions, sightings, batches, rejected, documents, names, aliases"
-            await tx.execute(text(f"TRUNCATE {', '.join('converter.' + table for table in tables.split(', '))} CASCADE"))
+            await tx.execute(
+                text(f"TRUNCATE {', '.join('converter.' + table for table in tables.split(', '))} CASCADE")
+            )
 
     async def history(self, key: str, dataset: str = "shop.price") -> list[tuple[float, Any]]:
         """(day, price) of every version that holds."""

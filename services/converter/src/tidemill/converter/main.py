@@ -14,6 +14,7 @@ from tidemill.converter.converters import find_converters
 from tidemill.converter.datasets import find_datasets, find_vocabularies, register_datasets
 from tidemill.converter.names import Names
 from tidemill.converter.policy import Wear
+from tidemill.converter.reconvert import Reconversions
 from tidemill.converter.routes import complaint, find_routes
 from tidemill.converter.scratch import open_scratch
 from tidemill.converter.settings import ConverterSettings
@@ -58,13 +59,15 @@ async def open_converter(context: Context) -> AsyncIterator[Wiring]:
             )
             record = partial(record_parts, datasets=datasets, names=names, metrics=metrics)
             step = converter_step(work, record, routes, slots=slots)
+            reconversions = Reconversions(context.engine, context.bus.control, work, datasets, names, metrics)
 
             async def unusable() -> str | None:
                 return complaint(routes)
 
             yield Wiring(
                 steps=(step,),
-                commands=Aliases(names.vocabularies).commands(),
+                commands=(*Aliases(names.vocabularies).commands(), *reconversions.commands()),
+                tasks=(reconversions.run,),
                 checks={"sources": unusable},
                 publishes=PUBLISHES,
             )
