@@ -34,6 +34,7 @@ sources = Table(
     Column("source", Text, primary_key=True),
     Column("run", JSONB, nullable=False, comment="The section `run` of the source file."),
     Column("config_version", BigInteger, nullable=False),
+    Column("failures", Integer, nullable=False, server_default="0", comment="Failed runs in a row."),
     Column("ended_at", MOMENT, comment="When its source file was taken away."),
     comment="How the runs of each source are limited, as applied; every replica reads it here.",
 )
@@ -130,6 +131,7 @@ runs = Table(
     Column("records", JSONB, comment="What it changed, by dataset."),
     Index("ix_runs_source_requested_at", "source", "requested_at"),
     Index("ix_runs_source_open", "source", postgresql_where=text("finished_at IS NULL")),
+    Index("ix_runs_source_waiting", "source", postgresql_where=text("state = 'waiting'")),
     Index("ix_runs_backfill", "backfill", postgresql_where=text("backfill IS NOT NULL")),
     comment="The run ledger: what was asked for, and how it ended.",
 )
@@ -142,7 +144,6 @@ backfills = Table(
     Column("first_slot", MOMENT, nullable=False),
     Column("last_slot", MOMENT, nullable=False),
     Column("concurrency", Integer, nullable=False),
-    Column("repeats", Text, comment="The backfill whose failed slots this one takes again."),
     Column("actor", Text, nullable=False),
     Column("requested_at", MOMENT, nullable=False),
     Column("cancelled_at", MOMENT),

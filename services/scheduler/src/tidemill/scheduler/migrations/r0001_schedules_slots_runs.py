@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.Column("source", sa.Text, nullable=False),
         sa.Column("run", JSONB, nullable=False, comment="The section `run` of the source file."),
         sa.Column("config_version", sa.BigInteger, nullable=False),
+        sa.Column("failures", sa.Integer, server_default="0", nullable=False, comment="Failed runs in a row."),
         sa.Column("ended_at", MOMENT, comment="When its source file was taken away."),
         sa.PrimaryKeyConstraint("source", name="pk_sources"),
         schema=SCHEMA,
@@ -129,6 +130,9 @@ def upgrade() -> None:
         "ix_runs_backfill", "runs", ["backfill"], schema=SCHEMA, postgresql_where=sa.text("backfill IS NOT NULL")
     )
     op.create_index(
+        "ix_runs_source_waiting", "runs", ["source"], schema=SCHEMA, postgresql_where=sa.text("state = 'waiting'")
+    )
+    op.create_index(
         "ix_runs_source_open", "runs", ["source"], schema=SCHEMA, postgresql_where=sa.text("finished_at IS NULL")
     )
     op.create_index("ix_runs_source_requested_at", "runs", ["source", "requested_at"], schema=SCHEMA)
@@ -139,7 +143,6 @@ def upgrade() -> None:
         sa.Column("first_slot", MOMENT, nullable=False),
         sa.Column("last_slot", MOMENT, nullable=False),
         sa.Column("concurrency", sa.Integer, nullable=False),
-        sa.Column("repeats", sa.Text, comment="The backfill whose failed slots this one takes again."),
         sa.Column("actor", sa.Text, nullable=False),
         sa.Column("requested_at", MOMENT, nullable=False),
         sa.Column("cancelled_at", MOMENT),
