@@ -10,12 +10,13 @@ from typing import Any, Self
 
 import nats.errors
 import structlog
+from nats.aio.msg import Msg
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.bus import janitor
 from tidemill.common.bus.client import CommandFailed, request
 from tidemill.common.bus.commands import Commands
-from tidemill.common.bus.connection import Connection
+from tidemill.common.bus.connection import Connection, NatsClient
 from tidemill.common.bus.consume import Consumer
 from tidemill.common.bus.control import Control, Unheld
 from tidemill.common.bus.dead_letters import DeadLetters
@@ -72,6 +73,8 @@ class Bus:
         self._supervisor = Supervisor()
         self._consumers: list[Consumer] = []
         self._running = False
+        self._facts: dict[str, str] = {}
+        """What `nats service info` says of this instance; nats-py reads it at every inquiry."""
         self._stopping = asyncio.Event()
         self._stopped = asyncio.Event()
         self._within = STOP_WITHIN
@@ -116,7 +119,8 @@ class Bus:
         what cannot be made as declared."""
         self._running = True
         commands = (*commands, *self._dead_letters.commands())
-        answering = self._make_commands(commands, steps)
+        self._facts["consumers"] = ", ".join(step.name for step in steps)
+        answering = self._make_commands(commands)
         task_names = [f"task {number}" for number, _ in enumerate(tasks)]
         try:
             for name, task in zip(task_names, tasks, strict=True):
@@ -165,6 +169,25 @@ class Bus:
         if self.connected:
             payload = json.dumps(state, default=str, ensure_ascii=False).encode()
             await self._connection.nc.publish(f"tidemill.progress.{self._service}.{source}", payload)
+
+    async def listen(self, subject: str, heard: Callable[[], None]) -> None:
+        """Until cancelled: call `heard`, which only takes note, for every message on a subject, and on connecting."""
+
+        async def on_message(_: Msg) -> None:
+            heard()
+
+        listening: NatsClient | None = None
+        while True:
+            await self._connection.wait_connected()
+            if self._connection.nc is not listening:
+                listening = self._connection.nc
+                await listening.subscribe(subject, cb=on_message)
+                heard()
+            await asyncio.sleep(REGISTER_EVERY)
+
+    def state_fact(self, name: str, value: str) -> None:
+        """What `nats service info` shows of this instance from now on."""
+        self._facts[name] = value
 
     @property
     def connected(self) -> bool:
@@ -236,7 +259,7 @@ class Bus:
         task.result()
         return True
 
-    def _make_commands(self, commands: Sequence[Command], steps: Sequence[Step[Any, Any]]) -> Commands:
+    def _make_commands(self, commands: Sequence[Command]) -> Commands:
         return Commands(
             self._service,
             self._version,
@@ -245,7 +268,7 @@ class Bus:
             outbox=self._outbox,
             tables=self._tables,
             telemetry=self._telemetry,
-            metadata={"consumers": ", ".join(step.name for step in steps)},
+            metadata=self._facts,
         )
 
     def _make_consumer(self, step: Step[Any, Any]) -> Consumer:

@@ -37,7 +37,7 @@ class Commands:
         outbox: Outbox,
         tables: BusTables,
         telemetry: Telemetry,
-        metadata: Mapping[str, str],
+        metadata: dict[str, str],
     ) -> None:
         self._service = service
         self._version = version
@@ -45,7 +45,7 @@ class Commands:
         self._connection = connection
         self._outbox = outbox
         self._telemetry = telemetry
-        self._metadata = dict(metadata)
+        self._metadata = metadata
         self._nc: NatsClient | None = None
         self._micro: Service | None = None
         inbox = tables.inbox.fullname

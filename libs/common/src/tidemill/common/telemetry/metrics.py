@@ -133,6 +133,13 @@ HTTP_HELD = counter("tidemill_http_held_total", "Requests not made because a hos
 ROBOTS_DECISIONS = counter("tidemill_robots_decisions_total", "What robots.txt said of a URL", "source", "decision")
 LIMITER_CONNECTED = gauge("tidemill_limiter_connected", "0 while Redis is lost and nothing is fetched")
 
+# The configuration
+
+CONFIG_VERSION = gauge("tidemill_config_version", "Configuration the service works by; 0 for the files of its folder")
+CONFIG_PROBLEM = gauge("tidemill_config_problem", "1 while the active configuration, or a part of it, cannot be taken")
+CONFIGS_OFFERED = counter("tidemill_configs_offered_total", "Configurations offered: applied, refused", "outcome")
+AUDIT_BROKEN = gauge("tidemill_audit_broken", "1 while the audit chain does not lead to the head kept outside of it")
+
 # What every service uses
 
 ARCHIVE_BYTES = counter(
