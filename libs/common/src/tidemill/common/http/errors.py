@@ -108,8 +108,8 @@ class Held(Exception):
         super().__init__(detail)
         self.host = host
         self.reason = reason
-        """`limiter_unavailable`, `breaker_open`, `budget_spent`, `robots_unreachable`, `not_before` (it said Retry-After);
-        and when nothing is wrong but the wait was too short: `rate`, `busy`."""
+        """`limiter_unavailable`, `breaker_open`, `budget_spent`, `robots_unreachable`, `not_before` (Retry-After); and
+        when nothing is wrong but the wait was too short: `rate`, `busy`."""
         self.detail = detail
         self.until = until
         """When it is worth asking again; None when nobody knows."""

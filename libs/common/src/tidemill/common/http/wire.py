@@ -1,16 +1,44 @@
-"""The HTTP client: the only module that knows which one."""
+"""The HTTP client underneath: the only module that knows which one."""
 
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from importlib.metadata import version
+from typing import Any
 
-from httpx2 import AsyncClient, HTTPError, Limits, Response, Timeout
+import httpcore2
+from httpx2 import URL, AsyncClient, Headers, HTTPError, InvalidURL, Limits, Response, Timeout, create_ssl_context
 
-__all__ = ["AsyncClient", "HTTPError", "Response", "open_client", "user_agent"]
+from tidemill.common.config.secrets import masked
+from tidemill.common.http.errors import NetworkFailure, TimedOut, UnfetchableUrl
+from tidemill.common.http.guard import Guard
+
+__all__ = [
+    "URL",
+    "AsyncClient",
+    "HTTPError",
+    "Headers",
+    "Raw",
+    "Response",
+    "Wire",
+    "host_of",
+    "open_client",
+    "parse_url",
+    "printable_url",
+    "user_agent",
+]
+
+PORTS = {"http": 80, "https": 443}
+CONNECTIONS = 200
+KEEP_SECONDS = 30.0
+"""An idle connection is kept so long."""
 
 
-def user_agent(contact: str = "") -> str:
+def user_agent(contact: str = "", name: str | None = None) -> str:
     """How we introduce ourselves. `contact` is a URL or an address where a site's owner reaches the operator."""
-    return f"Tidemill/{version('tidemill-common')}" + (f" (+{contact})" if contact else "")
+    return (name or f"Tidemill/{version('tidemill-common')}") + (f" (+{contact})" if contact else "")
 
 
 def open_client(
@@ -20,7 +48,8 @@ def open_client(
     connect_timeout: timedelta = timedelta(seconds=5),
     connections: int = 20,
 ) -> AsyncClient:
-    """A client that must be closed (`async with`). It follows no redirects: each one is a decision of the caller.
+    """A client for our own servers, that must be closed (`async with`); it asks nobody for leave and goes anywhere, so
+    other people's hosts are for PoliteClient. It follows no redirects: each one is a decision of the caller.
     `timeout` is for every single wait, not for the whole."""
     return AsyncClient(
         headers={"User-Agent": user_agent(contact)},
@@ -28,3 +57,138 @@ def open_client(
         limits=Limits(max_connections=connections, max_keepalive_connections=connections),
         follow_redirects=False,
     )
+
+
+def parse_url(text: str, base: URL | None = None) -> URL:
+    """A URL that can be asked for, in its normal form and without fragment. Raises UnfetchableUrl."""
+    try:
+        url = URL(text.strip()) if base is None else base.join(text.strip())
+        url = url.copy_with(fragment=None)
+    except (InvalidURL, ValueError, TypeError) as error:
+        raise UnfetchableUrl(f"{masked(text)[:200]} is not a URL: {error}") from error
+    if url.scheme not in PORTS:
+        raise UnfetchableUrl(f"{printable_url(url)} is neither http nor https")
+    if not url.host or "%" in url.raw_host.decode("ascii") or not 0 < (url.port or 1) < 65536:
+        raise UnfetchableUrl(f"{printable_url(url)} names no host that can be asked")
+    return url
+
+
+def printable_url(url: URL) -> str:
+    """For people, logs and tables: nobody's password."""
+    return masked(str(url.copy_with(username=None, password=None)))
+
+
+def host_of(url: URL | str) -> str:
+    """What limits are kept by: the host, and its port where that is not the scheme's own."""
+    if isinstance(url, str):
+        url = parse_url(url)
+    return url.netloc.decode("ascii").lower()
+
+
+class Raw:
+    """The head of an answer, and its body as it comes."""
+
+    def __init__(self, status: int, headers: Headers, pieces: AsyncIterator[bytes], close: Callable[[], Any]) -> None:
+        self.status = status
+        self.headers = headers
+        self._pieces = pieces
+        self.close: Callable[[], Awaitable[None]] = close
+
+    async def next_piece(self) -> bytes | None:
+        """None at the end. Raises NetworkFailure, TimedOut."""
+        with translated("while its body came"):
+            return await anext(self._pieces, None)
+
+
+class Wire:
+    """Connections that a guard lets through, kept for the next request to the same host."""
+
+    def __init__(self, guard: Guard, *, ssl_context: ssl.SSLContext | None = None) -> None:
+        self._pool = httpcore2.AsyncConnectionPool(
+            ssl_context=ssl_context or create_ssl_context(),
+            max_connections=CONNECTIONS,
+            max_keepalive_connections=CONNECTIONS,
+            keepalive_expiry=KEEP_SECONDS,
+            network_backend=_GuardedBackend(guard),
+        )
+
+    async def get(
+        self,
+        url: URL,
+        headers: Iterable[tuple[str, str]],
+        *,
+        connect_seconds: float,
+        silence_seconds: float,
+        started: Callable[[], Awaitable[None]],
+    ) -> Raw:
+        """Send one GET and read the head of the answer. `started` is awaited when the connection stands and nothing is
+        sent yet. Raises NetworkFailure, TimedOut, PrivateAddress, and whatever `started` raises."""
+
+        async def trace(event: str, _: dict[str, Any]) -> None:
+            if event.endswith("send_request_headers.started"):
+                await started()
+
+        timeouts = {"connect": connect_seconds, "pool": connect_seconds} | dict.fromkeys(
+            ("read", "write"), silence_seconds
+        )
+        request = httpcore2.Request(
+            "GET",
+            httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            headers=[(b"Host", url.netloc), *((name.encode(), value.encode()) for name, value in headers)],
+            extensions={"timeout": timeouts, "trace": trace},
+        )
+        with translated("before it answered"):
+            answer = await self._pool.handle_async_request(request)
+        stream: Any = answer.stream
+        return Raw(answer.status, Headers(answer.headers), aiter(stream), answer.aclose)
+
+    async def close(self) -> None:
+        await self._pool.aclose()
+
+
+@contextmanager
+def translated(when: str) -> Iterator[None]:
+    """The client's errors as ours."""
+    try:
+        yield
+    except httpcore2.TimeoutException as error:
+        raise TimedOut(f"silence {when}") from error
+    except httpcore2.ConnectError as error:
+        raise NetworkFailure(f"no connection: {error}") from error
+    except httpcore2.LocalProtocolError as error:
+        raise UnfetchableUrl(f"this cannot be asked for: {error}") from error
+    except (httpcore2.NetworkError, httpcore2.ProtocolError) as error:
+        raise NetworkFailure(f"the connection broke {when}: {error}") from error
+
+
+class _GuardedBackend(httpcore2.AsyncNetworkBackend):
+    """Resolves names itself and connects to what was judged, so that a second look-up cannot say otherwise. The name
+    stays that of the request, for TLS and `Host`."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._backend = httpcore2.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._connect(await self._guard.addresses(host, port), port)
+        except TimeoutError:
+            raise TimedOut(f"no connection within {timeout:g} s") from None
+
+    async def _connect(self, addresses: Sequence[str], port: int) -> httpcore2.AsyncNetworkStream:
+        """The first that answers; the last is waited for as long as there is time."""
+        for address in addresses[:-1]:
+            try:
+                async with asyncio.timeout(3):
+                    return await self._backend.connect_tcp(address, port)
+            except (httpcore2.ConnectError, TimeoutError):
+                continue
+        return await self._backend.connect_tcp(addresses[-1], port)
