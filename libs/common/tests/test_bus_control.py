@@ -83,6 +83,7 @@ async def test_a_stopped_source_does_not_stand_in_the_way_of_others(ground: Any)
         await ground.until_recorded(1)
         assert await ground.recorded() == ["free"]
         assert bus.control.stopped("blocked") == "stop.source.blocked: site asked us to"
+        await ground.until(lambda: value("tidemill_retries_waiting", service="demo"))
         assert bus.control.stopped() is None
         # They wait in the table, not in the ack window of the consumer.
         await ground.until_settled()
@@ -235,5 +236,7 @@ async def test_a_word_for_off_is_as_good_as_deleting(ground: Any) -> None:
     async with ground.bus() as bus:
         await control.put("stop.all", b"on")
         await ground.until(bus.control.stopped, within=1)
+        assert value("tidemill_control_held", service="demo", key="stop.all") == 1
         await control.put("stop.all", b"off")
         await ground.until(lambda: not bus.control.stopped(), within=1)
+        assert value("tidemill_control_held", service="demo", key="stop.all") == 0

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from typer.testing import CliRunner, Result
 
 from tidemill.cli import documents
+from tidemill.cli.status import Came, look_into
 from tidemill.common.database import open_engine
 from tidemill.common.migrations import migrate
 from tidemill.converter.tables import batches, rejected
@@ -198,6 +199,20 @@ async def test_an_outcome_that_there_is_not_is_answered_with_those_there_are(sev
     assert wrong.exit_code == 1
     assert "no document has the outcome 'scaned'; outcomes are refused, converted" in wrong.stderr
     assert "scanned" in wrong.stderr
+
+
+async def test_status_counts_what_became_of_the_documents_of_each_source(seven: None, database_url: str) -> None:
+    engine = open_engine(database_url)
+    async with engine.begin() as tx:
+        await convert(tx, 1, "good.pdf", "scanned", source="other")
+        await convert(tx, 2, "begun.pdf", None, source="other")
+    await engine.dispose()
+    found = await look_into(database_url)
+    assert found.sources == [
+        Came("other", 2, 0, 0, 1, "2025-06-17T10:00:00+00:00"),
+        Came("paper", 4, 1, 1, 2, "2025-06-17T15:00:00+00:00"),
+    ]
+    assert [(store.schema, store.dead_letters) for store in found.stores] == [("converter", 1), ("watcher", 0)]
 
 
 async def test_without_a_watcher_conversions_are_listed(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tidemill.cli import live, together
 from tidemill.cli.live import Numbers, Screen, total
 from tidemill.cli.together import LogFile
-from tidemill.common.telemetry.metrics import RECORDS, Metrics
+from tidemill.common.telemetry.metrics import CONTROL_HELD, DOCUMENTS, FILES, RECORDS, Metrics
 
 
 class Terminal(StringIO):
@@ -48,16 +48,42 @@ def test_a_terminal_that_is_gone_stops_nothing() -> None:
 
 
 def test_numbers_read_as_a_sentence() -> None:
-    assert str(Numbers(8, 1320, 0, 1)) == "documents 8 · records 1,320 · queue 0 · dead letters 1"
+    assert str(Numbers(8, 1320, 2, 0, 1)) == "documents 8 · records 1,320 · refused 2 · queue 0 · dead letters 1"
+    assert "queue 0 · to be tried again 3 · dead letters 1" in str(Numbers(8, 1320, 2, 0, 1, retries=3))
     assert live.numbers(3).queue >= 3
+
+
+def test_what_is_held_comes_first_with_what_waits_for_it() -> None:
+    stopped = str(Numbers(8, 1320, 0, 1, 0, retries=2, held_by=("pause.all", "stop.source.field")))
+    assert stopped.startswith("stopped by pause.all, stop.source.field · 3 waiting · documents 8 · ")
+    assert str(Numbers(8, 1320, 0, 0, 0, held_by=("pause.all",))).startswith("paused by pause.all · 0 waiting · ")
+
+
+def test_what_is_refused_is_counted_whoever_refused_it() -> None:
+    metrics = Metrics("live-test")
+    before = live.numbers(0)
+    metrics.of(FILES, source="live", outcome="refused").inc(2)
+    metrics.of(FILES, source="live", outcome="duplicate").inc()
+    for outcome in ("converted", "incomplete", "scanned"):
+        metrics.of(DOCUMENTS, source="live", outcome=outcome).inc()
+    after = live.numbers(0)
+    assert (after.documents - before.documents, after.refused - before.refused) == (5, 3)
+
+
+def test_the_keys_that_hold_are_known_from_the_metrics() -> None:
+    held = Metrics("live-test").of(CONTROL_HELD, key="stop.source.live")
+    held.set(1)
+    assert "stop.source.live" in live.numbers(0).held_by
+    held.set(0)
+    assert "stop.source.live" not in live.numbers(0).held_by
 
 
 def test_unchanged_records_are_not_counted_as_work() -> None:
     metrics = Metrics("live-test")
-    before = total(RECORDS, unless="unchanged")
+    before = total(RECORDS, unless=("unchanged",))
     metrics.of(RECORDS, dataset="live.test", change="new").inc(2)
     metrics.of(RECORDS, dataset="live.test", change="unchanged").inc(5)
-    assert total(RECORDS, unless="unchanged") - before == 2
+    assert total(RECORDS, unless=("unchanged",)) - before == 2
 
 
 def test_a_long_log_begins_anew_and_keeps_the_one_before(tmp_path: Path, monkeypatch) -> None:

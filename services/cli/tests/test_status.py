@@ -9,6 +9,7 @@ import asyncpg
 import nats
 import pytest
 
+from tidemill.cli.status import Came, Held, Running, Status, Store, Stream, Waiting, concerns, show
 from tidemill.common.events import DocumentStored
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
@@ -81,12 +82,52 @@ def test_what_is_held_by_control_is_shown(at, nats_url: str) -> None:
     async def stop() -> None:
         client = await nats.connect(nats_url)
         bucket = await client.jetstream().create_key_value(bucket="tidemill-control")
-        await bucket.put("stop.source.field", b"")
+        await bucket.put("stop.source.field", b"they asked us to")
+        await bucket.put("pause.all", b"off")
         await client.close()
 
     asyncio.run(stop())
-    assert status_of(at)[1]["control"] == ["stop.source.field"]
-    assert "stop.source.field" in at.run("status")[1]
+    found = status_of(at)[1]
+    assert found["control"] == ["stop.source.field"]
+    assert found["held"] == [{"key": "stop.source.field", "reason": "they asked us to", "waiting": 0}]
+    assert "held by control: stop.source.field (they asked us to) · 0 waiting" in at.run("status")[1]
+
+
+@pytest.mark.parametrize(
+    ("key", "waits"),
+    [
+        ("stop.all", True),
+        ("pause.source.north.field", True),
+        ("stop.source.field", False),
+        ("stop.service.mill", True),
+        ("stop.service.smithy", False),
+        ("cancel.run.mill", False),
+    ],
+)
+def test_what_waits_is_counted_for_the_key_that_holds_it(key: str, waits: bool) -> None:
+    assert concerns(key, "mill", "north.field") is waits
+
+
+def test_at_80_columns_every_line_is_whole(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    show(
+        Status(
+            services=[Running("mill", "1", "x" * 22, False, {"stones": "the stones are worn"})],
+            sources=[Came("a-source-with-a-long-name", 1_000_000, 10, 2, 3, "2025-06-17T10:00:00+00:00")],
+            streams=[Stream("DOCUMENTS", 12, 1_234_567)],
+            consumers=[Waiting("DOCUMENTS", "mill", 1, 2, 3)],
+            stores=[Store("mill", 0, 1.5, 2, 7)],
+            control=["pause.all"],
+            held=[Held("pause.all", "lunch", 2)],
+        )
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "mill     1        xxxxxxxxxxxxxxxxxxxxxx  not ready stones: the stones are worn" in lines
+    assert any(line.split()[-2:] == ["2025-06-17", "10:00"] and "1,000,000" in line for line in lines)
+    assert "What was refused, and why: `tidemill documents --outcome refused`" in lines
+    assert "What was given up: `tidemill dead-letters list`" in lines
+    assert lines[-1] == "held by control: pause.all (lunch) · 2 waiting"
 
 
 def test_replicas_share_the_work_and_end_in_order(at, eventually, nats_url: str, database_url: str) -> None:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from tidemill.common.telemetry.metrics import DEAD_LETTERS, DOCUMENTS, OUTBOX_UNSENT, RECORDS, Metric
+from tidemill.common.telemetry.metrics import (
+    CONTROL_HELD,
+    DEAD_LETTERS,
+    DOCUMENTS,
+    FILES,
+    OUTBOX_UNSENT,
+    RECORDS,
+    RETRIES_WAITING,
+    Metric,
+)
 
 PLAIN_EVERY_SECONDS = 10.0
+TAKEN = ("converted", "incomplete")
+"""Outcomes of documents that gave records; every other is a refusal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,36 +30,63 @@ class Numbers:
 
     documents: int
     records: int
+    refused: int
     queue: int
     dead_letters: int
+    retries: int = 0
+    held_by: tuple[str, ...] = ()
+    """Keys of the control bucket."""
 
     def __str__(self) -> str:
-        return (
-            f"documents {self.documents:,} · records {self.records:,} · queue {self.queue:,} · "
-            f"dead letters {self.dead_letters:,}"
-        )
+        """What is held comes first: a short line loses its end."""
+        parts = [
+            f"documents {self.documents:,}",
+            f"records {self.records:,}",
+            f"refused {self.refused:,}",
+            f"queue {self.queue:,}",
+            f"dead letters {self.dead_letters:,}",
+        ]
+        if self.held_by:
+            parts.insert(0, f"{self.retries + self.queue:,} waiting")
+            parts.insert(0, f"{holding(self.held_by)} by {', '.join(self.held_by)}")
+        elif self.retries:
+            parts.insert(-1, f"to be tried again {self.retries:,}")
+        return " · ".join(parts)
+
+
+def holding(keys: Sequence[str]) -> str:
+    """What they do to the work."""
+    return "stopped" if any(key.startswith("stop.") for key in keys) else "paused"
 
 
 def numbers(waiting: int) -> Numbers:
     """From the metrics of this process, and what waits in the streams."""
     return Numbers(
-        documents=total(DOCUMENTS),
-        records=total(RECORDS, unless="unchanged"),
+        documents=total(DOCUMENTS) + total(FILES, only=("refused",)),
+        records=total(RECORDS, unless=("unchanged",)),
+        refused=total(DOCUMENTS, unless=TAKEN) + total(FILES, only=("refused",)),
         queue=waiting + total(OUTBOX_UNSENT),
         dead_letters=total(DEAD_LETTERS),
+        retries=total(RETRIES_WAITING),
+        held_by=tuple(sorted({sample.labels["key"] for sample in samples(CONTROL_HELD) if sample.value})),
     )
 
 
-def total(metric: Metric[Any], unless: str = "") -> int:
-    """The sum over all labels; without samples that have the label value `unless`."""
-    samples = (sample for family in metric.family.collect() for sample in family.samples)
+def total(metric: Metric[Any], *, only: Collection[str] = (), unless: Collection[str] = ()) -> int:
+    """The sum over all labels; of samples that have one of the label values `only`, and none of `unless`."""
     return int(
         sum(
             sample.value
-            for sample in samples
-            if not sample.name.endswith("_created") and (not unless or unless not in sample.labels.values())
+            for sample in samples(metric)
+            if (not only or not set(only).isdisjoint(sample.labels.values()))
+            and set(unless).isdisjoint(sample.labels.values())
         )
     )
+
+
+def samples(metric: Metric[Any]) -> Iterator[Any]:
+    for family in metric.family.collect():
+        yield from (sample for sample in family.samples if not sample.name.endswith("_created"))
 
 
 @dataclass

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from tidemill.cli.running import Assignments, Output, OutputOption, addresses, fail, read_config
+from tidemill.cli.tables import Column, print_table
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -64,13 +66,40 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True)
+class Came:
+    """What became of a source's documents, each by its last conversion."""
+
+    source: str
+    documents: int
+    converted: int
+    incomplete: int
+    refused: int
+    """By the watcher, or by the converter for what is wrong with them."""
+    latest: str
+    """When the last of them came, UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A key of the control bucket that stops, pauses or cancels something."""
+
+    key: str
+    reason: str
+    waiting: int
+    """Events that wait for its end, aside from those in the streams."""
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     services: Sequence[Running]
+    sources: Sequence[Came]
     streams: Sequence[Stream]
     consumers: Sequence[Waiting]
     stores: Sequence[Store]
     control: Sequence[str]
     """Keys of the control bucket: what is stopped or paused."""
+    held: Sequence[Held]
+    """The same with reasons; without keys whose time has passed."""
 
 
 def register(app: typer.Typer) -> None:
@@ -97,12 +126,13 @@ def status(output: OutputOption = Output.TABLE, assignments: Assignments = None)
 async def look(at: Addresses) -> Status:
     from tidemill.common.bus.client import open_client
 
-    stores = await held_back(at.database_url)
+    database = await look_into(at.database_url)
     async with open_client(at.nats_url) as client:
         services = await running(client, at.health_url)
         streams, consumers = await waiting(client.jetstream())
-        control = await controls(client)
-    return Status(services, streams, consumers, stores, control)
+        held = await controls(client.jetstream(), database.waiting)
+    keys = [each.key for each in held]
+    return Status(services, database.sources, streams, consumers, database.stores, keys, held)
 
 
 async def running(client: Client, health_url: str) -> list[Running]:
@@ -165,7 +195,31 @@ SELECT (SELECT count(*) FROM "{0}".outbox WHERE sent_at IS NULL),
 """
 
 
-async def held_back(url: str) -> list[Store]:
+WAITING = 'SELECT source, count(*) FROM "{0}".retries WHERE due_at IS NOT NULL GROUP BY 1'
+
+TABLES = "SELECT to_regclass('converter.documents') IS NOT NULL, to_regclass('watcher.refusals') IS NOT NULL"
+CONVERSIONS = """
+(SELECT DISTINCT ON (source, sha256) source, coalesce(outcome, '') AS outcome, received_at AS at
+ FROM converter.documents ORDER BY source, sha256, id DESC)
+"""
+REFUSALS = "(SELECT source, reason, refused_at FROM watcher.refusals)"
+SOURCES = """
+SELECT source, count(*), count(*) FILTER (WHERE outcome = 'converted'),
+    count(*) FILTER (WHERE outcome = 'incomplete'),
+    count(*) FILTER (WHERE outcome NOT IN ('converted', 'incomplete', '')), max(at)
+FROM ({0}) documents (source, outcome, at) GROUP BY 1 ORDER BY 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    stores: Sequence[Store]
+    sources: Sequence[Came]
+    waiting: Mapping[tuple[str, str], int]
+    """Events in the tables of retries, by service and source."""
+
+
+async def look_into(url: str) -> Database:
     import asyncpg
 
     try:
@@ -174,51 +228,112 @@ async def held_back(url: str) -> list[Store]:
         fail(f"Postgres does not answer: {error}; `tidemill doctor` says more")
     try:
         schemas = [row[0] for row in await connection.fetch(SCHEMAS)]
-        return [Store(schema, *await connection.fetchrow(HELD_BACK.format(schema))) for schema in schemas]
+        stores = [Store(schema, *await connection.fetchrow(HELD_BACK.format(schema))) for schema in schemas]
+        waits = {
+            (schema, source): count
+            for schema in schemas
+            for source, count in await connection.fetch(WAITING.format(schema))
+        }
+        there = zip((CONVERSIONS, REFUSALS), await connection.fetchrow(TABLES), strict=True)
+        parts = [part for part, is_there in there if is_there]
+        rows = await connection.fetch(SOURCES.format(" UNION ALL ".join(parts))) if parts else []
+        sources = [
+            Came(source, documents, converted, incomplete, refused, at.astimezone(UTC).isoformat(timespec="seconds"))
+            for source, documents, converted, incomplete, refused, at in rows
+        ]
+        return Database(stores, sources, waits)
     finally:
         await connection.close()
 
 
-async def controls(client: Client) -> list[str]:
-    from nats.js.errors import BucketNotFoundError, NoKeysError
+async def controls(js: JetStreamContext, waits: Mapping[tuple[str, str], int]) -> list[Held]:
+    from tidemill.common.bus.control import read_bucket, read_entry
 
-    from tidemill.common.bus.topology import CONTROL_BUCKET
+    bucket = await read_bucket(js)
+    held = []
+    for key, value in sorted(bucket.entries.items()) if bucket else []:
+        if said := read_entry(key, value):
+            reason = said.removeprefix(key).removeprefix(": ")
+            held.append(Held(key, reason, sum(count for of, count in waits.items() if concerns(key, *of))))
+    return held
 
-    try:
-        bucket = await client.jetstream().key_value(CONTROL_BUCKET)
-        return sorted(await bucket.keys())
-    except (BucketNotFoundError, NoKeysError):
-        return []
+
+def concerns(key: str, service: str, source: str) -> bool:
+    """Whether events of a source wait in a service because of this key."""
+    _, of, *name = key.split(".", 2)
+    return of == "all" or name == [{"service": service, "source": source}.get(of)]
 
 
 def show(found: Status) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    services = Table("service", "version", "process", "state", box=None, header_style="bold", padding=(0, 2))
-    for service in found.services:
-        wrong = "; ".join(f"{name}: {problem}" for name, problem in service.wrong.items())
-        state = {None: "runs", True: "[green]ready[/]", False: f"[red]not ready[/] {wrong}"}[service.ready]
-        services.add_row(service.service, service.version, service.id, state)
-    console.print(services if found.services else "No service answers on NATS: start `tidemill up`.")
-    streams = Table("stream", "messages", "size", box=None, header_style="bold", padding=(0, 2))
-    for stream in found.streams:
-        streams.add_row(stream.name, f"{stream.messages:,}", f"{stream.size_bytes / 1e6:,.1f} MB")
-    consumers = Table("consumer", "of", "waiting", "in hand", "again", box=None, header_style="bold", padding=(0, 2))
-    for each in found.consumers:
-        consumers.add_row(each.consumer, each.stream, f"{each.pending:,}", f"{each.in_hand:,}", f"{each.redelivered:,}")
-    stores = Table(
-        "schema", "outbox", "oldest", "retries", "dead letters", box=None, header_style="bold", padding=(0, 2)
-    )
-    for store in found.stores:
-        dead = f"[red]{store.dead_letters:,}[/]" if store.dead_letters else "0"
-        stores.add_row(
-            store.schema, f"{store.outbox:,}", f"{store.outbox_oldest_seconds:.0f} s", f"{store.retries:,}", dead
+    if found.services:
+        _print(
+            ("service", "version", "process", "state"),
+            [(each.service, each.version, each.id, _state(each)) for each in found.services],
+            [each.ready is False for each in found.services],
+            whole=("state",),
         )
-    for table in (streams, consumers, stores):
-        if table.row_count:
-            console.print()
-            console.print(table)
-    if found.control:
-        console.print(f"\n[yellow]held by control:[/] {', '.join(found.control)}")
+    else:
+        typer.echo("No service answers on NATS: start `tidemill up`.")
+    _print(
+        ("source", "documents", "converted", "incomplete", "refused", "latest (UTC)"),
+        [
+            (
+                each.source,
+                each.documents,
+                each.converted,
+                each.incomplete,
+                each.refused,
+                each.latest[:16].replace("T", " "),
+            )
+            for each in found.sources
+        ],
+        [each.refused > 0 for each in found.sources],
+    )
+    _print(
+        ("stream", "messages", "MB"),
+        [(each.name, each.messages, f"{each.size_bytes / 1e6:,.1f}") for each in found.streams],
+    )
+    _print(
+        ("consumer", "of", "waiting", "in hand", "again"),
+        [(each.consumer, each.stream, each.pending, each.in_hand, each.redelivered) for each in found.consumers],
+    )
+    _print(
+        ("schema", "outbox", "oldest", "retries", "dead letters"),
+        [
+            (each.schema, each.outbox, f"{each.outbox_oldest_seconds:.0f} s", each.retries, each.dead_letters)
+            for each in found.stores
+        ],
+        [each.dead_letters > 0 for each in found.stores],
+    )
+    if any(each.refused for each in found.sources):
+        typer.echo("\nWhat was refused, and why: `tidemill documents --outcome refused`")
+    if any(each.dead_letters for each in found.stores):
+        typer.echo("\nWhat was given up: `tidemill dead-letters list`")
+    for held in found.held:
+        typer.secho(f"\nheld by control: {held.key}", fg="yellow", nl=False)
+        typer.echo(f"{f' ({held.reason})' if held.reason else ''} · {held.waiting:,} waiting")
+
+
+def _state(service: Running) -> str:
+    wrong = "; ".join(f"{name}: {problem}" for name, problem in service.wrong.items())
+    return {None: "runs", True: "ready", False: f"not ready {wrong}"}[service.ready]
+
+
+def _print(
+    names: Sequence[str],
+    rows: Sequence[Sequence[str | int]],
+    alarming: Sequence[bool] = (),
+    *,
+    whole: Sequence[str] = (),
+) -> None:
+    """A table and what separates it from the one before; numbers to the right, and nothing where nothing is."""
+    if not rows:
+        return
+    if "service" not in names:
+        typer.echo()
+    columns = [
+        Column(name, whole=name in whole, right=not isinstance(cell, str) or name in ("MB", "oldest"))
+        for name, cell in zip(names, rows[0], strict=True)
+    ]
+    cells = [[cell if isinstance(cell, str) else f"{cell:,}" for cell in row] for row in rows]
+    print_table(columns, cells, alarming=[n for n, alarms in enumerate(alarming) if alarms])

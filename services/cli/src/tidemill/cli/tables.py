@@ -68,17 +68,19 @@ def fit(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int, im
 
 
 def print_table(
-    columns: Sequence[Column], rows: Sequence[Sequence[str]], important: Sequence[str] = (), *, title: str = ""
-) -> Collection[str]:
-    """Print it as wide as there is room; returns the names of the columns that were left out."""
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[str]],
+    important: Sequence[str] = (),
+    *,
+    alarming: Collection[int] = (),
+) -> Sequence[str]:
+    """Print it as wide as there is room, some rows in red; returns the names of the columns that were left out."""
     import typer
 
     fitted = fit(columns, rows, width_here(), important)
-    if title:
-        typer.echo(f"{title}\n")
     typer.secho(fitted.head, bold=True)
-    for line in fitted.lines:
-        typer.echo(line)
+    for number, line in enumerate(fitted.lines):
+        typer.secho(line, fg="red" if number in alarming else None)
     return fitted.left_out
 
 

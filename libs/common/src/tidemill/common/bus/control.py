@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,13 +15,14 @@ from nats.js.errors import NotFoundError
 
 from tidemill.common.bus.connection import Connection, NatsClient
 from tidemill.common.bus.topology import CONTROL_STREAM, CONTROL_SUBJECT, ensure_control
-from tidemill.common.telemetry.metrics import CONTROL_STATE, Metrics
+from tidemill.common.telemetry.metrics import CONTROL_HELD, CONTROL_STATE, Metrics
 
 log = structlog.get_logger(__name__)
 
 READ_EVERY = 5.0
 RETRY_AFTER = 0.2
 OPERATION = "KV-Operation"
+HOLDS = ("stop.", "pause.")
 OFF = ("0", "false", "off", "no")
 
 
@@ -151,16 +152,24 @@ class Control:
             first, self.known = not self.known, True
             if first or bucket.entries != self._entries:
                 self._take(dict(bucket.entries))
+        self._measure()  # `until` passes without a message
 
     def _take(self, entries: dict[str, str]) -> None:
         for key in sorted(entries.keys() ^ self._entries.keys()):
             log.warning("control", key=key, set=key in entries, says=entries.get(key, ""))
+        gone = self._entries.keys() - entries.keys()
         self._entries = entries
-        for state, held in (("stop", self.stopped()), ("pause", self._why("pause", None))):
-            self._metrics.of(CONTROL_STATE, state=state).set(1 if held else 0)
+        self._measure(gone)
         self._changed.set()
         for listener in self._listeners:
             listener()
+
+    def _measure(self, gone: Iterable[str] = ()) -> None:
+        for state, held in (("stop", self.stopped()), ("pause", self._why("pause", None))):
+            self._metrics.of(CONTROL_STATE, state=state).set(1 if held else 0)
+        for key in {*self._entries, *gone}:
+            if key.startswith(HOLDS):
+                self._metrics.of(CONTROL_HELD, key=key).set(1 if self._reason(key) else 0)
 
     def _why(self, verb: str, source: str | None) -> str | None:
         if not self._entries:
@@ -176,13 +185,7 @@ class Control:
 
     def _reason(self, key: str) -> str | None:
         value = self._entries.get(key)
-        if value is None or value.strip().lower() in OFF:
-            return None
-        said = _parse(value)
-        until = said.get("until")
-        if until and _passed(str(until)):
-            return None
-        return f"{key}: {said['reason']}" if said.get("reason") else key
+        return None if value is None else read_entry(key, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +212,17 @@ async def read_bucket(js: JetStreamContext) -> Bucket | None:
         if not _deleted(message.headers):
             entries[subject.removeprefix(f"{CONTROL_SUBJECT}.")] = (message.data or b"").decode(errors="replace")
     return Bucket(entries, str(found.created), found.state.last_seq)
+
+
+def read_entry(key: str, value: str) -> str | None:
+    """The key, with the reason that its value gives; None where it holds nothing (any more)."""
+    if value.strip().lower() in OFF:
+        return None
+    said = _parse(value)
+    until = said.get("until")
+    if until and _passed(str(until)):
+        return None
+    return f"{key}: {said['reason']}" if said.get("reason") else key
 
 
 def _parse(value: str) -> dict[str, object]:

@@ -13,7 +13,7 @@ from tidemill.common.bus.outbox import Outbox
 from tidemill.common.bus.retry import DUE_SLICE, Retries
 from tidemill.common.bus.supervise import describe
 from tidemill.common.bus.tables import BusTables
-from tidemill.common.telemetry.metrics import DEAD_LETTERS, Metrics
+from tidemill.common.telemetry.metrics import DEAD_LETTERS, RETRIES_WAITING, Metrics
 
 EVERY = 1.0
 TIMEOUT = 2.0
@@ -45,6 +45,7 @@ class Pulse:
             else:
                 self.problem = None
                 self.outbox.note(seen.unsent, seen.oldest)
+                self.metrics.of(RETRIES_WAITING).set(seen.retries)
                 self.metrics.of(DEAD_LETTERS).set(seen.waiting_dead)
                 if seen.handled_dead:
                     await self.dead_letters.sweep()
@@ -58,6 +59,7 @@ class Pulse:
         question = text(
             "SELECT unsent, oldest, "
             f"EXISTS (SELECT 1 FROM {retries} WHERE due_at <= now()) AS due, "
+            f"(SELECT count(*) FROM {retries} WHERE due_at IS NOT NULL) AS retries, "
             f"(SELECT count(*) FROM {letters} WHERE in_stream AND handled_at IS NULL) AS waiting_dead, "
             f"EXISTS (SELECT 1 FROM {letters} WHERE in_stream AND handled_at IS NOT NULL) AS handled_dead "
             "FROM (SELECT count(*) AS unsent, coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS "
