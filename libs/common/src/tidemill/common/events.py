@@ -221,6 +221,17 @@ class FetchHeld(Event):
     held_at: AwareDatetime
 
 
+class PublicationLate(Event):
+    """A publication window passed without a new file. Alertable; stated once per window."""
+
+    subject = "tidemill.run.late.{source}"
+    stream = "RUNS"
+
+    opened_at: AwareDatetime
+    closed_at: AwareDatetime
+    noted_at: AwareDatetime
+
+
 class Rows(Message):
     """Row accounting: seen = accepted + rejected + the ignored ones."""
 
@@ -393,6 +404,7 @@ EVENTS: tuple[type[Event], ...] = (
     RunFinished,
     SlotSkipped,
     FetchHeld,
+    PublicationLate,
     DocumentConverted,
     RecordsStored,
     RecordsRejected,

@@ -99,6 +99,14 @@ WATCH_LATENCY_SECONDS = histogram(
     "tidemill_watch_latency_seconds", "From the end of the stability window to the committed event", "source"
 )
 
+# The downloader
+
+DOWNLOADS = counter("tidemill_downloads_total", "Files that runs asked for, by what came of them", "source", "outcome")
+DOWNLOADS_WAITING = gauge("tidemill_downloads_waiting", "Files that runs ask for and whose turn has not come")
+PUBLICATION_LATE = gauge(
+    "tidemill_publication_late", "1 when the last publication window brought no new file", "source"
+)
+
 # The converter
 
 DOCUMENTS = counter("tidemill_documents_total", "Documents through conversion", "source", "outcome")
@@ -114,6 +122,9 @@ WORKERS_BUSY = gauge("tidemill_workers_busy", "Worker processes at work")
 
 # Runs
 
+SLOTS = counter("tidemill_slots_total", "Slots decided: fired, or the reason why not", "source", "outcome")
+SLOT_LATENESS_SECONDS = histogram("tidemill_slot_lateness_seconds", "From due, stagger included, to the committed run")
+RUNS_WAITING = gauge("tidemill_runs_waiting", "Runs that wait to begin, by what for", "reason")
 RUNS = counter("tidemill_runs_total", "Runs that ended", "source", "state")
 
 # Requests to other people's hosts
