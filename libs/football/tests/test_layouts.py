@@ -70,6 +70,8 @@ STYLES = {
     "off the origin": replace(TWO, corner=(-100, 250)),
 }
 
+pytestmark = pytest.mark.unmeasured
+
 
 @pytest.fixture(scope="module")
 def paper(truth: dict[str, Any]) -> Paper:

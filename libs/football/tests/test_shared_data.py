@@ -12,7 +12,10 @@ from tidemill.common.testing import shared_data
 from tidemill.plugin import Accounting, Outcome, Record
 
 DATA = shared_data()
-pytestmark = pytest.mark.skipif(DATA is None, reason="the development data are not beside the repository")
+pytestmark = [
+    pytest.mark.skipif(DATA is None, reason="the development data are not beside the repository"),
+    pytest.mark.unmeasured,
+]
 ISSUES = sorted(DATA.glob("football/dev/*.pdf")) if DATA else []
 WHOLE = 619
 """Matches of the issue that the bad files were made from."""

@@ -111,6 +111,7 @@ def test_two_teams_are_never_merged(one: Name, other: Name) -> None:
     assert len(set(teams([one, other]).values())) == 2
 
 
+@pytest.mark.unmeasured
 @given(st.permutations(NAMES))
 @settings(max_examples=15, deadline=None)
 def test_the_order_of_lines_does_not_matter(names: list[Name]) -> None:
@@ -128,6 +129,7 @@ def issues() -> list[Name]:
     )
 
 
+@pytest.mark.unmeasured
 def test_the_pairs_of_the_real_issues_are_told_apart_and_recognised() -> None:
     data = shared_data()
     if data is None:
@@ -150,6 +152,7 @@ def test_the_pairs_of_the_real_issues_are_told_apart_and_recognised() -> None:
     assert found["same"] >= 0.85 * (found["same"] + found["missed"])
 
 
+@pytest.mark.unmeasured
 def test_no_two_names_of_a_real_issue_are_merged_but_those_of_one_club() -> None:
     names: dict[str, set[str]] = {}
     for (raw, _), entity in teams(issues()).items():

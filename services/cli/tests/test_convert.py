@@ -214,6 +214,7 @@ WHOLE = 619
 
 
 @pytest.mark.slow
+@pytest.mark.unmeasured
 def test_every_bad_file_has_the_outcome_that_tells_what_is_wrong_with_it(shared_data: Path) -> None:
     files = sorted((shared_data / "football/bad").glob("*.pdf"))
     assert len(files) == 19

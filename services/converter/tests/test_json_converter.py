@@ -418,17 +418,20 @@ values = st.recursive(
 )
 
 
+@pytest.mark.unmeasured
 @given(st.lists(st.dictionaries(st.text(), values, max_size=5), max_size=8))
 def test_every_item_of_a_valid_document_arrives_as_it_is(items: list[dict[str, Any]]) -> None:
     for content in (json.dumps(items), json.dumps(items, ensure_ascii=False, indent=1)):
         assert convert(content).data == items
 
 
+@pytest.mark.unmeasured
 @given(st.lists(st.dictionaries(st.text(), values, max_size=5), min_size=2, max_size=8))
 def test_every_line_of_valid_json_lines_arrives_as_it_is(items: list[dict[str, Any]]) -> None:
     assert convert("\n".join(map(json.dumps, items))).data == items
 
 
+@pytest.mark.unmeasured
 @given(st.lists(st.dictionaries(st.text(max_size=3), values, max_size=3), min_size=1, max_size=5), st.data())
 def test_a_document_cut_anywhere_is_never_called_complete(items: list[dict[str, Any]], data: st.DataObject) -> None:
     content = json.dumps(items).encode()
@@ -438,6 +441,7 @@ def test_a_document_cut_anywhere_is_never_called_complete(items: list[dict[str, 
     assert result.data == items[: len(result.data)]
 
 
+@pytest.mark.unmeasured
 @given(st.binary(max_size=200))
 @example(b"[1]\xff")
 @example(b'{"":0}\n[')

@@ -1,0 +1,41 @@
+"""What `make test` adds to pytest: the longest tests begin first, and some run without being measured."""
+
+import os
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+
+import pytest
+from coverage import Coverage
+
+LONGEST_FIRST = ("chaos", "slow")
+"""Marks; at the end of the run, only short tests are left to share among the workers."""
+CHILDREN = "COVERAGE_PROCESS_CONFIG"
+"""Variable by which child processes know that they are measured."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: [item.get_closest_marker(mark) is None for mark in LONGEST_FIRST])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Tracing doubles the time of whatever computes much."""
+    measuring = Coverage.current()
+    if measuring is None or item.get_closest_marker("unmeasured") is None:
+        return (yield)
+    with paused(measuring):
+        return (yield)
+
+
+@contextmanager
+def paused(measuring: Coverage) -> Iterator[None]:
+    """In this process and in children that begin meanwhile."""
+    told = os.environ.pop(CHILDREN, None)
+    measuring.stop()
+    try:
+        yield
+    finally:
+        measuring.start()
+        if told is not None:
+            os.environ[CHILDREN] = told
