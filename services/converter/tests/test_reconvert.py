@@ -93,12 +93,12 @@ class Bench:
             pass
 
     async def stage(self, **selection: Any) -> int:
-        number: int = (await self.say("reconvert", **selection))["id"]
+        number: int = (await self.say("reconvert", **selection))["reconversion"]
         await self.work()
         return number
 
     async def accept(self, number: int) -> None:
-        await self.say("reconvert_accept", id=number)
+        await self.say("reconvert_accept", reconversion=number)
         await self.work()
 
     async def staged(self, number: int) -> list[Any]:
@@ -234,7 +234,7 @@ async def test_while_something_is_missing_a_document_waits(bench: Bench) -> None
     number = await bench.stage(source="test")
     assert [row["state"] for row in await bench.staged(number)] == ["due"]
     with pytest.raises(CommandRefused, match="still to be converted"):
-        await bench.say("reconvert_accept", id=number)
+        await bench.say("reconvert_accept", reconversion=number)
     async with bench.store.engine.begin() as tx:
         await tx.exec_driver_sql("UPDATE converter.reconverted SET lease_until = now()")
     await bench.work()
@@ -245,11 +245,11 @@ async def test_what_is_discarded_leaves_nothing(bench: Bench) -> None:
     await bench.put("day-1", [price("a", 1)], day(1))
     bench.newer["day-1"] = [[price("a", 5), Record("shop.price", "x", {"price": "much"})]]
     number = await bench.stage(source="test")
-    await bench.say("reconvert_discard", id=number)
+    await bench.say("reconvert_discard", reconversion=number)
     for table in ("candidates", "reconverted", "rejected", "documents WHERE state = 'staged'"):
         assert await bench.store.rows(f"SELECT 1 FROM converter.{table}") == []
     with pytest.raises(CommandRefused, match="no reconversion"):
-        await bench.say("reconvert_accept", id=number)
+        await bench.say("reconvert_accept", reconversion=number)
 
 
 async def test_children_stand_under_parents_that_an_earlier_part_states(bench: Bench) -> None:
@@ -318,7 +318,7 @@ async def test_after_acceptance_the_store_is_as_if_it_had_always_been_so(
             sha256 = facts(f"day-{at}-{number}", START).sha256
             reconversion = await bench.say("reconvert", document=sha256, author=str(id(written)))
             await bench.work()
-            await bench.accept(reconversion["id"])
+            await bench.accept(reconversion["reconversion"])
     assert await bench.believed() == expected
     currents = {key: history[-1][1] for key, history in expected.items()}
     assert {key: await bench.store.current(key) for key in currents} == currents

@@ -20,6 +20,8 @@ MODULES = (
     "records",
     "export",
     "teams",
+    "reconvert",
+    "lineage",
     "dead_letters",
 )
 

@@ -12,6 +12,19 @@ from tidemill.converter.content import CheckedRecord
 from tidemill.converter.tables import candidates, documents, reconversions, reconverted, rejected
 from tidemill.plugin import Position
 
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One record that a reconversion would change."""
+
+    dataset: str
+    change: str
+    """added, changed or removed."""
+    key: str
+    old: dict[str, Any] | None
+    new: dict[str, Any] | None
+
+
 LEASE = timedelta(minutes=2)
 
 
@@ -154,10 +167,15 @@ async def end(tx: Tx, due: Due, state: str, reason: str = "") -> None:
     )
 
 
+async def forget_records(tx: Tx, candidate: int) -> None:
+    """They are stated now."""
+    await tx.execute(delete(candidates).where(candidates.c.candidate == candidate))
+
+
 async def forget_candidate(tx: Tx, candidate: int) -> None:
-    """What an interrupted staging left, or what nobody wants."""
-    for table, column in ((candidates, candidates.c.candidate), (rejected, rejected.c.document)):
-        await tx.execute(delete(table).where(column == candidate))
+    """What an interrupted staging left."""
+    await forget_records(tx, candidate)
+    await tx.execute(delete(rejected).where(rejected.c.document == candidate))
 
 
 async def insert_candidates(tx: Tx, candidate: int, part: int, placed: Sequence[Placed]) -> None:
@@ -239,6 +257,7 @@ DIFFERENCES = f"""
         FROM converter.candidates WHERE candidate = :candidate GROUP BY 1, 2, 3
     )
     SELECT coalesce(old.dataset, new.dataset) AS dataset, coalesce(old.record, new.record) AS record, new.full_key,
+        old.hashes[1] AS old_hash, new.hashes[1] AS new_hash,
         CASE WHEN old.record IS NULL THEN 'added' WHEN new.full_key IS NULL THEN 'removed'
             WHEN old.hashes = new.hashes THEN 'unchanged' ELSE 'changed' END AS change
     FROM old FULL JOIN new ON new.dataset = old.dataset AND new.record = old.record
@@ -256,6 +275,29 @@ async def stage(tx: Tx, due: Due, candidate: int, ending: Mapping[str, Any]) -> 
         counts.setdefault(dataset, {})[change] = count
     values = {"state": "staged", "candidate": candidate, "counts": counts, "ending": dict(ending), "lease_until": None}
     await tx.execute(update(reconverted).where(_of(due)).values(**values, staged_at=func.clock_timestamp()))
+
+
+EXAMPLES = text(f"""
+    SELECT s.name, d.change, coalesce(d.full_key, r.key),
+        (SELECT v.data FROM converter.versions v
+            WHERE v.dataset = d.dataset AND v.record = d.record AND v.hash = d.old_hash ORDER BY v.id LIMIT 1),
+        (SELECT c.data::jsonb FROM converter.candidates c
+            WHERE c.candidate = :candidate AND c.dataset = d.dataset AND c.full_key = d.full_key
+                AND c.hash = d.new_hash ORDER BY c.part, c.place LIMIT 1)
+    FROM (
+        SELECT *, row_number() OVER (PARTITION BY dataset, change ORDER BY full_key, record) AS ordinal
+        FROM ({DIFFERENCES}) all_of_them WHERE change <> 'unchanged'
+    ) d
+    JOIN converter.datasets s ON s.id = d.dataset
+    LEFT JOIN converter.records r ON r.dataset = d.dataset AND r.id = d.record
+    WHERE d.ordinal <= :each ORDER BY 1, 2, 3
+""")
+
+
+async def find_examples(tx: Tx, document: int, candidate: int, each: int) -> list[Example]:
+    """Up to `each` differences of every kind and dataset, for a person to look at."""
+    rows = await tx.execute(EXAMPLES, {"document": document, "candidate": candidate, "each": each})
+    return [Example(*row) for row in rows]
 
 
 OLD_RECORDS = text(f"SELECT dataset, record FROM ({STATED}) s ORDER BY 1, 2")

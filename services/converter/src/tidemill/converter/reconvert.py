@@ -57,7 +57,7 @@ class Reconversions:
     metrics: Metrics
 
     def commands(self) -> list[Command]:
-        number = {"id": "Number of the reconversion", "author": "Who says so"}
+        number = {"reconversion": "Number of the reconversion", "author": "Who says so"}
         return [
             Command(
                 verb="reconvert",
@@ -93,20 +93,20 @@ class Reconversions:
         number, count = await candidates.begin_reconversion(tx, id, _word(parameters, "author"), selection)
         if count == 0:
             raise CommandRefused("no document that was converted is like that", "404")
-        return Answer({"id": number, "documents": count})
+        return Answer({"reconversion": number, "documents": count})
 
     async def accept(self, tx: Tx, id: str, parameters: Mapping[str, Any]) -> Answer:
         number = _number(parameters)
         state = await candidates.find_state(tx, number)
         if state in ("accepting", "done"):
-            return Answer({"id": number, "state": state})
+            return Answer({"reconversion": number, "state": state})
         if state != "staging":
             raise CommandRefused(f"there is no reconversion {number} to accept", "404")
         due = (await candidates.count_states(tx, number)).get("due", 0)
         if due:
             raise CommandRefused(f"{due} documents of reconversion {number} are still to be converted", "409")
         accepted = await candidates.accept_all(tx, number)
-        return Answer({"id": number, "state": "accepting" if accepted else "done", "documents": accepted})
+        return Answer({"reconversion": number, "state": "accepting" if accepted else "done", "documents": accepted})
 
     async def discard(self, tx: Tx, id: str, parameters: Mapping[str, Any]) -> Answer:
         number = _number(parameters)
@@ -116,7 +116,7 @@ class Reconversions:
         if state is None:
             raise CommandRefused(f"there is no reconversion {number}", "404")
         await candidates.discard_all(tx, number)
-        return Answer({"id": number, "state": "discarded"})
+        return Answer({"reconversion": number, "state": "discarded"})
 
     async def run(self) -> None:
         """Take one document after the other, until cancelled."""
@@ -244,6 +244,7 @@ class Reconversions:
                 part = Part(dataset, due.candidate, 0, due.run, "reconvert")
                 await take_back_statements(tx, part, sorted(record for of, record in left if of == dataset))
             await finish_document(tx, due.candidate, _recall(due.ending))
+            await candidates.forget_records(tx, due.candidate)
             await candidates.end(tx, due, "accepted")
             return "accepted"
 
@@ -310,6 +311,6 @@ def _word(parameters: Mapping[str, Any], name: str) -> str:
 
 def _number(parameters: Mapping[str, Any]) -> int:
     try:
-        return int(parameters["id"])
+        return int(parameters["reconversion"])
     except (KeyError, TypeError, ValueError):
-        raise CommandRefused("id has to be the number of a reconversion") from None
+        raise CommandRefused("reconversion has to be a number") from None
