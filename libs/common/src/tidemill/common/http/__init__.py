@@ -1,5 +1,7 @@
 """Requests to other people's hosts: polite, bounded, and only to the public internet."""
 
+from tidemill.common.http.answer import Answer, Entry, Patience, Sizes, Usage
+from tidemill.common.http.client import PoliteClient
 from tidemill.common.http.errors import (
     BadStatus,
     Blocked,
@@ -16,26 +18,36 @@ from tidemill.common.http.errors import (
     Truncated,
     UnfetchableUrl,
 )
-from tidemill.common.http.wire import AsyncClient, HTTPError, Response, open_client, user_agent
+from tidemill.common.http.limits import HostLimits, open_limits
+from tidemill.common.http.wire import AsyncClient, HTTPError, Response, host_of, open_client, user_agent
 
 __all__ = [
+    "Answer",
     "AsyncClient",
     "BadStatus",
     "Blocked",
     "ChecksumMismatch",
+    "Entry",
     "FetchFailure",
     "HTTPError",
     "Held",
+    "HostLimits",
     "NetworkFailure",
     "NotWhatItShouldBe",
+    "Patience",
+    "PoliteClient",
     "PrivateAddress",
     "RedirectLoop",
     "Response",
     "RobotsDisallow",
+    "Sizes",
     "TimedOut",
     "TooLarge",
     "Truncated",
     "UnfetchableUrl",
+    "Usage",
+    "host_of",
     "open_client",
+    "open_limits",
     "user_agent",
 ]
