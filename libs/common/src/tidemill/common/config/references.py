@@ -5,12 +5,12 @@ A reference stays what is written; the value is fetched where it is used, and no
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from tidemill.common.config.secrets import MASK, remember_secret
 
@@ -53,6 +53,29 @@ def resolved(text: str) -> str:
         return quoted
 
     return _REFERENCE.sub(fetch, text)
+
+
+def fetch_all(settings: BaseModel) -> None:
+    """Whether every secret that these settings name can be had. Raises SecretMissing for the first that cannot."""
+    for value in _texts(settings):
+        resolved(value)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case SecretStr():
+            yield value.get_secret_value()
+        case BaseModel():
+            for name in type(value).model_fields:
+                yield from _texts(getattr(value, name))
+        case Mapping():
+            for item in value.values():
+                yield from _texts(item)
+        case list() | tuple():
+            for item in value:
+                yield from _texts(item)
 
 
 def refers(text: str) -> bool:

@@ -18,7 +18,9 @@ from tidemill.common.bus.bus import Bus
 from tidemill.common.cache import open_cache
 from tidemill.common.config import Config, ConfigError, Sources, load_config, load_sources, parse_assignments
 from tidemill.common.database import open_engine
+from tidemill.common.events import ConfigApplied
 from tidemill.common.servers import Addresses, NothingRuns
+from tidemill.common.service.following import Following, as_applied
 from tidemill.common.service.spec import Context, ServiceSpec, Wiring
 from tidemill.common.telemetry.health import Health, HealthServer
 from tidemill.common.telemetry.logs import configure_logs, get_logger, log_fields
@@ -43,13 +45,17 @@ class Service:
     ) -> None:
         self.spec = spec
         self.health = Health(spec.name, spec.version, {})
-        self._config = config
-        self._sources = sources
+        self._following = Following(spec, config, sources)
         self._addresses = addresses
         self._limit = (config.common.shutdown_after + grace).total_seconds()
         self._log = get_logger(f"tidemill.{spec.name}")
         self._postgres_problem: str | None = None
         self._missing: str | None = "not looked at yet"
+
+    @property
+    def instance(self) -> str:
+        """What this replica is called, in acknowledgements and by `nats service info`."""
+        return self._following.instance
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; then finish what is in hand, within the limit. A service that fails is started again: only
@@ -58,8 +64,8 @@ class Service:
             failures = 0
             while not stop.is_set():
                 failure = await self._run_once(stop)
-                if failure is None:
-                    break
+                if failure is None or self._following.go_back(failure):
+                    continue
                 pause = PAUSES[min(failures, len(PAUSES) - 1)]
                 failures += 1
                 self._log.error("service failed and is started again", pause=pause, exc_info=failure)
@@ -87,26 +93,35 @@ class Service:
         self.health.checks = {"start": why}
 
     async def _serve(self, stop: asyncio.Event) -> None:
+        """Until `stop`, or until another configuration wants the service opened again."""
         async with AsyncExitStack() as stack:
-            bus, wiring = await self._open(stack)
-            handling = asyncio.create_task(bus.run(wiring.steps, wiring.commands, wiring.tasks))
+            engine = open_engine(self._addresses.database_url, application=f"tidemill-{self.spec.name}")
+            stack.push_async_callback(engine.dispose)
+            bus, wiring = await self._open(stack, engine)
+            told = asyncio.Event()
+            listening = partial(bus.listen, ConfigApplied.subject, told.set)
+            handling = asyncio.create_task(bus.run(wiring.steps, wiring.commands, (*wiring.tasks, listening)))
+            following = asyncio.create_task(self._following.run(bus, engine, wiring, told))
+            self._following.opened()
             self.health.started = True
-            self._log.info("started", version=self.spec.version)
-            await _until(stop, asyncio.wait([handling]))
-            await bus.stop(self._config.common.shutdown_after)
+            self._log.info("started", version=self.spec.version, config_version=self._following.sources.version)
+            await _until(stop, asyncio.wait([handling, following], return_when=asyncio.FIRST_COMPLETED))
+            await _end(following)
+            await bus.stop(self._following.config.common.shutdown_after)
             await handling
+            if stop.is_set():
+                await self._following.leave(engine)
 
-    async def _open(self, stack: AsyncExitStack) -> tuple[Bus, Wiring]:
-        spec, common = self.spec, self._config.common
-        telemetry = await stack.enter_async_context(Telemetry.open(spec.name, spec.version, common.telemetry))
-        engine = open_engine(self._addresses.database_url, application=f"tidemill-{spec.name}")
-        stack.push_async_callback(engine.dispose)
-        archive = Archive.open(archive_url(self._config), telemetry.metrics)
-        stack.push_async_callback(archive.close)
-        cache = open_cache(common.redis_url, telemetry.metrics)
-        stack.push_async_callback(cache.close)
+    async def _open(self, stack: AsyncExitStack, engine: AsyncEngine) -> tuple[Bus, Wiring]:
         self.health.checks = {"postgres": self._postgres_check, "migrations": self._migrations_check}
         await self._wait_for_tables(engine)
+        await self._following.adopt(engine)
+        spec, config = self.spec, self._following.config
+        telemetry = await stack.enter_async_context(Telemetry.open(spec.name, spec.version, config.common.telemetry))
+        archive = Archive.open(archive_url(config), telemetry.metrics)
+        stack.push_async_callback(archive.close)
+        cache = open_cache(config.common.redis_url, telemetry.metrics)
+        stack.push_async_callback(cache.close)
         bus = await stack.enter_async_context(
             Bus.open(
                 self._addresses.nats_url,
@@ -123,9 +138,9 @@ class Service:
             "archive": archive.complaint,
         }
         context = Context(
-            config=self._config,
-            settings=self._config.service(spec.name),
-            sources=self._sources,
+            config=config,
+            settings=config.service(spec.name),
+            sources=self._following.sources,
             bus=bus,
             engine=engine,
             archive=archive,
@@ -202,6 +217,7 @@ def run(spec: ServiceSpec, assignments: Sequence[str] = ()) -> int:
         config = load_config(Path.cwd(), services={spec.name: spec.settings}, cli=parse_assignments(assignments))
         sources = load_sources(config.common.sources_dir, config.common.data_dir)
         addresses = Addresses.find(config.common)
+        config = asyncio.run(_as_applied(config, spec, addresses.database_url))
     except (ConfigError, NothingRuns) as wrong:
         print(f"tidemill: {wrong}", file=sys.stderr)
         return 1
@@ -214,6 +230,14 @@ def run(spec: ServiceSpec, assignments: Sequence[str] = ()) -> int:
 
     asyncio.run(serve())
     return 0
+
+
+async def _as_applied(config: Config, spec: ServiceSpec, database_url: str) -> Config:
+    engine = open_engine(database_url, pool=1, application=f"tidemill-{spec.name}")
+    try:
+        return await as_applied(config, spec, engine)
+    finally:
+        await engine.dispose()
 
 
 def main(spec: ServiceSpec) -> None:

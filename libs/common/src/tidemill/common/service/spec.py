@@ -65,6 +65,11 @@ class Wiring:
     commands: Sequence[Command] = ()
     tasks: Sequence[Task] = ()
     checks: Mapping[str, Check] = field(default_factory=dict)
+    reconfigure: Callable[[Sources], Awaitable[None]] | None = None
+    """Take the sources of another version of the configuration, called for each. What is at work goes on by the old
+    ones; if it raises, everything does. Without it the service is drained and opened again when sources changed."""
+    complaints: Callable[[], Mapping[str, str]] = dict
+    """By source: what of the configuration cannot be done here. Asked often."""
     publishes: Sequence[type[Event]] = ()
 
 
