@@ -174,7 +174,7 @@ async def test_bookkeeping_goes_on_whatever_is_held(ground: Any) -> None:
 
 async def test_a_key_is_put_and_removed_for_everybody(ground: Any) -> None:
     async with ground.bus() as bus, ground.bus(service="other") as other:
-        await bus.control.put("pause.source.demo", {"reason": "the site asked us"})
+        await bus.control.put("pause.source.demo", '{"reason": "the site asked us"}')
         await ground.until(lambda: other.control.paused("demo"), within=1)
         assert other.control.paused("demo") == "pause.source.demo: the site asked us"
         before = await bus.control.bucket()

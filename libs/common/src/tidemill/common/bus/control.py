@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 from nats.aio.msg import Msg
@@ -88,6 +88,11 @@ class Control:
         """Why the events of this run are dropped; None when they are not."""
         return self._reason(f"cancel.run.{run}") if run and self._entries else None
 
+    @property
+    def entries(self) -> Mapping[str, str]:
+        """All keys, with what they hold."""
+        return self._entries
+
     def held_sources(self) -> list[str]:
         """Sources that are stopped or paused."""
         prefixes = ("stop.source.", "pause.source.")
@@ -104,10 +109,9 @@ class Control:
     def on_change(self, listener: Callable[[], None]) -> None:
         self._listeners.append(listener)
 
-    async def put(self, key: str, value: Mapping[str, Any]) -> None:
+    async def put(self, key: str, value: str) -> None:
         """Set a key, for every process that listens. Raises what NATS raises."""
-        payload = json.dumps(value, default=str, ensure_ascii=False).encode()
-        await self._connection.js.publish(f"{CONTROL_SUBJECT}.{key}", payload)
+        await self._connection.js.publish(f"{CONTROL_SUBJECT}.{key}", value.encode())
 
     async def remove(self, key: str) -> None:
         await self._connection.js.publish(f"{CONTROL_SUBJECT}.{key}", b"", headers={OPERATION: "DEL"})
