@@ -4,9 +4,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from tidemill.common.events import RunFinished
+from tidemill.common.config import Sources
+from tidemill.common.events import RunFinished, RunRequested, SlotSkipped
 from tidemill.common.service import Context, ServiceSpec, Wiring, main
+from tidemill.scheduler.admission import Admission
+from tidemill.scheduler.firing import Firing, utc_now
 from tidemill.scheduler.ledger_steps import ledger_steps
+from tidemill.scheduler.schedules import apply_schedules
 from tidemill.scheduler.settings import SchedulerSettings
 from tidemill.scheduler.tables import bus, metadata
 
@@ -16,12 +20,31 @@ async def open_scheduler(context: Context) -> AsyncIterator[Wiring]:
     settings = context.settings
     assert isinstance(settings, SchedulerSettings)
     sources = context.sources
+    metrics = context.telemetry.metrics
+    admission = Admission(
+        control=context.bus.control,
+        groups=settings.groups,
+        data_dir=context.config.common.data_dir,
+        disk_reserve=settings.disk_reserve,
+        now=utc_now,
+    )
+    firing = Firing(context.bus, admission, metrics)
+
+    async def apply(applied: Sources) -> None:
+        async with context.bus.transaction() as tx:
+            await context.bus.emit(tx, await apply_schedules(tx, applied, applied.version, utc_now()))
+        firing.wake()
 
     def converts(source: str) -> bool:
         known = sources.get(source)
         return known is None or known.convert is not None
 
-    yield Wiring(steps=ledger_steps(converts, context.telemetry.metrics), publishes=(RunFinished,))
+    await apply(sources)
+    yield Wiring(
+        steps=ledger_steps(converts, metrics),
+        tasks=(firing.run,),
+        publishes=(RunRequested, RunFinished, SlotSkipped),
+    )
 
 
 SPEC = ServiceSpec(
