@@ -358,3 +358,33 @@ async def test_an_event_follows_within_a_tenth_of_a_second_after_the_window(star
             assert time.time() < written + 10
         late.append(time.time() - written - STABLE)
     assert sorted(late)[len(late) // 2] < 0.5, late
+
+
+@pytest.mark.parametrize("method", ["auto", "polling"])
+async def test_a_name_that_is_no_text_is_refused_once_and_the_others_are_taken(start: Start, method: str) -> None:
+    watching = await start(method=method, poll_every=timedelta(seconds=0.2), after="move")
+    strange = os.fsencode(watching.root) + b"/caf\xe9.pdf"
+    await asyncio.to_thread(_write, strange, b"menu")
+    _write(os.fsencode(watching.root / "plain.pdf"), b"plain")
+    await watching.until(refused=1, stored=1)
+    _write(os.fsencode(watching.root / "later.pdf"), b"later")
+    await watching.until(refused=1, stored=2)
+    kept = os.fsencode(watching.root) + b"/failed/caf\xe9.pdf"
+    assert Path(os.fsdecode(kept)).read_bytes() == b"menu"
+    assert "not UTF-8" in Path(os.fsdecode(kept + b".reason.json")).read_text()
+    async with watching.engine.connect() as connection:
+        row = (await connection.execute(text("SELECT path, reason FROM watcher.refusals"))).one()
+    assert tuple(row) == ("caf\\xe9.pdf", "name")
+
+
+async def test_a_file_with_such_a_name_that_stays_is_told_of_once(start: Start) -> None:
+    watching = await start(after="leave", rescan_every=timedelta(seconds=0.3))
+    _write(os.fsencode(watching.root) + b"/caf\xe9.pdf", b"menu")
+    await watching.until(refused=1)
+    again = await start(after="leave")
+    await again.until(refused=1)
+    assert watching.folder.method == again.folder.method == "native"
+
+
+def _write(path: bytes, content: bytes) -> None:
+    Path(os.fsdecode(path)).write_bytes(content)

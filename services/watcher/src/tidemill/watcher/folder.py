@@ -10,10 +10,10 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from tidemill.watcher import store
-from tidemill.watcher.errors import FolderAway, StillChanging
+from tidemill.watcher.errors import FolderAway, StillChanging, UnreadableName
 from tidemill.watcher.intake import Intake
 from tidemill.watcher.notice import Method, choose_method, find_files, native_changes
-from tidemill.watcher.policy import wanted
+from tidemill.watcher.policy import printable, wanted
 from tidemill.watcher.stillness import Look, Still, Stillness
 
 log = structlog.get_logger()
@@ -81,9 +81,15 @@ class Folder:
                 await asyncio.gather(noticing, return_exceptions=True)
 
     async def _notice(self, changed: "asyncio.Queue[set[Path]]") -> None:
-        async with aclosing(native_changes(self.root, recursive=self.watch.recursive)) as changes:
-            async for paths in changes:
-                changed.put_nowait(paths)
+        """Paths that something happened to; none when it may have happened to any."""
+        while True:
+            try:
+                async with aclosing(native_changes(self.root, recursive=self.watch.recursive)) as changes:
+                    async for paths in changes:
+                        changed.put_nowait(paths)
+            except UnreadableName:
+                await asyncio.sleep(BUSY_SECONDS)
+                changed.put_nowait(set())  # It is read when we wait next: when the new watch is in place.
 
     async def _look_for_ever(
         self,
@@ -106,7 +112,10 @@ class Folder:
                 if _identity(self.root) != identity:
                     raise FolderAway(f"{self.root}: another folder is mounted there now") from None
             else:
-                await self._look_at(paths)
+                if paths:
+                    await self._look_at(paths)
+                else:
+                    next_scan = self._clock()
             if noticing is not None and noticing.done():
                 # The platform ran out of watches, or the watching thread died: looking still works.
                 self._log.warning("events stopped, polling instead", reason=repr(noticing.exception()))
@@ -146,13 +155,13 @@ class Folder:
             known = await store.find_known(
                 self.intake.engine,
                 self.intake.source.source,
-                [(str(path.relative_to(self.root)), look) for path, look in fresh.items()],
+                [(printable(path.relative_to(self.root)), look) for path, look in fresh.items()],
             )
         except (SQLAlchemyError, OSError):
             # Without the database nothing can be taken anyway; what is known is found again when it is back.
             known = {}
         for path, look in fresh.items():
-            settled = known.get(str(path.relative_to(self.root)))
+            settled = known.get(printable(path.relative_to(self.root)))
             if settled:
                 self._finished[path] = look
             elif settled is False and look.changed_at <= self._clock():
@@ -198,9 +207,8 @@ class Folder:
             except FileNotFoundError:
                 pass
             except Exception as error:  # noqa: BLE001 disk full, archive or database away, a mount that hangs
-                self._log.warning(
-                    "file waits", path=str(still.path), failures=failures + 1, reason=f"{type(error).__name__}: {error}"
-                )
+                reason = f"{type(error).__name__}: {error}"
+                self._log.warning("file waits", path=printable(still.path), failures=failures + 1, reason=reason)
                 return False
             else:
                 self._finished[still.path] = still.look

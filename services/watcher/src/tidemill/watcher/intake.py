@@ -42,8 +42,8 @@ class Intake:
         await self.bus.control.wait_until_allowed(self.source.source)
         relative = PurePosixPath(still.path.relative_to(self.watch.folder))
         with self.telemetry.span("file seen", parent="") as span:
-            span.set_attributes({"tidemill.source": self.source.source, "file.path": str(relative)})
-            if refused := policy.refusal(still.look, self.watch):
+            span.set_attributes({"tidemill.source": self.source.source, "file.path": policy.printable(relative)})
+            if refused := policy.refusal(relative, still.look, self.watch):
                 await self._refuse(still, relative, refused)
                 return
             taken = await self._keep(still, relative)
@@ -55,8 +55,8 @@ class Intake:
     async def finish(self, still: Still) -> None:
         """Put away a file that was recorded before, by a process that then died."""
         relative = PurePosixPath(still.path.relative_to(self.watch.folder))
-        outcome = await store.get_outcome(self.engine, self.source.source, str(relative), still.look)
-        if outcome == "refused" and (refused := policy.refusal(still.look, self.watch)):
+        outcome = await store.get_outcome(self.engine, self.source.source, policy.printable(relative), still.look)
+        if outcome == "refused" and (refused := policy.refusal(relative, still.look, self.watch)):
             await self._put_refused_away(still, relative, refused)
         else:
             await self._settle(still, relative, outcome)
@@ -73,24 +73,28 @@ class Intake:
             span.set_attributes({"document.sha256": stored.sha256, "file.size": stored.size_bytes})
             return store.Taken(
                 source=self.source.source,
-                path=str(relative),
+                path=policy.printable(relative),
                 look=still.look,
                 sha256=stored.sha256,
                 received_at=received_at,
                 modified_at=datetime.fromtimestamp(still.look.mtime_ns / 1e9, UTC),
-                lane=self.watch.lane(str(relative)),
+                lane=self.watch.lane(policy.printable(relative)),
                 tags=relative.parts[:-1],
                 stays=self.watch.after == "leave",
                 traceparent=traceparent(span),
             )
 
     async def _refuse(self, still: Still, relative: PurePosixPath, refused: policy.Refused) -> None:
-        rejected = store.Rejected(self.source.source, str(relative), still.look, refused, self.now(), traceparent())
+        rejected = store.Rejected(
+            self.source.source, policy.printable(relative), still.look, refused, self.now(), traceparent()
+        )
         async with self.bus.transaction() as tx:
             events = await store.record_refused(tx, rejected)
             await self.bus.emit(tx, events)
         if events:
-            log.warning("file refused", source=self.source.source, path=str(relative), reason=refused.detail)
+            log.warning(
+                "file refused", source=self.source.source, path=policy.printable(relative), reason=refused.detail
+            )
             self._count("refused", still)
         await self._put_refused_away(still, relative, refused)
 
@@ -103,7 +107,7 @@ class Intake:
         where = await asyncio.to_thread(
             settle_file, self.watch.folder, still.path, still.look, self.watch.after, outcome
         )
-        await store.settle(self.engine, self.source.source, str(relative), still.look)
+        await store.settle(self.engine, self.source.source, policy.printable(relative), still.look)
         return where
 
     def _count(self, outcome: str, still: Still) -> None:

@@ -7,13 +7,13 @@ import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, suppress
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 from uuid import uuid4
 
 from watchfiles import awatch
 
 from tidemill.common.config.sources import Watch
-from tidemill.watcher.errors import FolderAway
+from tidemill.watcher.errors import FolderAway, UnreadableName
 from tidemill.watcher.policy import OUR_FOLDERS, PROBE_PREFIX, wanted
 from tidemill.watcher.stillness import Look
 
@@ -64,6 +64,8 @@ async def _events_arrive(folder: Path, probe: Path) -> bool:
                     return True
     except TimeoutError:
         return False
+    except UnreadableName:  # It is an event, too.
+        return True
     finally:
         touching.cancel()
         await asyncio.gather(touching, return_exceptions=True)
@@ -87,12 +89,16 @@ def filesystem_of(folder: Path) -> str:
 
 
 async def native_changes(folder: Path, *, recursive: bool) -> AsyncGenerator[set[Path], None]:
-    """Paths that something happened to, a moment after it happened; for ever."""
+    """Paths that something happened to, a moment after it happened; for ever. Raises UnreadableName."""
     # Without a deadline of its own the watching thread would only notice a cancel after five seconds.
-    async for changes in awatch(
-        folder, watch_filter=None, debounce=200, step=20, recursive=recursive, rust_timeout=500, yield_on_timeout=False
-    ):
-        yield {Path(path) for _, path in changes}
+    settings: dict[str, Any] = {"debounce": 200, "step": 20, "rust_timeout": 500, "yield_on_timeout": False}
+    try:
+        async for changes in awatch(folder, watch_filter=None, recursive=recursive, **settings):
+            yield {Path(path) for _, path in changes}
+    except ExceptionGroup as group:
+        if group.subgroup(lambda error: "Unable to decode path" in str(error)) is None:
+            raise
+        raise UnreadableName(str(folder)) from group
 
 
 def find_files(folder: Path, watch: Watch) -> Iterator[tuple[Path, Look]]:

@@ -1,8 +1,9 @@
 """Pure: which files are taken, in which lane, and what makes one refused."""
 
 import hashlib
+import os
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import PurePath, PurePosixPath
 
 from tidemill.common.config.sources import Watch
 from tidemill.watcher.stillness import Look
@@ -32,8 +33,15 @@ def wanted(path: PurePosixPath, watch: Watch) -> bool:
     return watch.rejection(str(path)) is None
 
 
-def refusal(look: Look, watch: Watch) -> Refused | None:
-    """What forbids storing a file of this size, or None."""
+def printable(path: PurePath | str) -> str:
+    """The path as text for people, tables and events; bytes of a name that are no UTF-8 as `\\xe9`."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
+def refusal(path: PurePath, look: Look, watch: Watch) -> Refused | None:
+    """What forbids storing a file of this name and size, or None."""
+    if printable(path) != str(path):
+        return Refused("name", "the name is not UTF-8; rename the file")
     if look.size < watch.min_size:
         if look.size == 0:
             return Refused("empty", "empty file (0 bytes)")

@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import Literal
 
-from tidemill.watcher.policy import DUPLICATES, FAILED, PROCESSED, Refused
+from tidemill.watcher.policy import DUPLICATES, FAILED, PROCESSED, Refused, printable
 from tidemill.watcher.stillness import Look
 
 After = Literal["leave", "move", "delete"]
@@ -35,7 +35,7 @@ def settle_file(root: Path, path: Path, look: Look, after: After, outcome: str) 
 
 def write_reason(moved: Path, refused: Refused, at: datetime) -> None:
     """Say beside a refused file why, for the person who finds it there."""
-    note = {"file": moved.name, "reason": refused.reason, "detail": refused.detail, "at": at.isoformat()}
+    note = {"file": printable(moved.name), "reason": refused.reason, "detail": refused.detail, "at": at.isoformat()}
     moved.with_name(f"{moved.name}.reason.json").write_text(
         json.dumps(note, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
     )
