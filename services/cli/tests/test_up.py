@@ -149,6 +149,16 @@ def test_a_service_that_cannot_work_yet_is_told_after_a_while(place) -> None:
     up.wait_for("Ctrl-C ends it")
 
 
+def test_a_converter_that_cannot_be_used_is_told_at_the_start_and_stays_visible(place) -> None:
+    (place.folder / "sources").mkdir()
+    (place.folder / "sources/paper.yaml").write_text("source: paper\nconvert: {with: papyrus}\n")
+    up = place.begin_up("--service", "converter")
+    up.wait_for("! paper.yaml: converter 'papyrus' is not installed", within=40)
+    up.wait_for("NOT READY converter: sources: paper.yaml")
+    assert "sources" in up.health()[1]["services"]["converter"]["wrong"]
+    assert up.end() == 0
+
+
 def test_the_demo_converts_the_sample_once_and_says_how_to_look_at_it(place) -> None:
     for said, wanted in (("sample.pdf is converted.", "documents 1 ·"), ("already converted.", "documents 0 ·")):
         up = place.begin_up("--demo")

@@ -161,7 +161,7 @@ class Together:
         }
 
     async def _live(self) -> None:
-        state, asked_at = "ready", time.monotonic()
+        state, asked_at = "", float("-inf")
         while True:
             now = time.monotonic()
             if now - asked_at >= READY_EVERY_SECONDS:
