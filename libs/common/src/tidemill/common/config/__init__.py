@@ -2,6 +2,7 @@
 
 from tidemill.common.config.errors import ConfigError, Origin, Problem
 from tidemill.common.config.load import Config, load_config, parse_assignments, settings_model
+from tidemill.common.config.politeness import Politeness
 from tidemill.common.config.secrets import ServerUrl, Url, masked, printable
 from tidemill.common.config.settings import CommonSettings, HealthSettings, LogSettings, Settings, TelemetrySettings
 from tidemill.common.config.sources import Convert, Limits, Priority, SourceFile, Sources, Watch, load_sources
@@ -18,6 +19,7 @@ __all__ = [
     "Limits",
     "LogSettings",
     "Origin",
+    "Politeness",
     "Priority",
     "Problem",
     "ServerUrl",

@@ -15,6 +15,7 @@ from tidemill.common.config.downloading import Download
 from tidemill.common.config.errors import ConfigError, Origin, Problem, dotted
 from tidemill.common.config.layers import Layer
 from tidemill.common.config.patterns import Selection, common_file, matching
+from tidemill.common.config.politeness import Politeness
 from tidemill.common.config.scheduling import Run, Schedules
 from tidemill.common.config.settings import Settings
 from tidemill.common.config.units import ByteSize, Duration, size_text
@@ -132,6 +133,7 @@ class SourceFile(Settings):
     watch: Watch | None = None
     download: Download | None = None
     """A source has this or `watch`."""
+    politeness: Politeness = Politeness()
     convert: Convert | None = None
     """Without it documents are stored and not converted."""
     schedule: Schedules = ()
