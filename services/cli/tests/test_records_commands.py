@@ -144,6 +144,29 @@ async def filled(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return database_url
 
 
+async def store(url: str, items: list[Record]) -> None:
+    """One more document, of another source."""
+    engine = open_engine(url)
+    datasets = await register_datasets(engine, find_datasets())
+    facts = DocumentFacts(
+        source="other",
+        sha256="9" * 64,
+        run="run",
+        converter="other",
+        converter_version="1",
+        name="items.json",
+        size_bytes=1,
+        received_at=ISSUE,
+    )
+    async with engine.begin() as tx:
+        document = await begin_document(tx, facts)
+        records = check_records(items, datasets).records
+        await record_batches(
+            tx, [RecordBatch(document=document, part=0, run="run", valid_from=ISSUE, records=records)], datasets
+        )
+    await engine.dispose()
+
+
 async def invoke(*arguments: str, given: str | None = None) -> Result:
     """In a thread: a command has an event loop of its own."""
     return await asyncio.to_thread(run, *arguments, given=given)
@@ -155,7 +178,33 @@ async def test_records_are_a_table_for_people(filled: str) -> None:
     assert result.exit_code == 0, result.output
     assert "Rayo Vallecano" in result.output
     assert "2 records" in result.output
+    assert "home_team_name" in result.output
+    assert "kickoff, valid_from in UTC; all of each" in result.output
     assert "venue" not in result.output  # Nothing in it.
+
+
+@pytest.mark.servers
+async def test_a_narrow_table_shows_what_matters_and_says_what_it_leaves_out(
+    filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = (await invoke("records", "football.match")).output.splitlines()
+    assert lines[2].split() == ["date", "time", "league", "home_team_name", "away_team_name"]
+    assert lines[3].split() == ["2025-06-20", "19:00", "Spanyol", "bajnokság", "Girona", "Rayo", "Vallecano"]
+    assert "no room for: key, kickoff, home, away, serial, valid_from" in lines
+    assert max(map(len, lines)) <= 80
+    history = (await invoke("records", "football.market", "--history")).output
+    assert history.splitlines()[2].split() == ["parent", "key", "period", "odds", "valid_from"]
+    assert "away 4.4" in history
+
+
+@pytest.mark.servers
+async def test_what_a_record_holds_beyond_its_model_has_columns_too(filled: str) -> None:
+    await store(filled, [Record("json.item", "gauge/1", {"level": 31.25, "station": {"id": "rib"}, "tags": ["a"]})])
+    lines = (await invoke("records", "json.item")).output.splitlines()
+    assert lines[2].split() == ["key", "tags", "level", "station", "valid_from"]
+    assert lines[3].split("  ")[:4] == ["gauge/1", '["a"]', "31.25", "id rib"]
+    assert (await invoke("records", "json.item", "--key", "nothing")).output == "0 records\n"
 
 
 @pytest.mark.servers
@@ -299,29 +348,7 @@ async def test_a_binary_file_is_not_shown_to_a_person(filled: str) -> None:
     ids=" ".join,
 )
 async def test_a_reader_that_has_seen_enough_is_no_failure(filled: str, words: tuple[str, ...]) -> None:
-    engine = open_engine(filled)
-    datasets = await register_datasets(engine, find_datasets())
-    items = [Record("json.item", f"key/{number}", {"text": "x" * 900}) for number in range(3000)]
-    async with engine.begin() as tx:
-        facts = DocumentFacts(
-            source="s",
-            sha256="9" * 64,
-            run="r",
-            converter="c",
-            converter_version="1",
-            name="n",
-            size_bytes=1,
-            received_at=ISSUE,
-        )
-        batch = RecordBatch(
-            document=await begin_document(tx, facts),
-            part=0,
-            run="r",
-            valid_from=ISSUE,
-            records=check_records(items, datasets).records,
-        )
-        await record_batches(tx, [batch], datasets)
-    await engine.dispose()
+    await store(filled, [Record("json.item", f"key/{number}", {"text": "x" * 900}) for number in range(3000)])
 
     def leave_early() -> tuple[int, bytes]:
         with subprocess.Popen([sys.executable, "-c", PROGRAM, *words], stdout=PIPE, stderr=PIPE) as writing:

@@ -90,6 +90,17 @@ MATCH = Dataset(
         "home_team": NameField("football.team", raw="home", scope="league"),
         "away_team": NameField("football.team", raw="away", scope="league"),
     },
+    summary=("home_team_name", "away_team_name", "date", "time", "league"),
 )
-MARKET = Dataset(MARKET_NAME, Market, title="Odds of football matches, one record per printed row")
-OUTRIGHT = Dataset(OUTRIGHT_NAME, Outright, title="Odds of long-term football bets, one record per outcome")
+MARKET = Dataset(
+    MARKET_NAME,
+    Market,
+    title="Odds of football matches, one record per printed row",
+    summary=("parent", "odds", "key", "line", "period"),
+)
+OUTRIGHT = Dataset(
+    OUTRIGHT_NAME,
+    Outright,
+    title="Odds of long-term football bets, one record per outcome",
+    summary=("title", "outcome", "odds"),
+)

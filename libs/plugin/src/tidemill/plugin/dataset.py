@@ -1,6 +1,6 @@
 """What a dataset is: the model of its records and how they live."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -40,3 +40,5 @@ class Dataset:
     Pure. Without it the key alone decides.
     """
     names: Mapping[str, NameField] = field(default_factory=dict)
+    summary: Sequence[str] = ()
+    """Columns of the typed view that tell a person most, the first the most: what a narrow table shows."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
 from enum import StrEnum
+from itertools import takewhile
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +17,7 @@ import typer
 from tidemill.cli.files import until_the_reader_leaves
 from tidemill.cli.reading import DatasetName, database_url, find_dataset, open_store
 from tidemill.cli.running import Assignments
+from tidemill.cli.tables import Column, print_table
 
 if TYPE_CHECKING:
     from tidemill.converter.reading import Rows, Selection
@@ -21,7 +25,8 @@ if TYPE_CHECKING:
 
 SHOWN = 50
 """Rows in a table, unless --limit says otherwise."""
-CELL_LETTERS = 40
+KEYS = ("record_key", "parent", "key")
+TIMES = ("valid_from", "valid_to", "record_valid_from", "record_valid_to")
 
 
 class Form(StrEnum):
@@ -67,28 +72,60 @@ async def _show(url: str, name: str, wanted: Selection, form: Form) -> None:
 
 
 async def _print_table(dataset: Dataset, rows: Rows, wanted: Selection) -> None:
-    """Key, fields, and since when; where it all comes from is for programs."""
-    from rich.console import Console
-    from rich.table import Table
-
-    times = {"valid_from", "valid_to", "record_valid_from", "record_valid_to"}
-    fields = {"key", "record_key", *dataset.model.model_fields}
-    shown = [n for n, column in enumerate(rows.columns) if column.name in fields or column.name in times]
-    found: list[Sequence[Any]] = [row async for batch in rows.batches for row in batch]
-    filled = [n for n in shown if any(row[n] is not None for row in found)] or shown
-    table = Table(*(rows.columns[n].name for n in filled), title=dataset.title or dataset.name)
-    for row in found:
-        table.add_row(*(_cell(row[n]) for n in filled))
-    console = Console()
-    console.print(table)
+    """Fields, names, key, and since when; where it all comes from is for programs."""
+    found = [
+        _unfolded(dict(zip((column.name for column in rows.columns), row, strict=True)), dataset.model.model_fields)
+        async for batch in rows.batches
+        for row in batch
+    ]
+    names = _columns(dataset, found)
+    filled = [name for name in names if any(row.get(name) is not None for row in found)]
+    columns = [Column(name, right=_are_numbers(row.get(name) for row in found)) for name in filled]
+    left_out: Sequence[str] = ()
+    if found:
+        since = ("valid_from", "record_valid_from") if wanted.history else ()
+        important = [*since, *(dataset.summary or [name for name in filled if name not in (*KEYS, *TIMES)])]
+        typer.echo(f"{dataset.title or dataset.name}\n")
+        left_out = print_table(columns, [[_cell(row.get(name)) for name in filled] for row in found], important)
+        typer.echo()
     more = f" (at most {wanted.limit}; --limit shows more)" if len(found) == wanted.limit else ""
-    console.print(f"{len(found)} {'versions' if wanted.history else 'records'}{more}", highlight=False)
+    typer.echo(f"{len(found)} {'versions' if wanted.history else 'records'}{more}")
+    if left_out:
+        typer.echo(f"no room for: {', '.join(left_out)}")
+    if found:
+        typer.echo(f"{_in_utc(found, set(filled) - set(left_out))}all of each, with where it comes from: -o jsonl")
+
+
+def _unfolded(row: dict[str, Any], fields: Collection[str]) -> dict[str, Any]:
+    """With a column for each thing that a record holds beyond its model."""
+    if "data" in fields or not isinstance(data := row.get("data"), dict):
+        return row
+    return {**{name: value for name, value in data.items() if name not in row}, **row, "data": None}
+
+
+def _columns(dataset: Dataset, found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Key, fields, what stands for printed names, times; of all columns those for people."""
+    names = [f"{name}_name" for name in dataset.names]
+    beyond = dict.fromkeys(name for row in found for name in takewhile(lambda name: name not in KEYS, row))
+    fields = [*dataset.model.model_fields, *beyond]
+    return list(dict.fromkeys([*KEYS, *fields, *names, *TIMES]))
+
+
+def _are_numbers(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, int | float | Decimal) for value in values if value is not None)
+
+
+def _in_utc(found: Sequence[Mapping[str, Any]], shown: Collection[str]) -> str:
+    """Beside them may be local times, as printed."""
+    times = dict.fromkeys(name for row in found for name in row if name in shown and isinstance(row[name], datetime))
+    return f"{', '.join(times)} in UTC; " if times else ""
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M}"
-    text = str(value)
-    return text if len(text) <= CELL_LETTERS else f"{text[: CELL_LETTERS - 1]}…"
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}"
+    if isinstance(value, dict) and not any(isinstance(each, dict | list) for each in value.values()):
+        return ", ".join(f"{name} {_cell(each)}" for name, each in value.items())
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
