@@ -11,6 +11,7 @@ from typing import Any, Self
 import nats.errors
 import structlog
 from nats.aio.msg import Msg
+from nats.js.kv import KeyValue
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.bus import janitor
@@ -184,6 +185,11 @@ class Bus:
                 await listening.subscribe(subject, cb=on_message)
                 heard()
             await asyncio.sleep(REGISTER_EVERY)
+
+    async def key_value(self, bucket: str) -> KeyValue:
+        """A bucket of the topology. Raises what NATS raises."""
+        await self._connection.wait_connected()
+        return await self._connection.js.key_value(bucket)
 
     def state_fact(self, name: str, value: str) -> None:
         """What `nats service info` shows of this instance from now on."""

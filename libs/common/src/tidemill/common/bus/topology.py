@@ -15,6 +15,8 @@ DUPLICATE_WINDOW = timedelta(hours=1)
 CONTROL_BUCKET = "tidemill-control"
 CONTROL_SUBJECT = f"$KV.{CONTROL_BUCKET}"
 CONTROL_STREAM = f"KV_{CONTROL_BUCKET}"
+AUDIT_BUCKET = "tidemill-audit"
+"""Where the head of the audit chain is kept: outside of the database that it watches over."""
 DEAD_STREAM = "DEAD"
 MAX_ACK_PENDING = 20_000
 """Of one consumer over all replicas. Slots limit what a replica holds; this limits what waits after naks."""
@@ -90,17 +92,22 @@ def durables(step: Step[Any, Any]) -> dict[str, str | None]:
 
 
 async def ensure_topology(js: JetStreamContext, replicas: int = 1) -> None:
-    """Make streams and control bucket as declared; harmless when they are so already. Raises TopologyError."""
+    """Make streams and buckets as declared; harmless when they are so already. Raises TopologyError."""
     for stream in STREAMS:
         await ensure_stream(js, stream, replicas)
     await ensure_control(js, replicas)
+    await _ensure_bucket(js, AUDIT_BUCKET, 64, replicas)
 
 
 async def ensure_control(js: JetStreamContext, replicas: int = 1) -> None:
+    await _ensure_bucket(js, CONTROL_BUCKET, 5, replicas)
+
+
+async def _ensure_bucket(js: JetStreamContext, name: str, history: int, replicas: int) -> None:
     try:
-        await js.stream_info(CONTROL_STREAM)
+        await js.stream_info(f"KV_{name}")
     except NotFoundError:
-        await js.create_key_value(api.KeyValueConfig(bucket=CONTROL_BUCKET, history=5, replicas=replicas))
+        await js.create_key_value(api.KeyValueConfig(bucket=name, history=history, replicas=replicas))
 
 
 async def ensure_stream(js: JetStreamContext, stream: Stream, replicas: int = 1) -> None:
