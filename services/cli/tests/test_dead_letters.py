@@ -35,12 +35,12 @@ class Shop:
     environment: dict[str, str]
     broken: bool = True
 
-    async def run(self, *words: str) -> Result:
+    async def run(self, *words: str, **environment: str) -> Result:
         app = typer.Typer()
         dead_letters.register(app)
         app.command()(lambda: None)
         return await asyncio.to_thread(
-            CliRunner(env=self.environment | {"COLUMNS": "200"}).invoke, app, ["dead-letters", *words]
+            CliRunner(env=self.environment | {"COLUMNS": "200"} | environment).invoke, app, ["dead-letters", *words]
         )
 
     async def json(self, *words: str) -> Any:
@@ -145,7 +145,11 @@ async def test_one_is_replayed_and_the_rest_by_filter(shop: Shop) -> None:
     letters = {letter["event_id"]: letter["letter"] for letter in await shop.json("list")}
     assert (await shop.run("replay", letters["a"])).stdout == "1 replayed\n"
     await shop.until(GROUND, 1)
-    assert (await shop.run("replay", letters["a"])).stdout == "0 replayed\n"
+    again = await shop.run("replay", letters["a"])
+    assert (again.exit_code, again.stdout) == (0, f"0 replayed; handled before: {letters['a']}\n")
+    nothing = await shop.run("drop", "--reason", "exhausted", "--source", "field")
+    assert nothing.exit_code == 0
+    assert nothing.stdout == "no dead letter waits with source field, reason exhausted: nothing to do\n"
     assert (await shop.run("replay", "--source", "meadow")).stdout == "1 replayed\n"
     await shop.until(GROUND, 2)
     assert (await shop.run("drop", "--all")).stdout == "1 dropped\n"
@@ -177,6 +181,8 @@ async def test_a_letter_is_edited_on_its_way(shop: Shop, tmp_path: Path) -> None
         (["replay"], "name the letters"),
         (["drop", "mill:1", "--all"], "name the letters"),
         (["replay", "mill:99"], "has no dead letter 99"),
+        (["replay", "--reason", "bogus"], "no reason 'bogus'; there are invalid, poison, exhausted, deliveries"),
+        (["list", "--reason", "bogus"], "no reason 'bogus'"),
         (["drop", "bakery:1"], "nobody listens"),
     ],
 )
@@ -190,3 +196,36 @@ async def test_a_payload_is_shown_as_what_it_is(shop: Shop) -> None:
     assert dead_letters._payload(b'{"a": 1}') == {"a": 1}
     assert dead_letters._payload(b"plain") == "plain"
     assert dead_letters._payload(b"\xff") == {"base64": "/w=="}
+
+
+async def test_a_payload_nested_without_an_end_is_shown_as_text(shop: Shop) -> None:
+    deep = "[" * 100_000 + "]" * 100_000
+    async with shop.engine.begin() as tx:
+        await tx.execute(
+            mill.tables.dead_letters.insert().values(
+                consumer="mill",
+                event_id="deep",
+                origin_id="deep",
+                source="field",
+                subject="s",
+                payload=deep.encode(),
+                headers={},
+                reason="invalid",
+                error="too deep",
+                attempts=0,
+            )
+        )
+    (letter,) = await shop.json("list")
+    assert letter["payload"] == deep
+    assert deep in (await shop.run("show", letter["letter"])).stdout
+
+
+async def test_at_80_columns_ids_are_whole_and_the_error_is_below(shop: Shop) -> None:
+    await shop.bring("a" * 60)
+    await shop.until(DEAD, 1)
+    head, line, error = (await shop.run("list", COLUMNS="80")).stdout.splitlines()
+    assert (head.split()[0], line.split()[0]) == ("letter", "mill:1")
+    assert error == "  Poison: the stones are broken"
+    assert max(map(len, (head, line, error))) <= 80
+    shown = await shop.run("show", line.split()[0])
+    assert "a" * 60 in shown.stdout

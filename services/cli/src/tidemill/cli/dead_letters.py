@@ -13,16 +13,17 @@ import typer
 
 from tidemill.cli.reading import database_url, open_store
 from tidemill.cli.running import Assignments, Output, OutputOption, addresses, fail, read_config
+from tidemill.cli.tables import Column, print_table
 
 SHOWN = 50
-ERROR_LETTERS = 60
+REASONS = ("invalid", "poison", "exhausted", "deliveries")
 
 Letter = Annotated[str, typer.Argument(metavar="LETTER", help="As the list shows it, for instance converter:17.")]
 Letters = Annotated[list[str] | None, typer.Argument(metavar="LETTER…", help="As the list shows them: converter:17.")]
 Service = Annotated[str, typer.Option(help="Of this service.")]
 Consumer = Annotated[str, typer.Option(help="Of this consumer.")]
 Source = Annotated[str, typer.Option(help="Of this source.")]
-Reason = Annotated[str, typer.Option(help="Given up for this reason: invalid, poison, exhausted, deliveries.")]
+Reason = Annotated[str, typer.Option(help=f"Given up for this reason: {', '.join(REASONS)}.")]
 All = Annotated[bool, typer.Option("--all", help="All that wait.")]
 
 SCHEMAS = "SELECT schemaname FROM pg_tables WHERE tablename = 'dead_letters' ORDER BY 1"
@@ -128,28 +129,35 @@ def _command(
     if bool(letters) == bool(chosen or all_):
         fail("name the letters (converter:17), or say which by --consumer, --source, --reason, --service or --all")
     by_service: dict[str, dict[str, Any]] = {}
-    for letter in letters:
-        service, number = _parse(letter)
+    named = [_parse(letter) for letter in letters]
+    for service, number in named:
         by_service.setdefault(service, {"ids": []})["ids"].append(number)
     if not letters:
         criteria = {name: value for name, value in chosen.items() if name != "service"} or {"all": True}
         waiting = asyncio.run(_find(database_url(assignments), chosen, handled=False, limit=None))
+        if not waiting:
+            wanted = ", ".join(f"{name} {value}" for name, value in chosen.items())
+            typer.echo(f"no dead letter waits{f' with {wanted}' if wanted else ''}: nothing to do")
+            return
         by_service = {letter["letter"].partition(":")[0]: criteria for letter in waiting}
-    total = asyncio.run(_ask(verb, done, {name: {**which, **extra} for name, which in by_service.items()}, assignments))
-    typer.echo(f"{total} {done}")
+    taken = asyncio.run(_ask(verb, {name: {**which, **extra} for name, which in by_service.items()}, assignments))
+    before = [f"{service}:{number}" for service, number in named if f"{service}:{number}" not in taken]
+    typer.echo(f"{len(taken)} {done}" + (f"; handled before: {', '.join(before)}" if before else ""))
 
 
-async def _ask(verb: str, done: str, by_service: Mapping[str, Mapping[str, Any]], assignments: list[str] | None) -> int:
+async def _ask(verb: str, by_service: Mapping[str, Mapping[str, Any]], assignments: list[str] | None) -> set[str]:
+    """The letters that were handled."""
     from tidemill.common.bus.client import CommandFailed, open_client, request_command
 
-    total = 0
+    taken: set[str] = set()
     try:
         async with open_client(addresses(read_config(assignments)).nats_url) as client:
             for service, parameters in by_service.items():
-                total += (await request_command(client, service, verb, parameters))[done]
+                answer = await request_command(client, service, verb, parameters)
+                taken |= {f"{service}:{id}" for id in answer["ids"]}
     except CommandFailed as failed:
         fail(str(failed))
-    return total
+    return taken
 
 
 async def _find(url: str, chosen: Mapping[str, Any], *, handled: bool, limit: int | None) -> list[dict[str, Any]]:
@@ -204,6 +212,8 @@ def _payload(payload: bytes) -> Any:
 
 
 def _chosen(**criteria: str) -> dict[str, Any]:
+    if (reason := criteria["reason"]) and reason not in REASONS:
+        fail(f"there is no reason {reason!r}; there are {', '.join(REASONS)}")
     return {name: value for name, value in criteria.items() if value}
 
 
@@ -215,18 +225,10 @@ def _parse(letter: str) -> tuple[str, int]:
 
 
 def _print_table(found: Sequence[Mapping[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    columns = ("letter", "died_at", "consumer", "source", "reason", "attempts", "error", "handled_as")
-    shown = [name for name in columns if name != "handled_as" or any(letter[name] for letter in found)]
-    table = Table(*(name.replace("_", " ") for name in shown), box=None, header_style="bold", padding=(0, 2))
-    for letter in found:
-        cells = {**letter, "error": _shorten(letter["error"])}
-        table.add_row(*("" if cells[name] is None else str(cells[name]) for name in shown))
-    Console().print(table)
-
-
-def _shorten(error: str) -> str:
-    line = error.splitlines()[0] if error else ""
-    return line if len(line) <= ERROR_LETTERS else line[: ERROR_LETTERS - 1] + "…"
+    """A line each, and below it the error."""
+    names = ("letter", "died_at", "consumer", "source", "reason", "attempts", "handled_as")
+    shown = [name for name in names if name != "handled_as" or any(letter[name] for letter in found)]
+    columns = [Column(name.replace("_", " "), whole=name == "letter", right=name == "attempts") for name in shown]
+    rows = [["" if letter[name] is None else str(letter[name]) for name in shown] for letter in found]
+    important = ("letter", "source", "reason", "died at", "handled as")
+    print_table(columns, rows, important, notes=[letter["error"].partition("\n")[0] for letter in found])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import textwrap
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from tidemill.cli.files import until_the_reader_leaves
 from tidemill.cli.reading import database_url, moment, open_store
 from tidemill.cli.records import Form
 from tidemill.cli.running import Assignments, fail
-from tidemill.cli.tables import Column, fit, width_here
+from tidemill.cli.tables import Column, print_table
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 SHOWN = 50
 """Documents in a table, unless --limit says otherwise."""
 SHORT_SHA256 = 12
-REASON_LETTERS = 100
 
 NOT_REFUSED = ("converted", "incomplete", "converting", "stored", "duplicate", "failed")
 """Every other outcome says why nothing was taken from a document."""
@@ -157,14 +155,9 @@ def _print_table(found: Sequence[Mapping[str, Any]], outcome: str, limit: int | 
         ]
         for each in found
     ]
-    width = width_here()
     rejected = ("rejected",) if any(each["rejected"] for each in found) else ()
-    fitted = fit(columns, rows, width, ("received (UTC)", "name", "outcome", "records", *rejected, "sha256", "source"))
-    typer.secho(fitted.head, bold=True)
-    for line, each in zip(fitted.lines, found, strict=True):
-        typer.echo(line)
-        for reason in textwrap.wrap(each["reason"], min(width, REASON_LETTERS + 2) - 2):
-            typer.echo(f"  {reason}")
+    important = ("received (UTC)", "name", "outcome", "records", *rejected, "sha256", "source")
+    print_table(columns, rows, important, notes=[each["reason"] for each in found])
     outcomes = Counter(each["outcome"] for each in found)
     more = f" (at most {limit}; --limit shows more)" if len(found) == limit else ""
     typer.echo(f"\n{len(found)} documents{more}: {', '.join(f'{n} {name}' for name, n in outcomes.most_common())}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import textwrap
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ GAP = 2
 LEAST = 18
 """A column with less room than this, where it needs more, says nothing."""
 UNLIMITED = 100_000
+NOTE_LETTERS = 100
+"""A longer line is tiring."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +76,20 @@ def print_table(
     important: Sequence[str] = (),
     *,
     alarming: Collection[int] = (),
+    notes: Sequence[str] = (),
 ) -> Sequence[str]:
-    """Print it as wide as there is room, some rows in red; returns the names of the columns that were left out."""
+    """Print it as wide as there is room, some rows in red, below each its note; returns the names of the columns that
+    were left out."""
     import typer
 
-    fitted = fit(columns, rows, width_here(), important)
+    width = width_here()
+    fitted = fit(columns, rows, width, important)
     typer.secho(fitted.head, bold=True)
     for number, line in enumerate(fitted.lines):
         typer.secho(line, fg="red" if number in alarming else None)
+        if notes:
+            for part in textwrap.wrap(_line(notes[number]), min(width, NOTE_LETTERS) - GAP):
+                typer.echo(" " * GAP + part)
     return fitted.left_out
 
 
