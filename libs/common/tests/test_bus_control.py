@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tidemill.common.telemetry.metrics import value
 
@@ -52,6 +53,21 @@ async def test_a_stop_cancels_what_is_at_work_within_a_second_and_counts_nothing
     assert await ground.recorded() == ["a", "b"]
     assert await ground.sql("SELECT DISTINCT attempt FROM demo.rows") == [(1,)]
     assert await ground.sql("SELECT * FROM demo.dead_letters") == []
+
+
+async def test_a_key_that_is_mistyped_is_told_with_the_valid_forms(ground: Any) -> None:
+    control = await bucket(ground)
+    await control.put("stop.source.elsewhere", b"1")
+    with capture_logs() as told:
+        async with ground.bus(ground.step(work=Slow())) as bus:
+            await ground.until(lambda: bus.control.known)
+            await control.put("stop.soruce.demo", b"1")
+            await control.put("stop.sources", b"1")
+            await ground.until(lambda: sum("not known" in line["event"] for line in told) == 2)
+            assert bus.control.stopped("demo") is None
+    mistyped = [line for line in told if "not known" in line["event"]]
+    assert {line["key"] for line in mistyped} == {"stop.soruce.demo", "stop.sources"}
+    assert all("stop.source.NAME" in line["valid"] for line in mistyped)
 
 
 @pytest.mark.parametrize("key", ["pause.all", "pause.service.demo", "pause.source.demo"])

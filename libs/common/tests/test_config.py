@@ -341,3 +341,28 @@ def test_the_schema_refuses_unknown_keys_and_writes_defaults_with_their_unit() -
     assert schema["additionalProperties"] is False
     assert schema["properties"]["shutdown_after"]["default"] == "20s"
     assert schema["$defs"]["MillSettings"]["properties"]["sack"]["default"] == "50MB"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("database_url: mysql://a/b", "begins with mysql://; valid: postgresql://, postgres://"),
+        ("nats_url: nats://a:4222,http://b", "begins with http://; valid: nats://"),
+        ("redis_url: http://a", "begins with http://; valid: redis://"),
+        ("archive_url: ftp://a", "begins with ftp://; valid: file://, s3://"),
+    ],
+)
+def test_an_address_of_another_kind_of_server_is_refused_with_the_valid_ones(
+    tmp_path: Path, line: str, said: str
+) -> None:
+    (found,) = problems(tmp_path, f"{line}\n")
+    assert found.startswith("tidemill.yaml:1:")
+    assert said in found
+
+
+@pytest.mark.parametrize(
+    "line", ["database_url: POSTGRES://a/b", "nats_url: 'nats://a:4222,b:4222, tls://c'", "redis_url: '${env:REDIS}'"]
+)
+def test_the_addresses_that_work_are_accepted(tmp_path: Path, line: str) -> None:
+    (tmp_path / "tidemill.yaml").write_text(f"{line}\n")
+    load_config(tmp_path, services={}, environ={})

@@ -188,3 +188,11 @@ def test_the_first_priority_that_fits_decides_on_the_lane() -> None:
 
 def test_a_source_without_watch_and_convert_is_one_that_only_waits() -> None:
     assert SourceFile(source="demo").convert is None
+
+
+@pytest.mark.parametrize("content", ["", "\n", "# nothing\n", "---\n"])
+def test_what_an_empty_file_lacks_is_told_with_its_name(tmp_path: Path, content: str) -> None:
+    (tmp_path / "sources").mkdir()
+    (tmp_path / "sources/paper.yaml").write_text(content)
+    with pytest.raises(ConfigError, match=r"^sources/paper\.yaml.*source: is missing"):
+        load_sources(tmp_path / "sources")

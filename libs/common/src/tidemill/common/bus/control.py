@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -58,6 +59,10 @@ class Unheld:
         """Nothing ever changes."""
 
 
+KEY = re.compile(r"(stop|pause)\.(all|(service|source)\.[^.]+)|cancel\.run\.[^.]+")
+FORMS = "stop.all, stop.service.NAME, stop.source.NAME, the same with pause, cancel.run.ID"
+
+
 class Control:
     """Keys: `stop.all`, `stop.service.<name>`, `stop.source.<name>`, the same with `pause`, `cancel.run.<id>`. What a
     key holds is for people, except `until` (ISO time) in a JSON object, and the word off."""
@@ -86,7 +91,7 @@ class Control:
 
     def cancelled(self, run: str) -> str | None:
         """Why the events of this run are dropped; None when they are not."""
-        return self._reason(f"cancel.run.{run}") if run and self._entries else None
+        return self.reason(f"cancel.run.{run}") if run and self._entries else None
 
     @property
     def entries(self) -> Mapping[str, str]:
@@ -160,7 +165,10 @@ class Control:
 
     def _take(self, entries: dict[str, str]) -> None:
         for key in sorted(entries.keys() ^ self._entries.keys()):
-            log.warning("control", key=key, set=key in entries, says=entries.get(key, ""))
+            if KEY.fullmatch(key):
+                log.warning("control", key=key, set=key in entries, says=entries.get(key, ""))
+            elif key in entries:
+                log.warning("control key is not known and does nothing", key=key, valid=FORMS)
         gone = self._entries.keys() - entries.keys()
         self._entries = entries
         self._measure(gone)
@@ -173,21 +181,22 @@ class Control:
             self._metrics.of(CONTROL_STATE, state=state).set(1 if held else 0)
         for key in {*self._entries, *gone}:
             if key.startswith(HOLDS):
-                self._metrics.of(CONTROL_HELD, key=key).set(1 if self._reason(key) else 0)
+                self._metrics.of(CONTROL_HELD, key=key).set(1 if self.reason(key) else 0)
 
     def _why(self, verb: str, source: str | None) -> str | None:
         if not self._entries:
             return None
         return (
-            self._reason(f"{verb}.all")
-            or self._reason(f"{verb}.service.{self._service}")
-            or (self._reason(f"{verb}.source.{source}") if source else None)
+            self.reason(f"{verb}.all")
+            or self.reason(f"{verb}.service.{self._service}")
+            or (self.reason(f"{verb}.source.{source}") if source else None)
         )
 
     def _source_held(self, source: str) -> bool:
-        return bool(self._reason(f"stop.source.{source}") or self._reason(f"pause.source.{source}"))
+        return bool(self.reason(f"stop.source.{source}") or self.reason(f"pause.source.{source}"))
 
-    def _reason(self, key: str) -> str | None:
+    def reason(self, key: str) -> str | None:
+        """The key with what it says, while it holds."""
         value = self._entries.get(key)
         return None if value is None else read_entry(key, value)
 

@@ -62,6 +62,19 @@ ServerUrl = Annotated[str, AfterValidator(_url), TakesSecrets(), WithJsonSchema(
 """A setting that is the address of a server; validated into `Url`. It may name secrets: connect to `resolved(url)`."""
 
 
+def Schemes(*known: str) -> AfterValidator:  # noqa: N802 - read as a type's property
+    """Which servers an address may be of. One that begins with a reference (`${…}`) is judged by who follows it."""
+
+    def check(value: Url) -> Url:
+        for each in value.split(","):
+            scheme, colon, _ = each.strip().partition("://")
+            if colon and "$" not in scheme and scheme.lower() not in known:
+                raise ValueError(f"begins with {scheme}://; valid: {', '.join(f'{name}://' for name in known)}")
+        return value
+
+    return AfterValidator(check)
+
+
 def printable(value: Any) -> Any:
     """JSON values of settings for people: secrets masked, units in their written form."""
     if isinstance(value, BaseModel):

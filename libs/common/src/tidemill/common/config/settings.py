@@ -4,11 +4,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tidemill.common.config.references import Secret
-from tidemill.common.config.secrets import ServerUrl
+from tidemill.common.config.secrets import Schemes, ServerUrl
 from tidemill.common.config.units import Duration
+from tidemill.schedule import Cron, Schedule, find_zone
 
 
 class Settings(BaseModel):
@@ -46,6 +47,54 @@ class HealthSettings(Settings):
     """One port for all services of a process; 0 takes a free one and says which."""
 
 
+Keep = Annotated[Duration, Field(ge=timedelta(days=1))] | None
+
+
+class RetentionSettings(Settings):
+    """How long each layer is kept; without a time, for ever. What something newer refers to stays, however old it is."""
+
+    at: str = "30 3 * * *"
+    """When what is too old goes, as a cron expression on the clock of `zone`."""
+    zone: str = "UTC"
+    """IANA time zone of `at`."""
+    documents: Keep = None
+    """Bytes in the archive of documents that no record leads back to."""
+    history: Keep = None
+    """What records said before; what they say now stays."""
+    believed: Keep = None
+    """What we believed of records once, and know better since."""
+    rejected: Keep = timedelta(days=365)
+    """Rows of documents that could not become records."""
+    refusals: Keep = timedelta(days=365)
+    """Files that were refused."""
+    runs: Keep = timedelta(days=730)
+    """Runs that ended, with their items, and slots that were skipped."""
+    requests: Keep = timedelta(days=730)
+    """Counts of requests by host and day."""
+    dead_letters: Keep = timedelta(days=90)
+    """Dead letters that were replayed or dropped; the others wait for somebody."""
+
+    @field_validator("at")
+    @classmethod
+    def _cron_is_readable(cls, at: str) -> str:
+        Cron.parse(at)
+        return at
+
+    @field_validator("zone")
+    @classmethod
+    def _zone_is_known(cls, zone: str) -> str:
+        find_zone(zone)
+        return zone
+
+    def keep(self, layer: str) -> timedelta | None:
+        """How long this layer is kept; None for ever."""
+        keep: timedelta | None = getattr(self, layer, None)
+        return keep
+
+    def schedule(self) -> Schedule:
+        return Schedule(timing=Cron.parse(self.at), zone=find_zone(self.zone))
+
+
 class CommonSettings(Settings):
     """Top level of `tidemill.yaml`."""
 
@@ -53,13 +102,13 @@ class CommonSettings(Settings):
     """Folder for everything that is kept on this machine; relative to the folder of `tidemill.yaml`."""
     sources_dir: Path = Path("sources")
     """Folder with the source files; relative to the folder of `tidemill.yaml`."""
-    nats_url: ServerUrl | None = None
+    nats_url: Annotated[ServerUrl, Schemes("nats", "tls", "ws", "wss")] | None = None
     """NATS server or servers, separated by commas. Without it `tidemill up` starts one under `data_dir`."""
-    database_url: ServerUrl | None = None
+    database_url: Annotated[ServerUrl, Schemes("postgresql", "postgres")] | None = None
     """Postgres, as `postgresql://user:password@host/database`. Without it `tidemill up` starts one under `data_dir`."""
-    redis_url: ServerUrl | None = None
+    redis_url: Annotated[ServerUrl, Schemes("redis", "rediss", "unix")] | None = None
     """Redis for caches and limits shared by replicas. Without it each process keeps its own."""
-    archive_url: ServerUrl | None = None
+    archive_url: Annotated[ServerUrl, Schemes("file", "s3", "gs", "az", "memory")] | None = None
     """Where the bytes of documents are kept: `file:///folder` or `s3://bucket/prefix`. Without it `archive` under
     `data_dir`."""
     shutdown_after: Duration = timedelta(seconds=20)
@@ -67,3 +116,4 @@ class CommonSettings(Settings):
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     health: HealthSettings = HealthSettings()
+    retention: RetentionSettings = RetentionSettings()

@@ -42,6 +42,7 @@ def read_yaml(file: FilePath, name: str) -> Layer:
 def parse_yaml(text: str, name: str) -> Layer:
     """The mapping that a YAML text states, with the place of each key. Raises ConfigError."""
     reading = _Reading(name)
+    reading.layer.origins[()] = Origin("file", name)  # Of a file that holds nothing.
     try:
         reading.read(yaml.parse(text, Loader=_LOADER))
     except yaml.YAMLError as error:
