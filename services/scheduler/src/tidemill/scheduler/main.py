@@ -5,9 +5,11 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from tidemill.common.config import Sources
-from tidemill.common.events import RunFinished, RunRequested, SlotSkipped
+from tidemill.common.events import ConfigApplied, ConfigRefused, RunFinished, RunRequested, SlotSkipped
 from tidemill.common.service import Context, ServiceSpec, Wiring, main
 from tidemill.scheduler.admission import Admission
+from tidemill.scheduler.audit_head import HeadKeeper
+from tidemill.scheduler.config_versions import ConfigVersions
 from tidemill.scheduler.firing import Firing, utc_now
 from tidemill.scheduler.ledger_steps import ledger_steps
 from tidemill.scheduler.schedules import apply_schedules
@@ -30,9 +32,14 @@ async def open_scheduler(context: Context) -> AsyncIterator[Wiring]:
     )
     firing = Firing(context.bus, admission, metrics)
 
+    configurations = ConfigVersions(context.config, metrics)
+    keeper = HeadKeeper(context.bus, context.engine, metrics)
+
     async def apply(applied: Sources) -> None:
+        nonlocal sources
         async with context.bus.transaction() as tx:
             await context.bus.emit(tx, await apply_schedules(tx, applied, applied.version, utc_now()))
+        sources = applied
         firing.wake()
 
     def converts(source: str) -> bool:
@@ -42,8 +49,10 @@ async def open_scheduler(context: Context) -> AsyncIterator[Wiring]:
     await apply(sources)
     yield Wiring(
         steps=ledger_steps(converts, metrics),
-        tasks=(firing.run,),
-        publishes=(RunRequested, RunFinished, SlotSkipped),
+        commands=(*configurations.commands(), *keeper.commands()),
+        tasks=(firing.run, keeper.run),
+        reconfigure=apply,
+        publishes=(RunRequested, RunFinished, SlotSkipped, ConfigApplied, ConfigRefused),
     )
 
 
