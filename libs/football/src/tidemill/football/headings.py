@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 
 from tidemill.football.dates import parse_day_heading
 from tidemill.football.spelling import clean, fold
@@ -40,6 +41,7 @@ class LeagueHeading:
         return fold(self.sport) == FOOTBALL
 
 
+@lru_cache(maxsize=1024)
 def parse_heading(text: str) -> DayHeading | LeagueHeading | None:
     """What a line announces, if anything. Page references and icons are left out."""
     day = parse_day_heading(text)

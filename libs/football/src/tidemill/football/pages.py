@@ -121,9 +121,10 @@ class PageReader:
 
 def _may_hold_rows(text: str) -> bool:
     """Whether geometry has anything to find: a serial, a title page, or text in pieces and out of order."""
+    if _SERIAL.search(text) or "vfolyam" in text.lower():
+        return True
     words = text.split()
-    in_order = sum(len(word) > _LONG_WORD for word in words) >= _FEW_LONG_WORDS * len(words)
-    return bool(_SERIAL.search(text)) or "vfolyam" in text.lower() or (bool(words) and not in_order)
+    return sum(len(word) > _LONG_WORD for word in words) < _FEW_LONG_WORDS * len(words)
 
 
 def _page_without_rows(number: int, page: Any, text: str) -> Page:

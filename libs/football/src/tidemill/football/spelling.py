@@ -2,12 +2,14 @@
 
 import re
 import unicodedata
+from functools import lru_cache
 
 _PRIVATE = re.compile(r"[\ue000-\uf8ff\U000f0000-\U0010ffff]+")
 _ACCENTS = re.compile("[\u0300-\u036f]+")
 _PLAIN = str.maketrans({"ß": "ss", "ø": "o", "đ": "d", "ł": "l", "æ": "ae", "œ": "oe", "ı": "i"})
 
 
+@lru_cache(maxsize=4096)
 def clean(text: str) -> str:
     """As printed, but without icons, ligatures and doubled blanks."""
     if not text.isascii():
@@ -15,6 +17,7 @@ def clean(text: str) -> str:
     return " ".join(text.split())
 
 
+@lru_cache(maxsize=4096)
 def fold(text: str) -> str:
     """Lower case without accents, one blank between words: equal for spellings that differ in type only."""
     if not text.isascii():

@@ -70,13 +70,7 @@ class Sight:
         """Part the words that show from those off the page, tiny, transparent, clipped away, or without contrast."""
         objects = _objects(textpage, words)
         paints = self._painter.paints(list({pointer for pointer in objects if pointer}))
-        smallest = max(1.5, _TINY * median([word.height for word in words])) if words else 0.0
-        width, height = glyphs.width, glyphs.height
-        fit = [
-            (word.height >= smallest and word.left >= 0 and word.right <= width and 0 <= word.middle <= height)
-            or _fits(word, smallest, glyphs)
-            for word in words
-        ]
+        fit = _fit(words, glyphs)
         if paints:
             grounds = _Grounds(page, self._painter)
             for index, (word, pointer) in enumerate(zip(words, objects, strict=True)):
@@ -105,6 +99,18 @@ def _shows(paint: _Paint, centre: _Point, pointer: int, grounds: "_Grounds") -> 
     if not paint.shows or (paint.window is not None and not _inside(paint.window, centre)):
         return False
     return paint.luminance < _PALE or grounds.contrasts(pointer, paint.luminance, centre)
+
+
+def _fit(words: Sequence[Word], glyphs: Glyphs) -> list[bool]:
+    """Which words are large enough and on the page: nearly always all."""
+    if not words:
+        return []
+    _, lefts, _, rights, _, _, _, middles, heights = zip(*words, strict=True)
+    smallest = max(1.5, _TINY * median(heights))
+    on_page = min(lefts) >= 0 and max(rights) <= glyphs.width and min(middles) >= 0 and max(middles) <= glyphs.height
+    if on_page and min(heights) >= smallest:
+        return [True] * len(words)
+    return [_fits(word, smallest, glyphs) for word in words]
 
 
 def _fits(word: Word, smallest: float, glyphs: Glyphs) -> bool:

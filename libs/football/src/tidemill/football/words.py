@@ -146,7 +146,8 @@ def phrases_of(line: Iterable[Word]) -> list[list[Word]]:
     open_phrases: list[list[Word]] = []
     for word in line:
         reach = word.left - SPACE * word.height
-        open_phrases = [phrase for phrase in open_phrases if phrase[-1].right > reach]
+        if len(open_phrases) != 1 or open_phrases[0][-1].right <= reach:
+            open_phrases = [phrase for phrase in open_phrases if phrase[-1].right > reach]
         home = _continued(open_phrases, word) if open_phrases else None
         if home is None:
             home = [word]
@@ -159,6 +160,8 @@ def phrases_of(line: Iterable[Word]) -> list[list[Word]]:
 
 def _continued(phrases: list[list[Word]], word: Word) -> list[Word] | None:
     touch = TOUCH * word.height
+    if len(phrases) == 1:  # As nearly always.
+        return phrases[0] if phrases[0][-1].right - touch < word.left else None
     near = [phrase for phrase in phrases if phrase[-1].right - touch < word.left]
     if len(near) > 1 and word.chained:
         return max(near, key=lambda phrase: phrase[-1].start if phrase[-1].start < word.start else -1)
@@ -167,10 +170,11 @@ def _continued(phrases: list[list[Word]], word: Word) -> list[Word] | None:
 
 def text_of(words: Sequence[Word]) -> str:
     """The text of a cell of one or several lines."""
-    if not words:
-        return ""
+    if len(words) < 2:
+        return words[0].text if words else ""
     middle, tolerance = words[0].middle, 0.3 * words[0].height
-    if all(-tolerance < word.middle - middle < tolerance for word in words):
+    middles = list(map(by_middle, words))
+    if middle - min(middles) < tolerance and max(middles) - middle < tolerance:
         return " ".join([word.text for word in sorted(words, key=by_left)])
     text = ""
     for line in lines_of(words):
