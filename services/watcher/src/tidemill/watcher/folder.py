@@ -40,6 +40,7 @@ class Folder:
         self._stillness = Stillness(self.watch.stable_for.total_seconds())
         self._slots = asyncio.Semaphore(parallel)
         self._in_hand: dict[Path, asyncio.Task[None]] = {}
+        self._finishing = False
         self._finished: dict[Path, Look] = {}
         """Files that stay where they are and need no further look-up while they look the same."""
         self._log = log.bind(source=intake.source.source, folder=str(self.root))
@@ -59,6 +60,12 @@ class Folder:
             for task in self._in_hand.values():
                 task.cancel()
             await asyncio.gather(*self._in_hand.values(), return_exceptions=True)
+
+    async def finish(self, seconds: float) -> None:
+        """Take nothing new, and let what is in hand come to its end."""
+        self._finishing = True
+        if self._in_hand:
+            await asyncio.wait(self._in_hand.values(), timeout=seconds)
 
     async def _watch_while_there(self) -> None:
         identity = _identity(self.root)
@@ -185,7 +192,7 @@ class Folder:
                 self._start(self.intake.take, still)
 
     def _start(self, what: Callable[[Still], Awaitable[None]], still: Still) -> None:
-        if still.path in self._in_hand:
+        if self._finishing or still.path in self._in_hand:
             return
         task = asyncio.create_task(self._carry_out(what, still))
         self._in_hand[still.path] = task

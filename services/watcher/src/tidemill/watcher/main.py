@@ -8,6 +8,7 @@ from tidemill.common.config.sources import SourceFile
 from tidemill.common.events import DocumentRefused, DocumentStored, DocumentUnchanged, RunPlanned
 from tidemill.common.service import Context, ServiceSpec, Wiring, main
 from tidemill.watcher.folder import Folder
+from tidemill.watcher.folders import Folders
 from tidemill.watcher.intake import Intake
 from tidemill.watcher.recorder import Recorder
 from tidemill.watcher.settings import WatcherSettings
@@ -35,9 +36,11 @@ async def open_watcher(context: Context) -> AsyncIterator[Wiring]:
         )
         return Folder(intake, parallel=settings.parallel)
 
-    folders = [watch(source) for source in context.sources.values() if source.watch is not None]
+    folders = Folders(context.sources, watch)
     yield Wiring(
-        tasks=(recorder.run, *(folder.run for folder in folders)),
+        tasks=(recorder.run, folders.run),
+        checks={"folders": folders.complaint},
+        reconfigure=folders.change,
         publishes=(DocumentStored, DocumentUnchanged, DocumentRefused, RunPlanned),
     )
 
