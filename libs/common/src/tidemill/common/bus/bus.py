@@ -165,6 +165,11 @@ class Bus:
             raise CommandFailed(self._connection.problem or "NATS is not connected", "503")
         return await request(self._connection.nc, subject, payload, timeout=timeout)
 
+    async def last_message(self, stream: str, subject: str) -> bytes:
+        """The payload of the newest one. Raises NotFoundError and what else NATS raises."""
+        message = await self._connection.js.get_msg(stream, subject=subject)
+        return message.data or b""
+
     async def progress(self, source: str, state: Mapping[str, Any]) -> None:
         """Tell whoever listens on `tidemill.progress.<service>.<source>` how far some work is; nobody keeps it."""
         if self.connected:
