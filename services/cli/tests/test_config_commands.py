@@ -62,6 +62,15 @@ def test_show_for_people_is_a_line_a_setting(project: Path) -> None:
     assert run("show", "nats_url").stdout.split() == ["nats_url", "-", "default"]
 
 
+def test_where_there_is_no_room_for_columns_each_setting_is_a_line_of_its_own(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    lines = run("show", "log", "--set", "log.level=debug").stdout.splitlines()
+    assert lines[0] == "log.format: auto"
+    assert "log.level: debug  (--set log.level)" in lines
+
+
 def test_show_of_a_section_shows_that_alone(project: Path) -> None:
     (project / "sources" / "demo.yaml").write_text(SOURCE)
     assert set(shown("health")) == {"health.host", "health.port"}

@@ -401,6 +401,10 @@ def test_teams_resolve_needs_no_server() -> None:
     assert men["team"] != women["team"]
     assert (men["kind"], women["kind"]) == ("senior", "women")
     assert men.keys() >= {"raw", "team", "kind", "confidence", "method", "candidates"}
+    mixed = run("teams", "resolve", given='{"raw": "Girona"}\nGirona\n{"raw": "Porto"}\n')
+    assert mixed.exit_code == 1
+    assert [json.loads(line)["raw"] for line in mixed.stdout.splitlines()] == ["Girona", "Porto"]
+    assert mixed.stderr == 'tidemill: line 2 is not {"raw": …, "league": …}: Girona\n'
     for wrong in ("Girona", '["Girona"]', '{"league": "x"}', '{"raw": 1}'):
         result = run("teams", "resolve", given=wrong)
         assert result.exit_code == 1
@@ -441,6 +445,17 @@ async def test_an_alias_is_added_listed_and_removed(filled: str, nats_url: str, 
         assert (alias["raw"], alias["league"], alias["team"]) == ("Betis", LEAGUE, rows[0]["home_team_id"])
         assert "Betis" in (await invoke("teams", "alias", "list")).output
 
+        assert "nothing stored" not in added.output
+
+        elsewhere = await invoke("teams", "alias", "add", "Betis", "Girona", "--league", "Spanyol bajnoksag")
+        assert elsewhere.exit_code == 0
+        assert "nothing stored has this name in Spanyol bajnoksag yet: it holds for what comes" in elsewhere.output
+        assert f"Betis was met in {LEAGUE}" in elsewhere.output
+        misspelt = await invoke("teams", "alias", "add", "Gironna", "Girona")
+        assert "names like it: Girona" in misspelt.output
+        for words in (("Betis", "--league", "Spanyol bajnoksag"), ("Gironna",)):
+            assert (await invoke("teams", "alias", "remove", *words)).exit_code == 0
+
         removed = await invoke("teams", "alias", "remove", "Betis", "--league", LEAGUE)
         assert removed.exit_code == 0, removed.output
         assert (await invoke("teams", "alias", "list")).output == "none\n"
@@ -469,9 +484,16 @@ async def test_names_in_review_are_listed_and_settled(filled: str, nats_url: str
     async with converter(nats_url, filled):
         listed = json.loads((await invoke("teams", "review", "list", "-o", "json")).output)
         assert [one["raw"] for one in listed] == ["Girrona", "Gironna"]
-        assert "es.girona (Girona, 0.70)" in (await invoke("teams", "review", "list")).output
+        monkeypatch.setenv("COLUMNS", "80")
+        lines = (await invoke("teams", "review", "list")).output.splitlines()
+        assert lines[1].startswith(f"Girrona  {LEAGUE}  xx.girrona")
+        assert lines[2] == "  like es.girona (Girona, 0.70)"
+        assert max(map(len, lines)) <= 80
         accepted = await invoke("teams", "review", "accept", "Girrona", LEAGUE, "es.girona")
         assert f"Girrona in {LEAGUE} is Girona (es.girona" in accepted.output
+        settled = await invoke("teams", "review", "reject", "Girrona", LEAGUE)
+        assert settled.exit_code == 1
+        assert f"'Girrona' in '{LEAGUE}' is settled already: it is Girona (es.girona), as " in settled.output
         refused = await invoke("teams", "review", "accept", "Nobody", LEAGUE, "es.girona")
         assert "not in review: it has not been met" in refused.output
 

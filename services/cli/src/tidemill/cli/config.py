@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tidemill.cli.running import Assignments, Output, OutputOption, fail, read_config
+from tidemill.cli.tables import width_here
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -58,7 +59,12 @@ def show(
         return
     texts = {name: _cell(value) for name, (value, _) in rows.items()}
     key_width, text_width = max(map(len, rows)), min(60, max(map(len, texts.values())))
-    for name, (_, origin) in rows.items():
+    origins = {name: str(origin) for name, (_, origin) in rows.items()}
+    if key_width + text_width + max(map(len, origins.values())) + 4 > width_here():
+        for name, origin in origins.items():
+            typer.echo(f"{name}: {texts[name]}" + (f"  ({origin})" if origin != "default" else ""))
+        return
+    for name, origin in origins.items():
         typer.echo(f"{name:<{key_width}}  {texts[name]:<{text_width}}  {origin}")
 
 

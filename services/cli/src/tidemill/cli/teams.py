@@ -5,16 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from getpass import getuser
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tidemill.cli.files import until_the_reader_leaves
 from tidemill.cli.reading import database_url, open_store
 from tidemill.cli.running import Assignments, Output, OutputOption, addresses, fail, read_config
+from tidemill.cli.tables import Column, print_table
+
+if TYPE_CHECKING:
+    from tidemill.plugin import Resolution
 
 VOCABULARY = "football.team"
+COPIED = ("raw", "league")
+"""Columns that other commands want as they are."""
 ANSWER_SECONDS = 120.0
 """An edit resolves every stored name again before it answers."""
 
@@ -44,28 +52,41 @@ def resolve() -> None:
     """Resolve names from standard input, {"raw": …, "league": …} a line, to standard output; needs no server."""
     from tidemill.football.teams import resolve_all
 
-    for one in resolve_all(_pairs()):
-        candidates = [
-            {"team": near.entity, "name": near.name, "score": near.score, "refused_by": near.refused_by}
-            for near in one.candidates
-        ]
-        answer = {
-            "raw": one.raw,
-            "league": one.scope,
-            "team": one.entity,
-            "name": one.name,
-            "kind": one.kind,
-            "confidence": one.confidence,
-            "method": one.method,
-            "candidates": candidates,
-        }
-        print(json.dumps(answer, ensure_ascii=False))
+    bad: list[str] = []
+    pairs = list(_pairs(bad))
+    with until_the_reader_leaves():
+        for one in resolve_all(pairs):
+            _print_resolved(one)
+    if bad:
+        for sentence in bad:
+            typer.echo(f"tidemill: {sentence}", err=True)
+        raise typer.Exit(1)
+
+
+def _print_resolved(one: Resolution) -> None:
+    candidates = [
+        {"team": near.entity, "name": near.name, "score": near.score, "refused_by": near.refused_by}
+        for near in one.candidates
+    ]
+    answer = {
+        "raw": one.raw,
+        "league": one.scope,
+        "team": one.entity,
+        "name": one.name,
+        "kind": one.kind,
+        "confidence": one.confidence,
+        "method": one.method,
+        "candidates": candidates,
+    }
+    print(json.dumps(answer, ensure_ascii=False))
 
 
 def alias_add(name: Name, team: Team, league: League = "", assignments: Assignments = None) -> None:
     """Say what a name stands for: from now on, and in everything stored."""
     answer = _command("alias_add", {"raw": name, "scope": league, "entity": team}, assignments)
     _tell_settled(answer)
+    if not answer["changed"]:
+        _tell_unmet(name, league, assignments)
 
 
 def alias_remove(name: Name, league: League = "", assignments: Assignments = None) -> None:
@@ -84,7 +105,7 @@ def alias_list(output: OutputOption = Output.TABLE, assignments: Assignments = N
         " WHERE vocabulary = :vocabulary ORDER BY raw, scope",
         assignments,
     )
-    _print(rows, output)
+    _print(rows, output, ("raw", "league", "team", "name", "kind", "author", "added_at"))
 
 
 def review_list(output: OutputOption = Output.TABLE, assignments: Assignments = None) -> None:
@@ -94,12 +115,11 @@ def review_list(output: OutputOption = Output.TABLE, assignments: Assignments = 
         " WHERE vocabulary = :vocabulary AND method = 'review' ORDER BY id",
         assignments,
     )
-    if output is Output.TABLE:
-        for row in rows:
-            row["candidates"] = "\n".join(
-                f"{one['entity']} ({one['name']}, {one['score']:.2f})" for one in row["candidates"]
-            )
-    _print(rows, output)
+    notes = [
+        "like " + "; ".join(f"{one['entity']} ({one['name']}, {one['score']:.2f})" for one in row["candidates"])
+        for row in rows
+    ]
+    _print(rows, output, ("raw", "league", "team", "reason"), notes)
 
 
 def review_accept(name: Name, league: InLeague, team: Team, assignments: Assignments = None) -> None:
@@ -109,10 +129,23 @@ def review_accept(name: Name, league: InLeague, team: Team, assignments: Assignm
 
 def review_reject(name: Name, league: InLeague, assignments: Assignments = None) -> None:
     """The name stands for none of its candidates: it is a team of its own."""
+    said = _fetch(
+        "SELECT entity, name, author, added_at FROM converter.aliases"
+        " WHERE vocabulary = :vocabulary AND raw = :raw AND scope = :league",
+        assignments,
+        raw=name,
+        league=league,
+    )
+    for one in said:
+        fail(
+            f"{name!r} in {league!r} is settled already: it is {one['name']} ({one['entity']}), as {one['author']} "
+            f"said on {one['added_at']:%Y-%m-%d}; take that back first with `tidemill teams alias remove`"
+        )
     _tell_settled(_command("review_reject", {"raw": name, "scope": league}, assignments))
 
 
-def _pairs() -> Iterator[tuple[str, str]]:
+def _pairs(bad: list[str]) -> Iterator[tuple[str, str]]:
+    """Of the lines that can be read; what is wrong with the others."""
     for number, line in enumerate(sys.stdin, 1):
         if not line.strip():
             continue
@@ -120,10 +153,12 @@ def _pairs() -> Iterator[tuple[str, str]]:
             asked = json.loads(line)
             raw, league = asked["raw"], asked.get("league") or ""
         except (ValueError, TypeError, KeyError, AttributeError):
-            fail(f'line {number} is not {{"raw": …, "league": …}}: {line.strip()[:80]}')
-        if not isinstance(raw, str) or not isinstance(league, str):
-            fail(f"line {number}: raw and league are texts: {line.strip()[:80]}")
-        yield raw, league
+            bad.append(f'line {number} is not {{"raw": …, "league": …}}: {line.strip()[:80]}')
+            continue
+        if isinstance(raw, str) and isinstance(league, str):
+            yield raw, league
+        else:
+            bad.append(f"line {number}: raw and league are texts: {line.strip()[:80]}")
 
 
 def _command(verb: str, parameters: Mapping[str, str], assignments: list[str] | None) -> dict[str, Any]:
@@ -142,33 +177,53 @@ def _command(verb: str, parameters: Mapping[str, str], assignments: list[str] | 
         fail(str(failed))
 
 
-def _fetch(statement: str, assignments: list[str] | None) -> list[dict[str, Any]]:
+def _fetch(statement: str, assignments: list[str] | None, **values: str) -> list[dict[str, Any]]:
     url = database_url(assignments)
 
     async def fetch() -> list[dict[str, Any]]:
         from sqlalchemy import text
 
         async with open_store(url) as connection:
-            rows = await connection.execute(text(statement), {"vocabulary": VOCABULARY})
+            rows = await connection.execute(text(statement), {"vocabulary": VOCABULARY, **values})
             return [row._asdict() for row in rows]
 
     return asyncio.run(fetch())
 
 
-def _print(rows: list[dict[str, Any]], output: Output) -> None:
+def _print(rows: list[dict[str, Any]], output: Output, names: Sequence[str], notes: Sequence[str] = ()) -> None:
     if output is Output.JSON:
         print(json.dumps(rows, ensure_ascii=False, indent=1, default=str))
         return
-    from rich.console import Console
-    from rich.table import Table
-
     if not rows:
         print("none")
         return
-    table = Table(*rows[0], show_lines=True)
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    Console().print(table)
+    columns = [Column(name, whole=name in COPIED) for name in names]
+    left_out = print_table(columns, [[_cell(row[name]) for name in names] for row in rows], COPIED, notes=notes)
+    if left_out:
+        print(f"\nno room for: {', '.join(left_out)}; all of it: -o json")
+
+
+def _cell(value: Any) -> str:
+    return f"{value:%Y-%m-%d}" if isinstance(value, datetime) else str(value)
+
+
+def _tell_unmet(name: str, league: str, assignments: list[str] | None) -> None:
+    """Where the alias applies to nothing that is stored, it may be misspelt: tell what there is."""
+    import difflib
+
+    met = _fetch(
+        "SELECT DISTINCT raw, scope FROM converter.names WHERE vocabulary = :vocabulary ORDER BY 1, 2", assignments
+    )
+    leagues = [one["scope"] for one in met if one["raw"] == name]
+    if league in leagues or (leagues and not league):
+        return
+    where = f" in {league}" if league else ""
+    print(f"  nothing stored has this name{where} yet: it holds for what comes")
+    names = difflib.get_close_matches(name, sorted({one["raw"] for one in met}), n=3)
+    if leagues:
+        print(f"  {name} was met in {'; '.join(leagues)}")
+    elif names:
+        print(f"  names like it: {'; '.join(names)}")
 
 
 def _tell_settled(answer: Mapping[str, Any]) -> None:
