@@ -1,0 +1,1 @@
+"""Fetches files that changed, and keeps their bytes."""

@@ -1,0 +1,5 @@
+"""`python -m tidemill.downloader`."""
+
+from tidemill.downloader.main import run
+
+run()

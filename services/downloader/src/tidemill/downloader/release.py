@@ -1,0 +1,75 @@
+"""Hands out what is due: in order of priority, to each host only what it may start soon."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+
+from tidemill.common.bus.bus import Bus
+from tidemill.common.bus.step import Outgoing, Tx
+from tidemill.common.config.politeness import Politeness
+from tidemill.common.events import DownloadDue
+from tidemill.common.telemetry.metrics import DOWNLOADS_WAITING, Metrics
+from tidemill.downloader import policy, store
+
+EVERY = timedelta(seconds=0.5)
+
+PolitenessOf = Callable[[str], Politeness]
+"""How a source asks its hosts."""
+
+
+class Release:
+    """The loop of one replica; of several, one hands out at a time."""
+
+    def __init__(self, bus: Bus, politeness_of: PolitenessOf, metrics: Metrics) -> None:
+        self._bus = bus
+        self._politeness_of = politeness_of
+        self._waiting = metrics.of(DOWNLOADS_WAITING)
+
+    async def run(self) -> None:
+        """Until cancelled. Nothing is handed out before it is known what is stopped."""
+        while True:
+            if self._bus.control.known:
+                async with self._bus.transaction() as tx:
+                    if await store.lock_release(tx):
+                        await self._drop(tx)
+                        await self._bus.emit(tx, await self._hand_out(tx))
+            await asyncio.sleep(EVERY.total_seconds())
+
+    async def _drop(self, tx: Tx) -> None:
+        """What cancelled and timed-out runs had left. Their clocks stand while they are stopped."""
+        control = self._bus.control
+        stopped = [source for source in control.held_sources() if control.stopped(source)]
+        await store.freeze(tx, stopped, everything=bool(control.stopped()))
+        await store.drop_late(tx)
+        cancelled = [run for run in await store.find_open_runs(tx) if control.cancelled(run)]
+        if cancelled:
+            await store.drop_runs(tx, cancelled)
+
+    async def _hand_out(self, tx: Tx) -> list[Outgoing]:
+        control = self._bus.control
+        self._waiting.set(await store.count_waiting(tx))
+        if control.paused():
+            return []
+        await store.take_back_lost(tx)
+        handed = await store.count_handed(tx)
+        outgoing: list[Outgoing] = []
+        for source, host in await store.find_due(tx, control.held_sources()):
+            room = policy.room_at_host(self._politeness_of(source)) - handed.get(host, 0)
+            if room > 0:
+                jobs = await store.hand_out(tx, source, host, room)
+                handed[host] = handed.get(host, 0) + len(jobs)
+                outgoing += map(_due, jobs)
+        return outgoing
+
+
+def _due(job: store.HandedOut) -> Outgoing:
+    due = DownloadDue(
+        source=job.source,
+        run=job.run,
+        item=job.item,
+        url=job.url,
+        name=job.name,
+        config_version=job.config_version,
+        deadline=job.deadline,
+    )
+    return Outgoing(f"{job.run}/{job.item}#{job.handed}", due)

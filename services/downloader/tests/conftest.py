@@ -1,0 +1,158 @@
+"""Downloaders at work on a site of this machine, with real NATS and Postgres."""
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import nats
+import pytest
+from nats.aio.client import Client
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+sys.path.insert(0, str(Path(__file__).parent))
+from site_of_ours import Site, open_site
+
+from tidemill.common.archive import Archive
+from tidemill.common.bus.topology import ensure_topology
+from tidemill.common.config import Sources, load_config, load_sources
+from tidemill.common.database import open_engine
+from tidemill.common.events import Event, RunRequested
+from tidemill.common.migrations import migrate
+from tidemill.common.servers import Addresses
+from tidemill.common.service import Service
+from tidemill.downloader.main import SPEC
+
+AT = datetime(2026, 7, 21, 6, tzinfo=UTC)
+
+
+@dataclass
+class Mill:
+    """Everything a test looks at."""
+
+    folder: Path
+    site: Site
+    nc: Client
+    engine: AsyncEngine
+    addresses: Addresses
+    services: list[Service] = field(default_factory=list)
+    running: list[asyncio.Task[None]] = field(default_factory=list)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def sources(self) -> Sources:
+        return load_sources(self.folder / "sources", self.folder / "data")
+
+    def source(self, name: str = "paper", politeness: str = "rate: 200/s, concurrency: 4", **download: Any) -> None:
+        """Write a source file."""
+        (self.folder / "sources").mkdir(exist_ok=True)
+        polite = f"{{{politeness}, allow_private: ['{self.site.host}']}}"
+        (self.folder / "sources" / f"{name}.yaml").write_text(
+            f"source: {name}\npoliteness: {polite}\ndownload: {json.dumps(download)}\n", encoding="utf-8"
+        )
+
+    async def start(self, *, stop: asyncio.Event | None = None) -> Service:
+        """A downloader in this process."""
+        config = load_config(self.folder, services={"downloader": SPEC.settings}, environ={})
+        service = Service(SPEC, config, self.sources, self.addresses)
+        self.running.append(asyncio.create_task(service.run(stop or self.stop)))
+        self.services.append(service)
+        await self.until(lambda: ready(service))
+        return service
+
+    async def run(self, run: str = "run-1", *, source: str = "paper", **more: Any) -> None:
+        """Request a run, as the scheduler does."""
+        event = RunRequested(
+            **{"source": source, "run": run, "trigger": "manual", "requested_at": AT, **more}  # type: ignore[arg-type]
+        )
+        await self.publish(event, f"{run}/requested")
+
+    async def publish(self, event: Event, id: str) -> None:
+        headers = {"Nats-Msg-Id": id, "Tidemill-Id": id}
+        await self.nc.jetstream().publish(event.subject_filled(), event.to_json(), headers=headers)
+
+    async def control(self, key: str, value: str | None = "test") -> None:
+        js = self.nc.jetstream()
+        headers = {"KV-Operation": "DEL"} if value is None else None
+        await js.publish(f"$KV.tidemill-control.{key}", (value or "").encode(), headers=headers)
+
+    async def told(self, kind: str = "") -> list[dict[str, Any]]:
+        """What was stated, each event once, in order; of one kind (`document.stored`) or all."""
+        rows = await self.sql("SELECT DISTINCT ON (event_id) id, event_id, subject, payload FROM downloader.outbox")
+        found = [
+            {"id": row.event_id, "subject": row.subject, **json.loads(row.payload)}
+            for row in sorted(rows, key=lambda row: row.id)
+        ]
+        return [event for event in found if event["subject"].startswith(f"tidemill.{kind}")]
+
+    async def kinds(self) -> Counter[str]:
+        """Of documents."""
+        return Counter(event["subject"].split(".")[2] for event in await self.told("document."))
+
+    async def outcome(self, run: str = "run-1") -> dict[str, Any]:
+        """The first outcome of a document in this run, waited for."""
+        found: list[dict[str, Any]] = []
+
+        async def there() -> bool:
+            found.extend(event for event in await self.told("document.") if event["run"] == run)
+            return bool(found)
+
+        await self.until(there)
+        return found[0]
+
+    async def plan(self, run: str = "run-1") -> dict[str, Any]:
+        found: list[dict[str, Any]] = []
+
+        async def there() -> bool:
+            found.extend(event for event in await self.told("run.planned") if event["run"] == run)
+            return bool(found)
+
+        await self.until(there)
+        return found[0]
+
+    async def sql(self, statement: str, **values: Any) -> Any:
+        async with self.engine.begin() as connection:
+            result = await connection.execute(text(statement), values)
+            return result.all() if result.returns_rows else None
+
+    async def archived(self) -> list[bytes]:
+        """The content of all documents, sorted."""
+        archive = Archive.open(f"file://{self.folder}/data/archive")
+        rows = await self.sql("SELECT sha256 FROM downloader.documents")
+        try:
+            return sorted([b"".join([chunk async for chunk in archive.read(row.sha256)]) for row in rows])
+        finally:
+            await archive.close()
+
+    async def until(self, true: Callable[[], Awaitable[bool]], within: float = 30) -> None:
+        async with asyncio.timeout(within):
+            while not await true():
+                await asyncio.sleep(0.03)
+
+
+async def ready(service: Service) -> bool:
+    return not await service.health.wrong()
+
+
+@pytest.fixture
+async def mill(tmp_path: Path, nats_url: str, database_url: str) -> AsyncIterator[Mill]:
+    await migrate(database_url, [SPEC])
+    async with AsyncExitStack() as stack:
+        site = await stack.enter_async_context(open_site())
+        nc = await nats.connect(nats_url)
+        stack.push_async_callback(nc.close)
+        await ensure_topology(nc.jetstream())
+        engine = open_engine(database_url)
+        stack.push_async_callback(engine.dispose)
+        mill = Mill(tmp_path, site, nc, engine, Addresses(nats_url, database_url))
+        yield mill
+        mill.stop.set()
+        async with asyncio.timeout(30):
+            await asyncio.gather(*mill.running)
