@@ -86,9 +86,9 @@ class _Brotli:
                 raise NotWhatItShouldBe("the compressed content is damaged") from error
             if piece:
                 yield piece
-            data = b""
-            if self._inflate.can_accept_more_data():
+            elif self._inflate.can_accept_more_data():
                 return
+            data = b""
 
     def end(self) -> None:
         if self._begun and not self._inflate.is_finished():
