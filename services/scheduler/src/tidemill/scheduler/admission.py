@@ -39,9 +39,11 @@ FROM scheduler.backfills LEFT JOIN scheduler.runs USING (backfill)
 WHERE backfills.backfill = ANY(:backfills) GROUP BY backfills.backfill
 """)
 WAITING = text("""
-SELECT run, source, trigger, slot, params, only_items, retry_of, backfill, actor, reason, requested_at
-FROM scheduler.runs WHERE state = 'waiting' AND source = ANY(:sources)
-ORDER BY backfill IS NOT NULL, COALESCE(slot, requested_at), run
+SELECT * FROM (
+    SELECT run, source, trigger, slot, params, only_items, retry_of, backfill, actor, reason, requested_at,
+           row_number() OVER (PARTITION BY source, backfill ORDER BY COALESCE(slot, requested_at), run) AS place
+    FROM scheduler.runs WHERE state = 'waiting' AND source = ANY(:sources)
+) AS waiting WHERE place <= :most ORDER BY backfill IS NOT NULL, COALESCE(slot, requested_at), run
 """)
 INSERT_RUNS = """
 INSERT INTO scheduler.runs
@@ -63,7 +65,9 @@ UPDATE scheduler.runs SET state = 'requested', reason = '', released_at = CAST(:
        deadline_at = CAST(:now AS timestamptz) + time_limit, start_by = :start_by, config_version = :version
 WHERE run = :run AND state = 'waiting'
 """)
-STILL_WAITING = text("UPDATE scheduler.runs SET reason = :reason WHERE run = :run AND reason <> :reason")
+STILL_WAITING = text("UPDATE scheduler.runs SET reason = :reason WHERE run = :run")
+MOST_WAITING = 100
+"""Of one source or backfill, looked at together; no more of them may be under way."""
 
 
 class UnknownSource(LookupError):
@@ -150,12 +154,13 @@ class Admission:
     async def release(self, tx: Tx, names: Iterable[str]) -> list[Outgoing]:
         """Let begin what waits and may begin now."""
         sources = await lock_sources(tx, set(names))
-        rows = list(await tx.execute(WAITING, {"sources": list(sources)}))
+        rows = list(await tx.execute(WAITING, {"sources": list(sources), "most": MOST_WAITING}))
         if not rows:
             return []
         now = self.now()
         gone = [Verdict(row.run, "cancelled", "source_gone", now) for row in rows if sources[row.source].ended_at]
         events = await end_runs(tx, gone)
+        reasons = {row.run: row.reason for row in rows}
         requests = [_waiting(row) for row in rows if not sources[row.source].ended_at]
         asks = [_ask(request, sources[request.source], waited=True) for request in requests]
         situation = await self._situation(tx, asks)
@@ -168,7 +173,7 @@ class Admission:
                 values = {"run": request.run, "now": now, "start_by": start_by, "version": source.config_version}
                 await tx.execute(RELEASE, values)
                 events.append(_requested(request, source, now))
-            else:
+            elif decision.reason != reasons[request.run]:
                 await tx.execute(STILL_WAITING, {"run": request.run, "reason": decision.reason})
         return events
 

@@ -9,12 +9,16 @@ from tidemill.common.events import ConfigApplied, ConfigRefused, RunFinished, Ru
 from tidemill.common.service import Context, ServiceSpec, Wiring, main
 from tidemill.scheduler.admission import Admission
 from tidemill.scheduler.audit_head import HeadKeeper
+from tidemill.scheduler.commands import Commands
 from tidemill.scheduler.config_versions import ConfigVersions
+from tidemill.scheduler.control_mirror import ControlMirror
 from tidemill.scheduler.firing import Firing, utc_now
 from tidemill.scheduler.ledger_steps import ledger_steps
+from tidemill.scheduler.limits import Limits
 from tidemill.scheduler.schedules import apply_schedules
 from tidemill.scheduler.settings import SchedulerSettings
 from tidemill.scheduler.tables import bus, metadata
+from tidemill.scheduler.triggers import Triggers
 
 
 @asynccontextmanager
@@ -31,7 +35,8 @@ async def open_scheduler(context: Context) -> AsyncIterator[Wiring]:
         now=utc_now,
     )
     firing = Firing(context.bus, admission, metrics)
-
+    limits = Limits(context.bus, admission, metrics)
+    triggers = Triggers(context.bus.control, admission)
     configurations = ConfigVersions(context.config, metrics)
     keeper = HeadKeeper(context.bus, context.engine, metrics)
 
@@ -46,11 +51,17 @@ async def open_scheduler(context: Context) -> AsyncIterator[Wiring]:
         known = sources.get(source)
         return known is None or known.convert is not None
 
+    def configured() -> Sources:
+        return sources
+
+    commands = Commands(context.bus, admission, configured)
+    mirror = ControlMirror(context.bus, metrics)
+
     await apply(sources)
     yield Wiring(
-        steps=ledger_steps(converts, metrics),
-        commands=(*configurations.commands(), *keeper.commands()),
-        tasks=(firing.run, keeper.run),
+        steps=(*ledger_steps(converts, metrics), *triggers.steps()),
+        commands=(*triggers.commands(), *commands.commands(), *configurations.commands(), *keeper.commands()),
+        tasks=(firing.run, limits.run, mirror.run, keeper.run),
         reconfigure=apply,
         publishes=(RunRequested, RunFinished, SlotSkipped, ConfigApplied, ConfigRefused),
     )

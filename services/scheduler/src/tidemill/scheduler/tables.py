@@ -131,6 +131,7 @@ runs = Table(
     Column("records", JSONB, comment="What it changed, by dataset."),
     Index("ix_runs_source_requested_at", "source", "requested_at"),
     Index("ix_runs_source_open", "source", postgresql_where=text("finished_at IS NULL")),
+    Index("ix_runs_finished_at", "finished_at", postgresql_where=text("ended_by <> ''")),
     Index("ix_runs_source_waiting", "source", postgresql_where=text("state = 'waiting'")),
     Index("ix_runs_backfill", "backfill", postgresql_where=text("backfill IS NOT NULL")),
     comment="The run ledger: what was asked for, and how it ended.",

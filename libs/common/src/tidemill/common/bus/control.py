@@ -93,11 +93,6 @@ class Control:
         """Why the events of this run are dropped; None when they are not."""
         return self.reason(f"cancel.run.{run}") if run and self._entries else None
 
-    def held_service(self, verb: str) -> str | None:
-        """Why some service, whichever, is held; None when all may work."""
-        keys = (key for key in self._entries if key.startswith(f"{verb}.service.") or key == f"{verb}.all")
-        return next((why for key in keys if (why := self._reason(key))), None)
-
     @property
     def entries(self) -> Mapping[str, str]:
         """All keys, with what they hold."""
