@@ -28,7 +28,7 @@ from tidemill.common.servers import (
     PostgresServer,
     ServerFailed,
 )
-from tidemill.common.servers.postgres import open_the_way
+from tidemill.common.servers.postgres import expect_name, open_the_way
 
 pytestmark = pytest.mark.servers
 
@@ -235,6 +235,12 @@ def nobody(folder: Path) -> Iterator[None]:
     finally:
         os.seteuid(was)
         lock.chmod(0o600)
+
+
+def test_a_user_without_a_name_is_told_what_to_do() -> None:
+    expect_name(os.getuid())
+    with pytest.raises(ServerFailed, match="user 54321, who has no name"):
+        expect_name(54321)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root opens folders")

