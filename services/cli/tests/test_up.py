@@ -1,6 +1,7 @@
 """`tidemill up`, as a process of its own, through everything that can happen to it."""
 
 import json
+import shlex
 import signal
 from contextlib import suppress
 
@@ -170,6 +171,16 @@ def test_the_demo_converts_the_sample_once_and_says_how_to_look_at_it(place) -> 
         assert "Turku" in output
         assert up.end() == 0
     assert (place.folder / "sources/szerencsemix.yaml").is_file()
+
+
+def test_with_a_chosen_data_folder_the_printed_commands_name_it(place) -> None:
+    up = place.begin_up("--demo", "--data", "else where")
+    up.wait_for("is converted. Look at it", within=60)
+    up.wait_for("--help")
+    (line,) = [line for line in up.output.splitlines() if "records football.match" in line]
+    code, output = place.run(*shlex.split(line)[1:], "-o", "json")
+    assert (code, "Turku" in output) == (0, True)
+    assert up.end() == 0
 
 
 def test_a_wrong_setting_is_told_before_anything_starts(place) -> None:

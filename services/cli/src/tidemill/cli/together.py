@@ -190,7 +190,15 @@ class Together:
             became = f"is {outcome}"
             if finished_at < started_at:
                 became = f"is {outcome} since {finished_at:%Y-%m-%d %H:%M} UTC"
-            self._screen.say(f"\n{document.name} {became}. Look at it, in another terminal here:\n\n{commands()}\n")
+            self._screen.say(
+                f"\n{document.name} {became}. Look at it, in another terminal here:\n\n{self._commands()}\n"
+            )
+
+    def _commands(self) -> str:
+        chosen = self._config.origins["data_dir"].kind == "command line"
+        data = f" --set {shlex.quote(f'data_dir={self._config.common.data_dir}')}" if chosen else ""
+        words = (f"records football.match{data}", f"status{data}", "--help")
+        return "\n".join(f"  {program()} {each}" for each in words)
 
     def _summary(self, addresses: Addresses, seconds: float, lasting: Sequence[str]) -> str:
         data = self._config.common.data_dir
@@ -220,11 +228,6 @@ class Together:
             f"Tidemill is ready after {seconds:.1f} s{but}: {names}\n\n{lines}\n\n"
             f"{notes}{chr(10) if notes else ''}Ctrl-C ends it.\n"
         )
-
-
-def commands() -> str:
-    words = ("records football.match", "status", "--help")
-    return "\n".join(f"  {program()} {each}" for each in words)
 
 
 def psql() -> str:
