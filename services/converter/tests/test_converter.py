@@ -264,7 +264,6 @@ async def test_a_crash_is_tried_again_and_harms_nobody_else(converting: Converti
 @pytest.mark.parametrize(
     ("source", "error"),
     [
-        ("nobody", "there is no source file nobody.yaml; there are: absent, kept, orders, prices, things, wrong"),
         ("wrong", "wrong.yaml: options of json: option: unknown key 'itmes'"),
         ("absent", "absent.yaml: converter 'docx' is not installed; installed: json,"),
     ],
@@ -275,6 +274,13 @@ async def test_what_no_attempt_can_convert_is_a_dead_letter_with_a_sentence(
     await converting.store("[]", source)
     letter = await converting.dead()
     assert (letter.reason, error in letter.error) == ("poison", True), letter.error
+
+
+async def test_a_source_that_is_not_known_yet_is_waited_for(converting: Converting) -> None:
+    await converting.store("[]", "nobody")
+    [waiting] = await converting.until(lambda: converting.rows("SELECT * FROM converter.retries"))
+    assert "there is no source file nobody.yaml; there are: absent, kept, orders," in waiting.error
+    assert not await converting.rows("SELECT 1 FROM converter.dead_letters")
 
 
 async def test_bytes_that_the_archive_lost_are_a_dead_letter(converting: Converting) -> None:

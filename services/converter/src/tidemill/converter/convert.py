@@ -16,7 +16,7 @@ from tidemill.common.events import DocumentStored
 from tidemill.common.telemetry.logs import get_logger
 from tidemill.converter.content import Checked, CheckedRecord, check_records
 from tidemill.converter.documents import DocumentFacts
-from tidemill.converter.errors import LostContent, NamesUnavailable, NoDigest, NoWorker
+from tidemill.converter.errors import LostContent, NamesUnavailable, NoDigest, NoWorker, RouteChanged
 from tidemill.converter.frames import Job
 from tidemill.converter.names import Names, Resolved
 from tidemill.converter.routes import Route, Routes, get_route
@@ -66,6 +66,8 @@ async def convert(
     route = get_route(routes, event.source)
     if route is None:
         return
+    if delivery.version not in ("", route.parts_version):
+        raise RouteChanged(f"{event.source}.yaml changed just now")
     path = folder / uuid4().hex
     try:
         size_bytes = await _fetch(archive, event.sha256, path)

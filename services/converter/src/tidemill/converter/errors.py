@@ -3,8 +3,13 @@
 from tidemill.common.bus.step import Poison, Unavailable
 
 
-class UnknownSource(Poison):
-    """A document of a source that no source file describes."""
+class UnknownSource(Exception):
+    """A document of a source that no source file describes. Who stored it may have heard of a new one before us, so it
+    is tried again."""
+
+
+class RouteChanged(Unavailable):
+    """The source's file changed between two steps of the same conversion: it begins again by the new one."""
 
 
 class UnusableConverter(Poison):

@@ -40,7 +40,7 @@ async def find_routes(sources: Sources, converters: Converters, workers: Workers
 
 
 def get_route(routes: Routes, source: str) -> Route | None:
-    """None where the documents of this source are only kept. Raises Poison."""
+    """None where the documents of this source are only kept. Raises UnknownSource, Poison."""
     if source not in routes:
         raise UnknownSource(f"there is no source file {source}.yaml; there are: {', '.join(sorted(routes)) or 'none'}")
     route = routes[source]
@@ -51,7 +51,11 @@ def get_route(routes: Routes, source: str) -> Route | None:
 
 def complaint(routes: Routes) -> str | None:
     """Which sources' documents cannot be converted, and why."""
-    return "; ".join(f"{name}.yaml: {route}" for name, route in routes.items() if isinstance(route, str)) or None
+    return "; ".join(f"{name}.yaml: {why}" for name, why in unusable_routes(routes).items()) or None
+
+
+def unusable_routes(routes: Routes) -> dict[str, str]:
+    return {name: route for name, route in routes.items() if isinstance(route, str)}
 
 
 async def _route(
