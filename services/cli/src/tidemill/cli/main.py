@@ -22,6 +22,7 @@ MODULES = (
     "teams",
     "reconvert",
     "lineage",
+    "retention",
     "dead_letters",
 )
 

@@ -77,6 +77,7 @@ documents = Table(
     Column("peak_memory_bytes", BigInteger, nullable=False, server_default="0"),
     Column("begun_at", Time, nullable=False, server_default=func.clock_timestamp()),
     Column("finished_at", Time),
+    Column("removed_at", Time, comment="Since when its bytes are gone."),
     Column(
         "superseded_by",
         BigInteger,
@@ -85,6 +86,7 @@ documents = Table(
     UniqueConstraint("source", "sha256", "run", "converter", "converter_version"),
     Index(None, "sha256"),
     Index(None, "run"),
+    Index(None, "received_at"),
     comment="One conversion of a document in a run: what its records were made of, and by what.",
 )
 
@@ -235,6 +237,14 @@ candidates = Table(
     Column("raw", Text, nullable=False),
     Index(None, "candidate", "dataset", "key"),
     comment="What a reconversion would have the document state.",
+)
+
+doomed = Table(
+    "doomed",
+    metadata,
+    Column("sha256", Text, primary_key=True),
+    Column("decided_at", Time, nullable=False, server_default=func.now()),
+    comment="Bytes that the archive is to forget.",
 )
 
 vocabularies = Table(

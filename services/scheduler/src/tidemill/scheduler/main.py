@@ -15,6 +15,7 @@ from tidemill.scheduler.control_mirror import ControlMirror
 from tidemill.scheduler.firing import Firing, utc_now
 from tidemill.scheduler.ledger_steps import ledger_steps
 from tidemill.scheduler.limits import Limits
+from tidemill.scheduler.retention import LAYERS
 from tidemill.scheduler.schedules import apply_schedules
 from tidemill.scheduler.settings import SchedulerSettings
 from tidemill.scheduler.tables import bus, metadata
@@ -63,6 +64,7 @@ async def open_scheduler(context: Context) -> AsyncIterator[Wiring]:
         commands=(*triggers.commands(), *commands.commands(), *configurations.commands(), *keeper.commands()),
         tasks=(firing.run, limits.run, mirror.run, keeper.run),
         reconfigure=apply,
+        layers=LAYERS,
         publishes=(RunRequested, RunFinished, SlotSkipped, ConfigApplied, ConfigRefused),
     )
 

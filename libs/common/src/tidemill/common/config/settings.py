@@ -65,10 +65,10 @@ class RetentionSettings(Settings):
     """What we believed of records once, and know better since."""
     rejected: Keep = timedelta(days=365)
     """Rows of documents that could not become records."""
-    refusals: Keep = timedelta(days=365)
-    """Files that were refused."""
     runs: Keep = timedelta(days=730)
-    """Runs that ended, with their items, and slots that were skipped."""
+    """Runs that changed nothing, with their items; records lead back to the others."""
+    slots: Keep = timedelta(days=730)
+    """Slots that were skipped, with the reason."""
     requests: Keep = timedelta(days=730)
     """Counts of requests by host and day."""
     dead_letters: Keep = timedelta(days=90)

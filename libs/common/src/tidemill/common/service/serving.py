@@ -19,9 +19,10 @@ from tidemill.common.cache import open_cache
 from tidemill.common.config import Config, ConfigError, Sources, load_config, load_sources, parse_assignments
 from tidemill.common.database import open_engine
 from tidemill.common.events import ConfigApplied
+from tidemill.common.retention import Retention, dead_letters_layer
 from tidemill.common.servers import Addresses, NothingRuns
 from tidemill.common.service.following import Following, as_applied
-from tidemill.common.service.spec import Context, ServiceSpec, Wiring
+from tidemill.common.service.spec import Context, ServiceSpec, Task, Wiring
 from tidemill.common.telemetry.health import Health, HealthServer
 from tidemill.common.telemetry.logs import configure_logs, get_logger, log_fields
 from tidemill.common.telemetry.tracing import Telemetry
@@ -97,10 +98,12 @@ class Service:
         async with AsyncExitStack() as stack:
             engine = open_engine(self._addresses.database_url, application=f"tidemill-{self.spec.name}")
             stack.push_async_callback(engine.dispose)
-            bus, wiring = await self._open(stack, engine)
+            bus, wiring, retention = await self._open(stack, engine)
             told = asyncio.Event()
             listening = partial(bus.listen, ConfigApplied.subject, told.set)
-            handling = asyncio.create_task(bus.run(wiring.steps, wiring.commands, (*wiring.tasks, listening)))
+            commands = (*wiring.commands, *retention.commands())
+            tasks: tuple[Task, ...] = (*wiring.tasks, listening, retention.run)
+            handling = asyncio.create_task(bus.run(wiring.steps, commands, tasks))
             following = asyncio.create_task(self._following.run(bus, engine, wiring, told))
             self._following.opened()
             self.health.started = True
@@ -112,7 +115,7 @@ class Service:
             if stop.is_set():
                 await self._following.leave(engine)
 
-    async def _open(self, stack: AsyncExitStack, engine: AsyncEngine) -> tuple[Bus, Wiring]:
+    async def _open(self, stack: AsyncExitStack, engine: AsyncEngine) -> tuple[Bus, Wiring, Retention]:
         self.health.checks = {"postgres": self._postgres_check, "migrations": self._migrations_check}
         await self._wait_for_tables(engine)
         await self._following.adopt(engine)
@@ -150,7 +153,9 @@ class Service:
         )
         wiring = await stack.enter_async_context(spec.open(context))
         self.health.checks.update(wiring.checks)
-        return bus, wiring
+        layers = (*wiring.layers, dead_letters_layer(spec.name))
+        retention = Retention(spec.name, layers, config.common.retention, engine, bus.control, telemetry.metrics)
+        return bus, wiring, retention
 
     async def _postgres_check(self) -> str | None:
         return self._postgres_problem

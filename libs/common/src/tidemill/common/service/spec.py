@@ -18,6 +18,7 @@ from tidemill.common.bus.tables import BusTables
 from tidemill.common.cache import Cache
 from tidemill.common.config import Config, Sources
 from tidemill.common.events import Event
+from tidemill.common.retention import Layer
 from tidemill.common.telemetry.health import Check
 from tidemill.common.telemetry.tracing import Telemetry
 
@@ -71,6 +72,8 @@ class Wiring:
     complaints: Callable[[], Mapping[str, str]] = dict
     """By source: what of the configuration cannot be done here. Asked often."""
     publishes: Sequence[type[Event]] = ()
+    layers: Sequence[Layer] = ()
+    """What goes after its time; dead letters that were dealt with are one of every service."""
 
 
 class UnknownService(Exception):

@@ -87,6 +87,7 @@ DEAD_LETTERED = counter("tidemill_dead_lettered_total", "Events given up", "cons
 RETRIES = counter("tidemill_retries_total", "Failures that will be tried again", "consumer")
 RETRIES_WAITING = gauge("tidemill_retries_waiting", "Events that wait in Postgres for their time, or for a stop to end")
 COMMANDS = counter("tidemill_commands_total", "Commands answered", "verb", "outcome")
+RETENTION_REMOVED = counter("tidemill_retention_removed_total", "What was removed because it was too old", "layer")
 CONTROL_STATE = gauge("tidemill_control_state", "1 while the control bucket holds this service so", "state")
 CONTROL_HELD = gauge("tidemill_control_held", "1 while this key of the control bucket stops or pauses something", "key")
 BUS_CONNECTED = gauge("tidemill_bus_connected", "1 while connected to NATS")
