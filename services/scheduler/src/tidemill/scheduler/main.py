@@ -9,6 +9,7 @@ from tidemill.common.events import ConfigApplied, ConfigRefused, RunFinished, Ru
 from tidemill.common.service import Context, ServiceSpec, Wiring, main
 from tidemill.scheduler.admission import Admission
 from tidemill.scheduler.audit_head import HeadKeeper
+from tidemill.scheduler.backfill import Backfills
 from tidemill.scheduler.commands import Commands
 from tidemill.scheduler.config_versions import ConfigVersions
 from tidemill.scheduler.control_mirror import ControlMirror
@@ -38,6 +39,7 @@ async def open_scheduler(context: Context) -> AsyncIterator[Wiring]:
     firing = Firing(context.bus, admission, metrics)
     limits = Limits(context.bus, admission, metrics)
     triggers = Triggers(context.bus.control, admission)
+    backfills = Backfills(admission)
     configurations = ConfigVersions(context.config, metrics)
     keeper = HeadKeeper(context.bus, context.engine, metrics)
 
@@ -61,7 +63,13 @@ async def open_scheduler(context: Context) -> AsyncIterator[Wiring]:
     await apply(sources)
     yield Wiring(
         steps=(*ledger_steps(converts, metrics), *triggers.steps()),
-        commands=(*triggers.commands(), *commands.commands(), *configurations.commands(), *keeper.commands()),
+        commands=(
+            *triggers.commands(),
+            *backfills.commands(),
+            *commands.commands(),
+            *configurations.commands(),
+            *keeper.commands(),
+        ),
         tasks=(firing.run, limits.run, mirror.run, keeper.run),
         reconfigure=apply,
         layers=LAYERS,

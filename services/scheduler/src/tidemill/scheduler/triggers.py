@@ -75,7 +75,7 @@ class Triggers:
         if held := self._control.paused(source):
             raise CommandRefused(f"{source} is held ({held}): `tidemill resume` lets it go on", "409")
         actor, via = who(parameters)
-        params = _params(parameters)
+        params = params_of(parameters)
         request = RunRequest(
             run=f"{source}-{id_letters(id)}", source=source, trigger="manual", params=params, actor=actor
         )
@@ -164,7 +164,7 @@ async def _ended(delivery: Delivery[RunFinished]) -> None:
     """Nothing is slow about it."""
 
 
-def _params(parameters: Mapping[str, Any]) -> dict[str, str]:
+def params_of(parameters: Mapping[str, Any]) -> dict[str, str]:
     params = parameters.get("params") or {}
     if not isinstance(params, dict) or not all(isinstance(value, str) for value in params.values()):
         raise CommandRefused('params are texts by name, for instance {"issue": "57"}')
