@@ -183,7 +183,7 @@ async def test_a_person_sees_the_reason_below_each_line(seven: None) -> None:
     assert lines[2] == "  empty file (0 bytes)"
     assert "1,212         1  111111111111" in shown
     assert lines[-1].startswith("7 documents: 1 empty, 1 stored")
-    assert "1 documents (at most 1; --limit shows more)" in (await asyncio.to_thread(run, "--limit", "1")).stdout
+    assert "1 document (at most 1; --limit shows more)" in (await asyncio.to_thread(run, "--limit", "1")).stdout
 
 
 async def test_at_80_columns_nothing_is_folded(seven: None, monkeypatch: pytest.MonkeyPatch) -> None:

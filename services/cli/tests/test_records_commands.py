@@ -258,7 +258,8 @@ async def test_migrate_makes_the_views_of_installed_datasets(
 def test_without_any_database_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run("records", "football.match")
     assert result.exit_code == 1
-    assert "start `tidemill up`" in result.output
+    assert f"nothing runs with the data of {Path.cwd() / 'data'}: start `" in result.output
+    assert "is found with `--set data_dir=DIR` or TIDEMILL_DATA_DIR=DIR" in result.output
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
     result = run("records", "football.match")
     assert result.exit_code == 1

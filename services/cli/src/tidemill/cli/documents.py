@@ -159,8 +159,9 @@ def _print_table(found: Sequence[Mapping[str, Any]], outcome: str, limit: int | 
     important = ("received (UTC)", "name", "outcome", "records", *rejected, "sha256", "source")
     print_table(columns, rows, important, notes=[each["reason"] for each in found])
     outcomes = Counter(each["outcome"] for each in found)
+    told = ", ".join(f"{count} {name}" for name, count in outcomes.most_common())
     more = f" (at most {limit}; --limit shows more)" if len(found) == limit else ""
-    typer.echo(f"\n{len(found)} documents{more}: {', '.join(f'{n} {name}' for name, n in outcomes.most_common())}")
+    typer.echo(f"\n{len(found)} document{'' if len(found) == 1 else 's'}{more}: {told}")
 
 
 def _check(outcome: str) -> None:

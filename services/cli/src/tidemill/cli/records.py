@@ -89,7 +89,8 @@ async def _print_table(dataset: Dataset, rows: Rows, wanted: Selection) -> None:
         left_out = print_table(columns, [[_cell(row.get(name)) for name in filled] for row in found], important)
         typer.echo()
     more = f" (at most {wanted.limit}; --limit shows more)" if len(found) == wanted.limit else ""
-    typer.echo(f"{len(found)} {'versions' if wanted.history else 'records'}{more}")
+    thing = "version" if wanted.history else "record"
+    typer.echo(f"{len(found)} {thing}{'' if len(found) == 1 else 's'}{more}")
     if left_out:
         typer.echo(f"no room for: {', '.join(left_out)}")
     if found:

@@ -56,7 +56,9 @@ def addresses(config: Config) -> Addresses:
     try:
         return Addresses.find(config.common)
     except NothingRuns as nothing:
-        fail(str(nothing))
+        fail(
+            f"{nothing}. One that runs with another folder is found with `--set data_dir=DIR` or TIDEMILL_DATA_DIR=DIR"
+        )
 
 
 def program() -> str:
