@@ -4,6 +4,8 @@ from sqlalchemy import MetaData
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from tidemill.common.config.references import resolved
+
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -23,7 +25,7 @@ def open_engine(
 ) -> AsyncEngine:
     """An engine on asyncpg for `postgresql://…` (`?host=/folder` for a socket); dead connections are noticed on use.
     A statement may take `statement_seconds`, or as long as it takes."""
-    target = make_url(url).set(drivername="postgresql+asyncpg")
+    target = make_url(resolved(url)).set(drivername="postgresql+asyncpg")
     return create_async_engine(
         target,
         pool_size=pool,

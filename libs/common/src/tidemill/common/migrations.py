@@ -17,6 +17,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from tidemill.common.config.references import resolved
+
 VERSION_TABLE = "alembic_version"
 
 T = TypeVar("T")
@@ -91,7 +93,7 @@ def scripts(spec: Migrated) -> ScriptDirectory:
 
 async def _under_lock(url: str, spec: Migrated, work: Callable[[Connection], T]) -> T:
     # No command timeout and no pool: a migration takes as long as it takes.
-    engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"), poolclass=NullPool)
+    engine = create_async_engine(make_url(resolved(url)).set(drivername="postgresql+asyncpg"), poolclass=NullPool)
     try:
         async with engine.begin() as connection:
             schema = schema_of(spec)

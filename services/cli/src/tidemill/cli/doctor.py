@@ -278,7 +278,9 @@ async def nats(url: str) -> Finding:
 async def redis(url: str) -> Finding:
     from redis.asyncio import Redis
 
-    async with Redis.from_url(url) as client:
+    from tidemill.common.config.references import resolved
+
+    async with Redis.from_url(resolved(url)) as client:
         about: dict[str, Any] = await client.info("server")
     return ok("redis", str(about["redis_version"]))
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from tidemill.common.config.references import resolved
+
 if TYPE_CHECKING:
     from tidemill.common.config import Config, Sources
 
@@ -73,7 +75,7 @@ async def converted(database_url: str, sample: Path) -> tuple[str, datetime]:
 
 
 async def _fetch(database_url: str, sha256: str) -> asyncpg.Record | None:
-    connection = await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(resolved(database_url))
     try:
         return await connection.fetchrow(CONVERTED, SOURCE, sha256)
     finally:

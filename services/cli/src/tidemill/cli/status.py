@@ -222,8 +222,10 @@ class Database:
 async def look_into(url: str) -> Database:
     import asyncpg
 
+    from tidemill.common.config.references import resolved
+
     try:
-        connection = await asyncpg.connect(url, timeout=5)
+        connection = await asyncpg.connect(resolved(url), timeout=5)
     except (asyncpg.PostgresError, OSError, TimeoutError) as error:
         fail(f"Postgres does not answer: {error}; `tidemill doctor` says more")
     try:

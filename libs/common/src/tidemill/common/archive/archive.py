@@ -17,6 +17,7 @@ from prometheus_client import Counter
 from tidemill.common.archive.errors import ArchiveUnavailable, ChangedWhileReading, CorruptArchive, NotArchived
 from tidemill.common.archive.packing import SLICE, Packer, Unpacker, packed_size
 from tidemill.common.archive.store import Entry, ObjectArchive, key, open_store
+from tidemill.common.config.references import resolved
 from tidemill.common.telemetry.metrics import ARCHIVE_BYTES, ARCHIVE_PUTS, Metrics
 
 P = ParamSpec("P")
@@ -67,7 +68,7 @@ class Archive:
         A folder is made where it is missing, if `make`. Raises ValueError for a URL that cannot work and
         ArchiveUnavailable where the folder cannot be used.
         """
-        return cls(open_store(url, make=make), metrics or Metrics("archive"))
+        return cls(open_store(resolved(url), make=make), metrics or Metrics("archive"))
 
     @property
     def name(self) -> str:

@@ -12,6 +12,7 @@ from nats.micro.request import ERROR_CODE_HEADER, ERROR_HEADER
 
 from tidemill.common.bus.connection import address_of
 from tidemill.common.bus.headers import ID, new_id
+from tidemill.common.config.references import resolved
 
 CONNECT_SECONDS = 2
 ANSWER_SECONDS = 10.0
@@ -36,7 +37,7 @@ async def open_client(url: str) -> AsyncIterator[Client]:
     try:
         await asyncio.wait_for(
             client.connect(
-                url,
+                resolved(url),
                 connect_timeout=CONNECT_SECONDS,
                 allow_reconnect=False,
                 max_reconnect_attempts=1,

@@ -13,6 +13,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
+from tidemill.common.config.references import resolved, without_references
 from tidemill.common.telemetry.metrics import BUS_CONNECTED, RECONNECTS, Metrics
 
 log = structlog.get_logger(__name__)
@@ -49,7 +50,7 @@ def address_of(url: str) -> str:
     """Hosts and ports, without the names and passwords that may stand before them."""
     return ", ".join(
         f"{where.hostname}:{where.port or 4222}"
-        for where in (urlsplit(one if "//" in one else f"//{one}") for one in url.split(","))
+        for where in (urlsplit(one if "//" in one else f"//{one}") for one in without_references(url).split(","))
     )
 
 
@@ -116,7 +117,7 @@ class Connection:
         self.js = self.nc.jetstream(timeout=5)
         # With an unlimited number of attempts this returns when there is a connection, however long that takes.
         await self.nc.connect(
-            self._url,
+            resolved(self._url),
             name=self._name,
             max_reconnect_attempts=-1,
             reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
+from tidemill.common.config.references import resolved
 from tidemill.common.telemetry.metrics import CACHE_REQUESTS, Metrics
 
 
@@ -52,7 +53,7 @@ def open_cache(redis_url: str | None, metrics: Metrics) -> Cache:
     if redis_url:
         from tidemill.common.cache.redis import RedisCache
 
-        return RedisCache(redis_url, metrics)
+        return RedisCache(resolved(redis_url), metrics)
     from tidemill.common.cache.process import InProcessCache
 
     return InProcessCache(metrics)

@@ -12,6 +12,7 @@ from uuid import uuid4
 from weakref import WeakValueDictionary
 
 from tidemill.common.config.politeness import Politeness
+from tidemill.common.config.references import resolved
 from tidemill.common.http.errors import Held
 from tidemill.common.http.pacing import LEASE_SECONDS, Host, NotNow, Outcome, Terms, terms_of
 from tidemill.common.telemetry.metrics import HTTP_HELD, HTTP_WAIT_SECONDS, Metrics
@@ -42,7 +43,10 @@ class Permit(Protocol):
     """Leave for one request. Whoever holds it must finish it."""
 
     async def start(self) -> None:
-        """To be awaited at the very moment of the request: waits a little more if time went by since. Raises Held."""
+        """To be awaited right before the request is sent: waits a little more if time went by since. Raises Held."""
+
+    async def sent(self) -> None:
+        """To be awaited right after it was sent."""
 
     async def finish(self, outcome: Outcome) -> None:
         """Give the place back. Harmless when repeated, and when nobody can be told."""
@@ -139,15 +143,16 @@ class SharedLimits(ABC):
         if self._open.pop(lease, None) is None:
             return
 
-        def finish(state: Host, now: float) -> None:
-            state.finish(lease, outcome, now)
-
-        try:
-            await self._settle(host, finish)
-        except Unavailable:
-            self._owed[host] = [*self._owed.get(host, []), finish][-OWED:]
+        await self.tell(host, lambda state, now: state.finish(lease, outcome, now))
         if line := self._lines.get(host):
             line.freed.set()
+
+    async def tell(self, host: str, change: Change[None]) -> None:
+        """Change a state now, or as soon as that is possible."""
+        try:
+            await self._settle(host, change)
+        except Unavailable:
+            self._owed[host] = [*self._owed.get(host, []), change][-OWED:]
 
     async def startable(
         self, hosts: Iterable[str], source: str, politeness: Politeness, *, within: timedelta = timedelta(0)
@@ -241,12 +246,18 @@ class _Permit:
         self._wait = wait
         self._asked_at = asked_at
 
+    def _late(self) -> bool:
+        return time.monotonic() - self._asked_at > min(LATE_SECONDS, self._terms.interval / 4)
+
     async def start(self) -> None:
-        late = min(LATE_SECONDS, self._terms.interval / 4)
         for _ in range(ASK_AGAIN):
-            if time.monotonic() - self._asked_at <= late:
+            if not self._late():
                 return
             self._asked_at = await self._limits.begin_again(self._host, self._terms, self._lease, self._wait)
+
+    async def sent(self) -> None:
+        if self._late():
+            await self._limits.tell(self._host, lambda state, now: state.left_late(now))
 
     async def finish(self, outcome: Outcome) -> None:
         await asyncio.shield(self._limits.finish(self._host, self._lease, outcome))
@@ -276,5 +287,5 @@ def open_limits(redis_url: str | None, metrics: Metrics) -> HostLimits:
     if redis_url:
         from tidemill.common.http.redis_limits import RedisLimits
 
-        return RedisLimits(redis_url, metrics)
+        return RedisLimits(resolved(redis_url), metrics)
     return InProcessLimits(metrics)
