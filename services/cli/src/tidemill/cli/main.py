@@ -24,6 +24,10 @@ MODULES = (
     "lineage",
     "retention",
     "dead_letters",
+    "run",
+    "runs",
+    "control",
+    "why",
 )
 
 app = typer.Typer(

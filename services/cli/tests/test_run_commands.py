@@ -1,0 +1,147 @@
+"""`tidemill run`, `runs`, `stop`, `pause`, `resume`, `why` beside a scheduler, and where there is none."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import nats
+import pytest
+
+from tidemill.cli.run import described
+from tidemill.common.events import DocumentFailed, DocumentUnchanged, Event, RunPlanned
+
+SOURCE = """
+source: paper
+download:
+  url: https://127.0.0.1:1/paper.pdf
+run:
+  overlap: allow
+"""
+
+
+@pytest.fixture
+def at(place) -> Iterator[Any]:
+    """A place with a source and a scheduler."""
+    (place.folder / "sources").mkdir()
+    (place.folder / "sources" / "paper.yaml").write_text(SOURCE)
+    up = place.begin_up("--service", "scheduler")
+    up.wait_for("Ctrl-C ends it", within=60)
+    place.addresses = up.addresses
+    yield place
+
+
+def publish(at: Any, *events: Event) -> None:
+    async def send() -> None:
+        client = await nats.connect(at.addresses["nats_url"])
+        for event in events:
+            id = f"{type(event).__name__}{event.model_dump_json()}"
+            headers = {"Nats-Msg-Id": id, "Tidemill-Id": id}
+            await client.jetstream().publish(event.subject_filled(), event.to_json(), headers=headers)
+        await client.close()
+
+    asyncio.run(send())
+
+
+def outcomes(run: str) -> list[Event]:
+    now = datetime.now(UTC)
+    return [
+        RunPlanned(source="paper", run=run, trigger="manual", items=("a", "b"), closed=True, total=2, planned_at=now),
+        DocumentUnchanged(source="paper", run=run, item="a", sha256="s", name="a", duplicate_of="a", received_at=now),
+        DocumentFailed(source="paper", run=run, item="b", failure="timeout", detail="no byte", failed_at=now),
+    ]
+
+
+def said(at: Any, *words: str, status: int = 0) -> Any:
+    """What a command says as JSON."""
+    code, output = at.run(*words, "-o", "json")
+    assert code == status, output
+    return json.loads(output)
+
+
+@pytest.mark.servers
+@pytest.mark.slow
+def test_a_run_from_its_beginning_to_its_retry(at: Any) -> None:
+    begun = said(at, "run", "paper", "--param", "issue=57", "--reason", "test")
+    assert begun["state"] == "requested"
+    assert [run["run"] for run in said(at, "runs", "list", "--source", "paper")] == [begun["run"]]
+    [answer, *_] = said(at, "why", "paper", status=1)["answers"]
+    assert answer["why"] == "no_worker"
+
+    waiting = at.begin("run", "paper", "--wait")
+    [second] = until(lambda: [run for run in said(at, "runs", "list") if run["run"] != begun["run"]])
+    publish(at, *outcomes(second["run"]))
+    output, _ = waiting.communicate(timeout=30)
+    assert waiting.returncode == 1
+    assert f"{second['run']} is partial (timeout): 1 unchanged, 1 failed" in output
+
+    shown = said(at, "runs", "show", second["run"])
+    assert [(item["item"], item["outcome"]) for item in shown["item_list"]] == [("b", "failed"), ("a", "unchanged")]
+    assert "timeout" in at.run("runs", "show", second["run"])[1]
+    assert "partial" in at.run("runs", "list", "--state", "partial")[1]
+    again = said(at, "runs", "retry", second["run"])
+    assert again["items"] == 1
+    assert said(at, "runs", "cancel", again["run"]) == {"run": again["run"], "state": "cancelled", "cancelled": True}
+    assert "had ended: cancelled" in at.run("runs", "cancel", again["run"])[1]
+
+
+def until(found: Any) -> Any:
+    for _ in range(100):
+        if result := found():
+            return result
+    raise AssertionError("never")
+
+
+@pytest.mark.servers
+@pytest.mark.slow
+def test_what_is_held_says_so_and_is_taken_back(at: Any) -> None:
+    code, output = at.run("pause", "paper", "--reason", "moving", "--until", "2h")
+    assert (code, "tidemill resume paper" in output) == (0, True)
+    code, output = at.run("run", "paper")
+    assert (code, "pause.source.paper: moving" in output) == (1, True)
+    assert said(at, "why", "paper", status=1)["answers"][0]["why"] == "paused"
+    assert "source paper is paused: moving" in at.run("why", "paper")[1]
+    assert said(at, "resume", "paper") == {"resumed": ["pause.source.paper"], "still_held_by": ""}
+    assert "nothing was stopped" in at.run("resume", "paper")[1]
+    code, output = at.run("stop", "papr")
+    assert (code, "did you mean paper" in output) == (1, True)
+    code, output = at.run("run", "papr")
+    assert (code, "did you mean paper" in output) == (1, True)
+    code, output = at.run("runs", "show", "nobody")
+    assert (code, "there is no run nobody" in output) == (1, True)
+
+
+@pytest.mark.servers
+@pytest.mark.slow
+def test_an_emergency_stop_needs_no_scheduler(place, nats_url: str, database_url: str) -> None:
+    place.environment |= {"NATS_URL": nats_url, "DATABASE_URL": database_url}
+    code, output = place.run("stop", "--all", "--reason", "fire", "--until", "2h")
+    assert code == 0
+    assert "no scheduler answers: written to the control bucket directly" in output
+    assert "all is stopped until" in output
+
+    async def bucket() -> dict[str, Any]:
+        client = await nats.connect(nats_url)
+        entry = await (await client.jetstream().key_value("tidemill-control")).get("stop.all")
+        await client.close()
+        return dict(json.loads(entry.value))
+
+    assert asyncio.run(bucket())["reason"] == "fire"
+    code, output = place.run("resume", "--all")
+    assert (code, "taken back: stop.all" in output) == (0, True)
+    code, output = place.run("pause", "--all", "--until", "soon")
+    assert (code, "until is 'soon'" in output) == (1, True)
+    code, output = place.run("stop")
+    assert (code, "say what" in output) == (1, True)
+
+
+def test_progress_is_one_line_of_what_is_known() -> None:
+    standing = {"state": "running", "items": 3, "new": 1}
+    assert described("r", {"state": "requested"}, None) == "r: requested"
+    assert described("r", standing, {"name": "a.pdf", "bytes": 1_500_000}) == (
+        "r: running · 1/3 items · download a.pdf 1.5 MB"
+    )
+    assert described("r", standing, {"name": "a.pdf", "stage": "convert", "done": 12}) == (
+        "r: running · 1/3 items · convert a.pdf 12"
+    )
