@@ -284,14 +284,25 @@ async def test_documents_are_converted_side_by_side(job: JobMaker) -> None:
 
 async def test_no_worker_outlives_the_pool(job: JobMaker) -> None:
     patient = Limits(time=timedelta(minutes=5))
-    async with Workers(2) as workers:
+    busy: list[int] = []
+    async with Workers(2, on_busy=busy.append) as workers:
         lost = asyncio.create_task(parts_of(workers, job("hang"), patient))
-        await asyncio.sleep(0.3)
+        while not busy:
+            await asyncio.sleep(0.01)
         pids = workers.pids
     with pytest.raises(WorkerLost):
         await lost
     assert pids
     assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+async def test_a_worker_that_starts_while_the_pool_closes_is_lost(job: JobMaker) -> None:
+    async with Workers(1, spare=0) as workers:
+        lost = asyncio.create_task(parts_of(workers, job("hang"), Limits(time=timedelta(minutes=5))))
+        await asyncio.sleep(0)
+        assert workers.pids == []
+    with pytest.raises(WorkerLost, match="while one of them started"):
+        await lost
 
 
 async def test_a_process_ends_though_much_of_what_it_said_was_never_read(workers: Workers, job: JobMaker) -> None:

@@ -156,6 +156,9 @@ class Workers:
         async with self._free:
             self._idle = [process for process in self._idle if process.alive]
             process = self._idle.pop() if self._idle else await _Process.start(self._watch)
+            if self.closed:  # While it started: nobody would end it.
+                await asyncio.shield(process.end())
+                raise WorkerLost("The workers were closed while one of them started.")
             self._busy.add(process)
             self._on_busy(len(self._busy))
             self._keep_spare()
