@@ -33,35 +33,41 @@ OUTCOME_HELP = (
 
 CONVERTED = """
 SELECT received_at, source, name, coalesce(outcome, 'converting') AS outcome, reason, sha256, size_bytes, path, run,
-    converter, converter_version, begun_at, id AS document,
-    (SELECT coalesce(sum(new + changed + unchanged + history), 0)::bigint
-     FROM converter.batches b WHERE b.document = d.id) AS records,
-    (SELECT count(*) FROM converter.rejected r WHERE r.document = d.id) AS rejected
-FROM converter.documents d
+    converter, converter_version, begun_at, id AS document
+FROM converter.documents
 """
 TAKEN = """
 SELECT f.seen_at, source, regexp_replace(f.path, '^.*/', ''), f.outcome,
     CASE f.outcome WHEN 'duplicate' THEN 'the same bytes as ' || d.name ELSE '' END, sha256, NULL, f.path, f.run,
-    NULL, NULL, f.seen_at, NULL, NULL, NULL
+    NULL, NULL, f.seen_at, NULL
 FROM watcher.files f JOIN watcher.documents d USING (source, sha256)
 WHERE f.outcome = 'duplicate' OR NOT EXISTS (SELECT 1 FROM converter.documents c WHERE c.run = f.run)
 """
 REFUSED = """
 SELECT refused_at, source, regexp_replace(path, '^.*/', ''), reason, detail, NULL, NULL, path, run,
-    NULL, NULL, refused_at, NULL, NULL, NULL
+    NULL, NULL, refused_at, NULL
 FROM watcher.refusals
 """
 CAME = """
 SELECT received_at, source, name, CASE WHEN letter IS NULL THEN outcome ELSE 'failed' END AS outcome,
     CASE WHEN letter IS NULL THEN reason ELSE 'dead letter ' || letter || ': ' || split_part(error, E'\\n', 1) END
-    AS reason, records, rejected, sha256, size_bytes, path, run, converter, converter_version
+    AS reason, sha256, size_bytes, path, run, converter, converter_version, begun_at, document
 FROM ({branches}) came LEFT JOIN LATERAL (
     SELECT 'converter:' || id AS letter, error FROM converter.dead_letters
     WHERE came.outcome IN ('stored', 'converting') AND handled_at IS NULL AND headers ->> 'Tidemill-Run' = came.run
     LIMIT 1
 ) dead ON true
-ORDER BY received_at DESC, begun_at DESC, path
 """
+LISTED = """
+SELECT received_at, source, name, outcome, reason, CASE WHEN document IS NOT NULL THEN (
+    SELECT coalesce(sum(new + changed + unchanged + history), 0)::bigint
+    FROM converter.batches b WHERE b.document = page.document
+) END AS records, CASE WHEN document IS NOT NULL THEN (
+    SELECT count(*) FROM converter.rejected r WHERE r.document = page.document
+) END AS rejected, sha256, size_bytes, path, run, converter, converter_version
+FROM (SELECT * FROM ({came}) came WHERE {chosen} {order} LIMIT :limit) page {order}
+"""
+ORDER = "ORDER BY received_at DESC, begun_at DESC, path"
 
 
 def register(app: typer.Typer) -> None:
@@ -113,9 +119,8 @@ async def _find(
         "outcome NOT IN :not_refused" if outcome == "refused" else "outcome = :outcome": outcome,
     }
     chosen = [condition for condition, given in conditions.items() if given]
-    statement = f"SELECT * FROM ({CAME.format(branches=branches)}) listed"
-    statement += f" WHERE {' AND '.join(chosen)}" if chosen else ""
-    query = text(f"{statement} LIMIT :limit")
+    came = CAME.format(branches=branches)
+    query = text(LISTED.format(came=came, chosen=" AND ".join(chosen) or "true", order=ORDER))
     given: dict[str, Any] = {"source": source, "since": since, "outcome": outcome, "limit": limit}
     if outcome == "refused":
         query = query.bindparams(bindparam("not_refused", NOT_REFUSED, expanding=True))
