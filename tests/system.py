@@ -43,6 +43,7 @@ class System:
     services: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     kills: Counter[str] = field(default_factory=Counter)
     environment: Mapping[str, str] = field(default_factory=dict)
+    sources: Sequence[Mapping[str, Any]] = (SOURCE,)
 
     @property
     def inbox(self) -> Path:
@@ -51,7 +52,8 @@ class System:
     def start(self) -> None:
         self.inbox.mkdir(parents=True)
         (self.folder / "sources").mkdir()
-        (self.folder / "sources" / "paper.yaml").write_text(yaml.safe_dump(SOURCE))
+        for source in self.sources:
+            (self.folder / "sources" / f"{source['source']}.yaml").write_text(yaml.safe_dump(dict(source)))
         (self.folder / "log").mkdir()
         self.nats = NatsServer(self.folder / "nats")
         self.postgres = PostgresServer(self.folder / "postgres")
@@ -198,11 +200,13 @@ class System:
 
 
 @contextmanager
-def running(replicas: Sequence[str], **environment: str) -> Iterator[System]:
+def running(
+    replicas: Sequence[str], sources: Sequence[Mapping[str, Any]] = (SOURCE,), **environment: str
+) -> Iterator[System]:
     """A system in a folder of its own, which stays when the test fails. Not below pytest's: every other session of
     pytest closes that to the user that Postgres runs as."""
     folder = Path(tempfile.mkdtemp(prefix="tidemill-system-"))
-    system = System(folder, replicas, environment=environment)
+    system = System(folder, replicas, environment=environment, sources=sources)
     try:
         system.start()
         yield system
