@@ -13,6 +13,7 @@ from tidemill.cli.convert import convert
 from tidemill.cli.main import app
 
 TIDEMILL = Path(sys.executable).parent / "tidemill"
+ROOT = Path(__file__).resolve().parents[3]
 PLUGIN = '''
 from tidemill.plugin import Accounting, Described, Outcome, Position, Record, Refusal, Rejected
 
@@ -113,6 +114,19 @@ def test_a_table_is_for_people(folder: Path) -> None:
     assert "test.note: 2 of 2" in output
     assert "notes.txt: converted" in output
     assert "rejected: 1 blank" in output
+    lines = output.splitlines()
+    assert [line.split() for line in lines[2:4]] == [["key", "text", "n"], ["tea", "tea", "0"]]
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_table_without_room_shows_what_the_dataset_says_matters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    status, output = run(ROOT / "examples/szerencsemix/sample.pdf", "-o", "table")
+    assert status == 0
+    lines = output.splitlines()
+    assert lines[2].split() == ["date", "time", "league", "home", "away"]
+    assert any(line.startswith("no room for: key, kickoff, ") for line in lines)
+    assert max(map(len, lines)) <= 80
 
 
 def test_json_is_recognised_by_its_content(folder: Path) -> None:

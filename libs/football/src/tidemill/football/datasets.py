@@ -96,7 +96,7 @@ MARKET = Dataset(
     MARKET_NAME,
     Market,
     title="Odds of football matches, one record per printed row",
-    summary=("parent", "odds", "key", "line", "period"),
+    summary=("odds", "parent", "key", "line", "period"),
 )
 OUTRIGHT = Dataset(
     OUTRIGHT_NAME,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tidemill.cli import tables
 from tidemill.plugin import Accounting, Document, Item, Outcome, Position, Progress, Record, Rejected
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from tidemill.converter.workers import Ending, Part
 
 ROWS_SHOWN = 50
-FIELDS_SHOWN = 6
 
 
 async def print_json(conversion: Conversion) -> Outcome:
@@ -61,10 +61,6 @@ async def print_lines(conversion: Conversion) -> Outcome:
 
 async def print_table(conversion: Conversion) -> Outcome:
     """The first records of each dataset, and how it ended."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
     shown: dict[str, list[Record]] = {}
     counts: dict[str, int] = {}
     async for part in conversion.parts:
@@ -74,20 +70,40 @@ async def print_table(conversion: Conversion) -> Outcome:
                 shown.setdefault(record.dataset, []).append(record)
     ending = _ending(part)
     for dataset, records in shown.items():
-        fields = list(dict.fromkeys(name for record in records for name in record.data))[:FIELDS_SHOWN]
-        table = Table("key", *fields, title=f"{dataset}: {len(records)} of {counts[dataset]:,}")
-        for record in records:
-            table.add_row(record.key, *(_cell(record.data.get(name)) for name in fields))
-        console.print(table)
+        print(f"{dataset}: {len(records)} of {counts[dataset]:,}\n")
+        _print_records(dataset, records)
+        print()
     seen = sum(page.seen for page in ending.accounting)
     rejected = ", ".join(f"{count} {reason}" for reason, count in ending.rejected.items()) or "none"
-    console.print(f"{conversion.job.name}: [bold]{ending.outcome}[/bold] {ending.reason}", highlight=False)
-    console.print(f"converter {conversion.name} {conversion.description.version}; {part.described.title}")
-    console.print(f"rows {seen:,}, records {sum(counts.values()):,}, rejected: {rejected}")
+    print(f"{conversion.job.name}: {ending.outcome} {ending.reason}".rstrip())
+    print(f"converter {conversion.name} {conversion.description.version}; {part.described.title}".rstrip("; "))
+    print(f"rows {seen:,}, records {sum(counts.values()):,}, rejected: {rejected}")
     for warning in ending.warnings:
-        console.print(f"warning: {warning}")
-    console.print(f"{ending.cpu_seconds:.2f} s of CPU, {ending.peak_memory_bytes / 1e6:.0f} MB at most")
+        print(f"warning: {warning}")
+    print(f"{ending.cpu_seconds:.2f} s of CPU, {ending.peak_memory_bytes / 1e6:.0f} MB at most")
     return ending.outcome
+
+
+def _print_records(name: str, records: Sequence[Record]) -> None:
+    from tidemill.converter.datasets import find_datasets
+
+    dataset = next((each for each in find_datasets() if each.name == name), None)
+    printed = {f"{field}_name": named.raw for field, named in dataset.names.items()} if dataset else {}
+    important = [printed.get(column, column) for column in dataset.summary] if dataset else []
+    rows = [
+        {"record_key" if "key" in record.data else "key": record.key, **record.data}
+        | ({"parent": record.parent[1]} if record.parent else {})
+        for record in records
+    ]
+    fields = dict.fromkeys(field for row in rows for field in row)
+    filled = [field for field in fields if any(row.get(field) is not None for row in rows)]
+    left_out = tables.print_table(
+        [tables.Column(field, right=tables.are_numbers(row.get(field) for row in rows)) for field in filled],
+        [[tables.cell(row.get(field)) for field in filled] for row in rows],
+        important or [field for field in filled if field not in ("key", "record_key")],
+    )
+    if left_out:
+        print(f"no room for: {', '.join(left_out)}; all of each: -o jsonl")
 
 
 async def _offer(conversion: Conversion) -> tuple[dict[str, Any], Outcome]:
@@ -184,10 +200,6 @@ def _accounting(page: Accounting) -> dict[str, Any]:
 
 def _place(position: Position) -> Mapping[str, Any]:
     return {"page": position.page, "box": position.box, "item": position.item}
-
-
-def _cell(value: Any) -> str:
-    return "" if value is None else value if isinstance(value, str) else _dump(value)
 
 
 def _dump(value: Any) -> str:

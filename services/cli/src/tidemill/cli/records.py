@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from decimal import Decimal
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from enum import StrEnum
 from itertools import takewhile
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +15,7 @@ import typer
 from tidemill.cli.files import until_the_reader_leaves
 from tidemill.cli.reading import DatasetName, database_url, find_dataset, open_store
 from tidemill.cli.running import Assignments
-from tidemill.cli.tables import Column, print_table
+from tidemill.cli.tables import Column, are_numbers, cell, print_table
 
 if TYPE_CHECKING:
     from tidemill.converter.reading import Rows, Selection
@@ -80,13 +78,13 @@ async def _print_table(dataset: Dataset, rows: Rows, wanted: Selection) -> None:
     ]
     names = _columns(dataset, found)
     filled = [name for name in names if any(row.get(name) is not None for row in found)]
-    columns = [Column(name, right=_are_numbers(row.get(name) for row in found)) for name in filled]
+    columns = [Column(name, right=are_numbers(row.get(name) for row in found)) for name in filled]
     left_out: Sequence[str] = ()
     if found:
         since = ("valid_from", "record_valid_from") if wanted.history else ()
         important = [*since, *(dataset.summary or [name for name in filled if name not in (*KEYS, *TIMES)])]
         typer.echo(f"{dataset.title or dataset.name}\n")
-        left_out = print_table(columns, [[_cell(row.get(name)) for name in filled] for row in found], important)
+        left_out = print_table(columns, [[cell(row.get(name)) for name in filled] for row in found], important)
         typer.echo()
     more = f" (at most {wanted.limit}; --limit shows more)" if len(found) == wanted.limit else ""
     thing = "version" if wanted.history else "record"
@@ -112,21 +110,7 @@ def _columns(dataset: Dataset, found: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys([*KEYS, *fields, *names, *TIMES]))
 
 
-def _are_numbers(values: Iterable[Any]) -> bool:
-    return all(isinstance(value, int | float | Decimal) for value in values if value is not None)
-
-
 def _in_utc(found: Sequence[Mapping[str, Any]], shown: Collection[str]) -> str:
     """Beside them may be local times, as printed."""
     times = dict.fromkeys(name for row in found for name in row if name in shown and isinstance(row[name], datetime))
     return f"{', '.join(times)} in UTC; " if times else ""
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}"
-    if isinstance(value, dict) and not any(isinstance(each, dict | list) for each in value.values()):
-        return ", ".join(f"{name} {_cell(each)}" for name, each in value.items())
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import textwrap
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
 
 GAP = 2
 LEAST = 18
@@ -91,6 +95,21 @@ def print_table(
             for part in textwrap.wrap(_line(notes[number]), min(width, NOTE_LETTERS) - GAP):
                 typer.echo(" " * GAP + part)
     return fitted.left_out
+
+
+def cell(value: Any) -> str:
+    """A value as people read it; times in UTC."""
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}"
+    if isinstance(value, dict) and not any(isinstance(each, dict | list) for each in value.values()):
+        return ", ".join(f"{name} {cell(each)}" for name, each in value.items())
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+
+
+def are_numbers(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, int | float | Decimal) for value in values if value is not None)
 
 
 def _rank(name: str, important: Sequence[str]) -> int:
