@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tidemill.cli import config_versions
 from tidemill.cli.running import Assignments, Output, OutputOption, fail, read_config
 from tidemill.cli.tables import width_here
 
@@ -34,17 +35,28 @@ def register(app: typer.Typer) -> None:
     config.command()(check)
     config.command()(schema)
     config.command()(reference)
+    config_versions.register(config)
     app.add_typer(config, name="config")
 
 
 def show(
     key: Annotated[str, typer.Argument(help="A setting or section, for instance log or sources.demo.watch.")] = "",
+    version: Annotated[
+        int | None, typer.Option(min=0, help="The files of this kept version; 0: of the active one.")
+    ] = None,
+    versions: Annotated[bool, typer.Option("--versions", help="Which version each replica works by.")] = False,
     output: OutputOption = Output.TABLE,
     assignments: Assignments = None,
 ) -> None:
-    """Every setting with its value and origin; passwords are masked."""
+    """Every setting of this folder with its value and origin, passwords masked; or what is kept of versions."""
     from tidemill.common.config import ConfigError, load_sources
 
+    if versions:
+        config_versions.show_versions(output, assignments)
+        return
+    if version is not None:
+        config_versions.show_version(version, output, assignments)
+        return
     config = read_config(assignments, services=True)
     try:
         sources = load_sources(config.common.sources_dir, config.common.data_dir)
@@ -80,7 +92,7 @@ def check(
     problems: list[Problem] = []
     sources_dir, data_dir = folder / "sources", folder / "data"
     try:
-        common = load_config(folder, services=_service_models(), cli=parse_assignments(assignments or ())).common
+        common = load_config(folder, services=service_models(), cli=parse_assignments(assignments or ())).common
         sources_dir, data_dir = common.sources_dir, common.data_dir
     except ConfigError as error:
         problems += error.problems
@@ -101,7 +113,7 @@ def schema(
     from tidemill.common.config import settings_model
     from tidemill.common.config.reference import settings_schema, source_schema
 
-    document = source_schema() if of is SchemaOf.SOURCE else settings_schema(settings_model(_service_models()))
+    document = source_schema() if of is SchemaOf.SOURCE else settings_schema(settings_model(service_models()))
     typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
@@ -110,7 +122,7 @@ def reference() -> None:
     from tidemill.common.config import settings_model
     from tidemill.common.config.reference import reference as page
 
-    typer.echo(page(settings_model(_service_models())), nl=False)
+    typer.echo(page(settings_model(service_models())), nl=False)
 
 
 def installed_converters() -> dict[str, OptionsError]:
@@ -129,7 +141,7 @@ def _options_error(point: EntryPoint) -> OptionsError:
     return judge
 
 
-def _service_models() -> dict[str, type[BaseModel]]:
+def service_models() -> dict[str, type[BaseModel]]:
     from tidemill.common.service import find_services
 
     return {spec.name: spec.settings for spec in find_services()}

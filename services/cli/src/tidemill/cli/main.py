@@ -28,6 +28,8 @@ MODULES = (
     "runs",
     "control",
     "why",
+    "audit",
+    "init",
 )
 
 app = typer.Typer(
@@ -66,4 +68,11 @@ def main() -> None:
             raise
         place = f": {refused.filename}" if refused.filename else ""
         typer.echo(f"tidemill: {refused.strerror}{place}", err=True)
+        sys.exit(1)
+    except Exception as error:
+        from tidemill.common.config.references import SecretMissing
+
+        if not isinstance(error, SecretMissing):
+            raise
+        typer.echo(f"tidemill: {error}", err=True)
         sys.exit(1)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 from pydantic import BaseModel
@@ -72,11 +73,12 @@ class _WithWrittenDefaults(GenerateJsonSchema):
 
     def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
         found = super().default_schema(schema)
-        match found.get("format"):
-            case "tidemill-duration":
-                found["default"] = duration_text(schema["default"])
-            case "tidemill-size":
-                found["default"] = size_text(schema["default"])
+        forms = {branch.get("format") for branch in (found, *found.get("anyOf", ()))}
+        default = schema.get("default")
+        if "tidemill-duration" in forms and isinstance(default, timedelta):
+            found["default"] = duration_text(default)
+        elif "tidemill-size" in forms and isinstance(default, int):
+            found["default"] = size_text(default)
         return found
 
 
@@ -94,7 +96,7 @@ def _sections(schema: Schema, key: str, definitions: Schema | None = None) -> It
     rows = []
     for name, entry in schema.get("properties", {}).items():
         here = f"{key}.{name}" if key else name
-        section, is_list = _section(entry, definitions)
+        section, is_list = section_of(entry, definitions)
         if section is None:
             rows.append(
                 f"| `{here}` | {_form(entry, definitions)} | {_default(entry, name, schema)} | {_text(entry)} |"
@@ -113,7 +115,7 @@ def _resolved(entry: Schema, definitions: Schema) -> Schema:
     return definitions[entry["$ref"].rpartition("/")[2]] if "$ref" in entry else entry
 
 
-def _section(entry: Schema, definitions: Schema) -> tuple[Schema | None, bool]:
+def section_of(entry: Schema, definitions: Schema) -> tuple[Schema | None, bool]:
     """The schema of the section that this key opens, if it does, and whether it is a list of such sections."""
     for branch in entry.get("anyOf", [entry]):
         inner = _resolved(branch.get("items", branch), definitions)
