@@ -3,11 +3,11 @@
 import re
 from datetime import timedelta
 from typing import Annotated
-from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator
 
 from tidemill.common.config.settings import Settings
+from tidemill.schedule import find_zone
 
 _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*/\s*(s|m|h)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -64,11 +64,8 @@ class Politeness(Settings):
 
     @field_validator("zone")
     @classmethod
-    def _known(cls, zone: str) -> str:
-        try:
-            ZoneInfo(zone)
-        except (ValueError, OSError):
-            raise ValueError(f"{zone!r} is not a time zone; write a name such as Europe/Budapest or UTC") from None
+    def _zone_is_known(cls, zone: str) -> str:
+        find_zone(zone)
         return zone
 
     @property

@@ -277,7 +277,7 @@ class _Hop:
         try:
             async with asyncio.timeout(None) as limit:
 
-                async def started() -> None:
+                async def before() -> None:
                     await self._permit.start()
                     self._sent_at = time.monotonic()
                     self._asking.usage.requests += 1
@@ -288,7 +288,8 @@ class _Hop:
                     self._headers(),
                     connect_seconds=patience.connect.total_seconds(),
                     silence_seconds=max(seconds, patience.silence.total_seconds()),
-                    started=started,
+                    before=before,
+                    after=self._permit.sent,
                 )
         except TimeoutError:
             raise TimedOut(f"{printable_url(self._url)} did not answer within {seconds:g} s") from None

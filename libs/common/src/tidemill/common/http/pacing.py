@@ -129,6 +129,11 @@ class Host:
             self._begin(terms, lease, now)
         return wait
 
+    def left_late(self, now: float) -> None:
+        """A request left only now that had been begun earlier; the next keeps its distance to it."""
+        self._tidy(now)
+        self.last_at = now
+
     def finish(self, lease: str, outcome: Outcome, now: float) -> None:
         """Give the place back, and learn from how it went."""
         self._tidy(now)

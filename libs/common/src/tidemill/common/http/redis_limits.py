@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -65,10 +65,25 @@ class RedisLimits(SharedLimits):
         self._read = self._redis.register_script(_READ)
         self._swap = self._redis.register_script(_SWAP)
         self._changing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._working: set[asyncio.Task[Any]] = set()
         self._lost = ""
         self._try_again_at = 0.0
 
     async def change(self, host: str, change: Change[T]) -> tuple[T, float]:
+        return await self._whole(self._change(host, change))
+
+    async def peek(self, hosts: Sequence[str]) -> tuple[list[Host], float]:
+        return await self._whole(self._peek(hosts))
+
+    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """Work that goes on when its caller is cancelled: a swap that is half told may have happened, and redis-py on
+        Python 3.11 sometimes swallows the cancellation (`asyncio.wait_for`)."""
+        task = asyncio.create_task(work)
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+        return await asyncio.shield(task)
+
+    async def _change(self, host: str, change: Change[T]) -> tuple[T, float]:
         async with self._changing.setdefault(host, asyncio.Lock()):
             now, known = await self._run(self._read, host)
             while True:
@@ -80,19 +95,21 @@ class RedisLimits(SharedLimits):
                     return answer, float(now)
                 now, known = meanwhile
 
-    async def peek(self, hosts: Sequence[str]) -> tuple[list[Host], float]:
+    async def _peek(self, hosts: Sequence[str]) -> tuple[list[Host], float]:
         answers = await asyncio.gather(*(self._run(self._read, host) for host in hosts))
         return [Host.from_json(known) for _, known in answers], max((float(now) for now, _ in answers), default=0.0)
 
     async def complaint(self) -> str | None:
         try:
-            await self._run(self._read, "")
+            await self.peek([""])
         except Unavailable as error:
             return str(error)
         return None
 
     async def close(self) -> None:
         await super().close()
+        if self._working:
+            await asyncio.wait(self._working)
         await self._redis.aclose()
 
     async def _run(self, script: Any, host: str, *arguments: bytes) -> Any:

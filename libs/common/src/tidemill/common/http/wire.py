@@ -119,14 +119,17 @@ class Wire:
         *,
         connect_seconds: float,
         silence_seconds: float,
-        started: Callable[[], Awaitable[None]],
+        before: Callable[[], Awaitable[None]],
+        after: Callable[[], Awaitable[None]],
     ) -> Raw:
-        """Send one GET and read the head of the answer. `started` is awaited when the connection stands and nothing is
-        sent yet. Raises NetworkFailure, TimedOut, PrivateAddress, and whatever `started` raises."""
+        """Send one GET and read the head of the answer. `before` is awaited when the connection stands and nothing is
+        sent yet, `after` when it is. Raises NetworkFailure, TimedOut, PrivateAddress, and what these two raise."""
 
         async def trace(event: str, _: dict[str, Any]) -> None:
             if event.endswith("send_request_headers.started"):
-                await started()
+                await before()
+            elif event.endswith("send_request_headers.complete"):
+                await after()
 
         timeouts = {"connect": connect_seconds, "pool": connect_seconds} | dict.fromkeys(
             ("read", "write"), silence_seconds
