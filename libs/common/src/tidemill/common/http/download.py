@@ -211,8 +211,7 @@ class _Bringing:
                     await self.bandwidth.take(len(chunk))
             await _in_thread(file.write, bytes(waiting))
         except (FetchFailure, asyncio.CancelledError):
-            await _in_thread(file.write, bytes(waiting))
-            await _in_thread(file.checkpoint)
+            await _in_thread(file.save, bytes(waiting))
             raise
         self._tell(meter.progress(file.size))
 

@@ -56,7 +56,8 @@ class HostLimits(Protocol):
     """One rate, one number of requests under way, one breaker and one memory of what it said, for each host."""
 
     async def acquire(self, host: str, terms: Terms, *, wait: timedelta) -> Permit:
-        """Leave to ask a host now; waits for it at most so long. Raises Held with the reason and when it ends."""
+        """Leave to ask a host now; waits for it at most so long, and not at all for a breaker or a new day. Raises Held
+        with the reason and when it ends."""
 
     async def startable(
         self, hosts: Iterable[str], source: str, politeness: Politeness, *, within: timedelta = timedelta(0)
@@ -192,7 +193,7 @@ class SharedLimits(ABC):
             if answer is None:
                 return asked_at
             pause = answer.until - now
-            if time.monotonic() + pause > deadline:
+            if answer.reason in ("breaker_open", "budget_spent") or time.monotonic() + pause > deadline:
                 raise self._held(host, answer, _WORDS[answer.reason])
             if line and answer.reason == "busy":
                 with suppress(TimeoutError):

@@ -73,6 +73,11 @@ class PartFile:
         if self.size - self._safe >= CHECKPOINT_BYTES:
             self.checkpoint()
 
+    def save(self, data: bytes) -> None:
+        """Append, and make safe: in one go, so that nothing comes in between."""
+        self.write(data)
+        self.checkpoint()
+
     def checkpoint(self) -> None:
         """Make safe what was written, and then say so beside it: never the other way round."""
         os.fsync(self._file.fileno())

@@ -1,6 +1,7 @@
 """A web server that misbehaves on purpose: what it sends is written out by the test, byte by byte."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -158,10 +159,10 @@ class Hostile:
 
 
 @asynccontextmanager
-async def hostile_server() -> AsyncIterator[Hostile]:
+async def hostile_server(tls: ssl.SSLContext | None = None) -> AsyncIterator[Hostile]:
     """Serves until the end of the block."""
     hostile = Hostile()
-    server = await asyncio.start_server(hostile.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(hostile.serve, "127.0.0.1", 0, ssl=tls)
     hostile.port = server.sockets[0].getsockname()[1]
     looking = asyncio.create_task(hostile.look())
     try:
