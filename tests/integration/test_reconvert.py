@@ -87,6 +87,7 @@ def test_a_corrected_source_file_corrects_what_was_converted_before() -> None:
         assert system.count("converter.candidates") == 0
         for wrong in (["--accept"], ["--id", "1", "--source", "gauge"], ["--id", "99"], ["--source", "nobody"]):
             assert tidemill(system, "reconvert", *wrong)[0] == 1
+        assert tidemill(system, "documents")[1].count("monday.json") == 1, "what was superseded is listed no more"
         assert "source=gauge" in tidemill(system, "reconvert")[1]
 
 

@@ -34,7 +34,7 @@ OUTCOME_HELP = (
 CONVERTED = """
 SELECT received_at, source, name, coalesce(outcome, 'converting') AS outcome, reason, sha256, size_bytes, path, run,
     converter, converter_version, begun_at, id AS document
-FROM converter.documents
+FROM converter.documents WHERE superseded_by IS NULL AND state <> 'staged'
 """
 TAKEN = """
 SELECT f.seen_at, source, regexp_replace(f.path, '^.*/', ''), f.outcome,
