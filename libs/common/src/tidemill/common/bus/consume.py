@@ -46,6 +46,7 @@ LOOK_EVERY = 1.0
 DEAD_AFTER = 10.0
 """Seconds without a round of the loop."""
 AFTER_OUR_ERROR = 10.0
+CANCEL_AGAIN = 5.0
 ASK_AGAIN = 0.5
 """While Postgres does not say what is known of the events in hand."""
 
@@ -86,6 +87,7 @@ class Consumer:
         self._arrived: list[Fetched] = []
         self._in_hand: dict[str, Item] = {}
         self._tasks: dict[asyncio.Task[None], list[Item]] = {}
+        self._cancelled_at: dict[asyncio.Task[None], float] = {}
         self._answers: set[asyncio.Task[None]] = set()
         self._draining = False
         self._round_at: float | None = None
@@ -309,9 +311,13 @@ class Consumer:
         self._fetcher.changed.set()
 
     def _cancel_what_must_stop(self) -> None:
+        now = asyncio.get_running_loop().time()
         for task, items in list(self._tasks.items()):
             item = items[0] if len(items) == 1 else None
-            if self._control.stopped(item.source if item else None) or (item and self._control.cancelled(item.run)):
+            stop = self._control.stopped(item.source if item else None) or (item and self._control.cancelled(item.run))
+            # Another time only after a while: it would interrupt what the work saves on its way out.
+            if stop and now - self._cancelled_at.get(task, -CANCEL_AGAIN) >= CANCEL_AGAIN:
+                self._cancelled_at[task] = now
                 task.cancel()
 
     def _spawn(self, work: Coroutine[Any, Any, None], items: list[Item]) -> None:
@@ -322,6 +328,7 @@ class Consumer:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         items = self._tasks.pop(task)
+        self._cancelled_at.pop(task, None)
         error = None if task.cancelled() else task.exception()
         if error:
             log.error("events are given back after an error of the bus", consumer=self.name, exc_info=error)
