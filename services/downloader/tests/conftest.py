@@ -50,10 +50,17 @@ class Mill:
     def sources(self) -> Sources:
         return load_sources(self.folder / "sources", self.folder / "data")
 
-    def source(self, name: str = "paper", politeness: str = "rate: 200/s, concurrency: 4", **download: Any) -> None:
-        """Write a source file."""
+    def source(
+        self,
+        name: str = "paper",
+        politeness: str = "rate: 200/s, concurrency: 4",
+        *,
+        allowed: bool = True,
+        **download: Any,
+    ) -> None:
+        """Write a source file, which may ask the site unless the test says otherwise."""
         (self.folder / "sources").mkdir(exist_ok=True)
-        polite = f"{{{politeness}, allow_private: ['{self.site.host}']}}"
+        polite = f"{{{politeness}, allow_private: ['{self.site.host if allowed else '127.0.0.1:1'}']}}"
         (self.folder / "sources" / f"{name}.yaml").write_text(
             f"source: {name}\npoliteness: {polite}\ndownload: {json.dumps(download)}\n", encoding="utf-8"
         )

@@ -53,17 +53,18 @@ class Downloader:
     now: Callable[[], datetime]
 
     async def work(self, delivery: Delivery[DownloadDue]) -> Attempt:
-        due, usage = delivery.event, Usage()
+        due, usage, began_at = delivery.event, Usage(), self.now()
         source = self.source_of(due.source, due.config_version)
         handed = _handed(delivery.id)
         claimed = await store.claim(self.engine, due.run, due.item, handed)
         if claimed is None:
-            return Attempt(Superseded(), self.now(), usage)
+            return Attempt(Superseded(), began_at, self.now(), usage)
         if source is None or source.download is None:
-            return Attempt(Failed("config", "the source downloads nothing any more", retry=False), self.now(), usage)
+            gone = Failed("config", "the source downloads nothing any more", retry=False)
+            return Attempt(gone, began_at, self.now(), usage)
         async with self._signs_of_life(due, handed) as progress:
             outcome = await self._outcome(due, source, source.download, claimed, usage, progress)
-        return Attempt(outcome, self.now(), usage, source.download.lane)
+        return Attempt(outcome, began_at, self.now(), usage, source.download.lane)
 
     async def _outcome(
         self,

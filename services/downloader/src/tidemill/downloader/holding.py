@@ -30,7 +30,7 @@ class Cause(Protocol):
 
 async def note_held(tx: Tx, source: str, run: str, cause: Cause, at: datetime) -> FetchHeld | None:
     """What is to be told, unless somebody was told already."""
-    if cause.reason not in LOUD or not await store.note_hold(tx, source, cause.host, cause.reason, run):
+    if cause.reason not in LOUD or not await store.note_hold(tx, source, cause.host, cause.reason, run, at):
         return None
     return FetchHeld(
         source=source,

@@ -72,6 +72,7 @@ class Attempt:
     """What came of it, when, and what it took."""
 
     outcome: Outcome
+    began_at: datetime
     at: datetime
     usage: Usage
     lane: str = "lo"

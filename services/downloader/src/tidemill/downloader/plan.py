@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -52,6 +52,7 @@ class Plan:
     usage: Usage = field(default_factory=Usage)
     host: str = ""
     """That answered while it was planned."""
+    began_at: datetime | None = None
     failed: Unplanned | None = None
 
     @property
@@ -76,7 +77,7 @@ class Planner:
         source = self.source_of(event.source, event.config_version)
         if source is None or source.download is None:
             return None
-        usage = Usage()
+        usage, began_at = Usage(), self.now()
         try:
             if await self._published(source.download, event):
                 return Plan(skipped={"published": 1})
@@ -90,7 +91,11 @@ class Planner:
         except Held as held:
             await tell_held(self.bus, event, held, self.now())
             raise Unavailable(f"{held.host}: {held.detail}") from held
-        return await self._chosen(source.download, event, wanted, usage)
+        plan = await self._chosen(source.download, event, wanted)
+        asked = bool(source.download.index and usage.requests)
+        return replace(
+            plan, usage=usage, began_at=began_at, host=policy.host_of(_place(source.download)) if asked else ""
+        )
 
     async def _published(self, download: Download, event: RunRequested) -> bool:
         """Whether the file that this window is for has come already: then schedules ask no more."""
@@ -121,7 +126,7 @@ class Planner:
             )
         return found
 
-    async def _chosen(self, download: Download, event: RunRequested, found: Sequence[Wanted], usage: Usage) -> Plan:
+    async def _chosen(self, download: Download, event: RunRequested, found: Sequence[Wanted]) -> Plan:
         """Those that are asked for now."""
         candidates = {wanted.item: wanted for wanted in found}
         trigger = "retry" if event.only_items else event.trigger
@@ -135,8 +140,7 @@ class Planner:
             else:
                 skipped[reason] += 1
         new = {item for item in candidates if item not in known or known[item].sha256 is None}
-        host = policy.host_of(download.index.url) if download.index and usage.requests else ""
-        return Plan(wanted_now, new, skipped, usage, host)
+        return Plan(wanted_now, new, skipped)
 
 
 async def record_plans(tx: Tx, results: Sequence[Requested], *, now: Callable[[], datetime]) -> list[Outgoing]:
@@ -145,8 +149,8 @@ async def record_plans(tx: Tx, results: Sequence[Requested], *, now: Callable[[]
     await store.add_jobs(tx, [job for done, plan in planned for job in _jobs(done.event, plan)])
     outgoing: list[Outgoing] = []
     for done, plan in planned:
-        if plan.host:
-            await store.forget_holds(tx, done.event.source, plan.host)
+        if plan.host and plan.began_at:
+            await store.forget_holds(tx, done.event.source, plan.host, plan.began_at)
         outgoing += _told(done, plan, now())
     return outgoing
 

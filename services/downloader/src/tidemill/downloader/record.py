@@ -37,7 +37,7 @@ async def record_attempts(tx: Tx, results: Sequence[Download], *, metrics: Metri
             event = await _held_back(tx, due, attempt, attempt.outcome)
             outgoing += [done.tell(event, "held")] if event else []
             continue
-        await store.forget_holds(tx, due.source, policy.host_of(due.url))
+        await store.forget_holds(tx, due.source, policy.host_of(due.url), attempt.began_at)
         event = await _outcome(tx, due, attempt, tally)
         if event is not None:
             outcome = type(event).__name__.removeprefix("Document").lower()

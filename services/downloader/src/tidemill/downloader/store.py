@@ -429,17 +429,17 @@ async def rest(tx: Tx, source: str, item: str, until: datetime) -> None:
 # Holds and windows
 
 
-async def note_hold(tx: Tx, source: str, host: str, reason: str, run: str) -> bool:
+async def note_hold(tx: Tx, source: str, host: str, reason: str, run: str, at: datetime) -> bool:
     """Whether this cause is new, and to be told."""
     inserted = await tx.execute(
-        insert(holds).values(source=source, host=host, reason=reason, run=run).on_conflict_do_nothing()
+        insert(holds).values(source=source, host=host, reason=reason, run=run, since=at).on_conflict_do_nothing()
     )
     return bool(inserted.rowcount)
 
 
-async def forget_holds(tx: Tx, source: str, host: str) -> None:
-    """The host was asked, so nothing holds it."""
-    await tx.execute(delete(holds).where(holds.c.source == source, holds.c.host == host))
+async def forget_holds(tx: Tx, source: str, host: str, asked_at: datetime) -> None:
+    """The host was asked then, so that nothing of before holds it."""
+    await tx.execute(delete(holds).where(holds.c.source == source, holds.c.host == host, holds.c.since < asked_at))
 
 
 async def came_since(tx: Tx, source: str, moment: datetime) -> bool:
