@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 
+from tidemill.common.config import Sources
 from tidemill.common.service import Context, ServiceSpec, Wiring, main
 from tidemill.common.telemetry.metrics import WORKER_RESTARTS, WORKERS_BUSY
 from tidemill.converter.aliases import Aliases
@@ -15,7 +16,8 @@ from tidemill.converter.datasets import find_datasets, find_vocabularies, regist
 from tidemill.converter.names import Names
 from tidemill.converter.policy import Wear
 from tidemill.converter.reconvert import Reconversions
-from tidemill.converter.routes import complaint, find_routes
+from tidemill.converter.retention import Undertaker, layers
+from tidemill.converter.routes import Route, complaint, find_routes, unusable_routes
 from tidemill.converter.scratch import open_scratch
 from tidemill.converter.settings import ConverterSettings
 from tidemill.converter.steps import PUBLISHES, converter_step, record_parts
@@ -43,10 +45,17 @@ async def open_converter(context: Context) -> AsyncIterator[Wiring]:
             on_busy=metrics.of(WORKERS_BUSY).set,
             on_replaced=lambda reason: metrics.of(WORKER_RESTARTS, reason=reason).inc(),
         ) as workers:
-            routes = await find_routes(context.sources, find_converters(), workers, settings.max_size)
-            for source, route in routes.items():
-                if isinstance(route, str):
-                    context.log.error("documents of this source cannot be converted", source=source, reason=route)
+            routes: dict[str, Route | str | None] = {}
+
+            async def reconfigure(sources: Sources) -> None:
+                """Documents at work keep the route they have."""
+                found = await find_routes(sources, find_converters(), workers, settings.max_size)
+                routes.clear()
+                routes.update(found)
+                for source, why in unusable_routes(routes).items():
+                    context.log.error("documents of this source cannot be converted", source=source, reason=why)
+
+            await reconfigure(context.sources)
             work = partial(
                 convert,
                 routes=routes,
@@ -67,8 +76,11 @@ async def open_converter(context: Context) -> AsyncIterator[Wiring]:
             yield Wiring(
                 steps=(step,),
                 commands=(*Aliases(names.vocabularies).commands(), *reconversions.commands()),
-                tasks=(reconversions.run,),
+                tasks=(reconversions.run, Undertaker(context.engine, context.archive).run),
+                layers=layers({datasets.id(name): name for name in datasets}),
                 checks={"sources": unusable},
+                reconfigure=reconfigure,
+                complaints=partial(unusable_routes, routes),
                 publishes=PUBLISHES,
             )
 
