@@ -132,6 +132,10 @@ async def test_a_wrong_one_is_refused_with_all_that_is_wrong_and_changes_nothing
     assert await office.rows("SELECT author, version, array_length(problems, 1) FROM config.refusals") == [
         ("Ágnes", 1, 3)
     ]
+    unsettled = "SELECT count(*) FROM config.refusals WHERE settled_at IS NULL"
+    assert await office.rows(unsettled) == [(1,)]
+    assert (await office.apply({"sources/demo.yaml": DEMO}))["state"] == "unchanged"
+    assert await office.rows(unsettled) == [(0,)]
 
 
 async def test_each_environment_with_overlays_is_judged(office: Office) -> None:

@@ -249,8 +249,7 @@ def shown_line(line: str) -> str:
 
 
 LAST_REFUSED = """
-SELECT refused_at AS at, author, via, problems FROM config.refusals
-WHERE refused_at > coalesce((SELECT max(created_at) FROM config.versions), '-infinity') ORDER BY id DESC LIMIT 1
+SELECT refused_at AS at, author, via, problems FROM config.refusals WHERE settled_at IS NULL ORDER BY id DESC LIMIT 1
 """
 
 HISTORY = """

@@ -14,8 +14,10 @@ from pathlib import Path
 import nats.errors
 
 from tidemill.cli import sample
+from tidemill.cli.asking import SCHEDULER
 from tidemill.cli.live import Screen, numbers
 from tidemill.cli.machine import Machine
+from tidemill.cli.own_folder import OwnFolder
 from tidemill.cli.running import program
 from tidemill.cli.status import waiting
 from tidemill.common.bus.client import CommandFailed, open_client
@@ -114,10 +116,14 @@ class Together:
                 health.add(service.health)
             addresses.write(self._config.common.data_dir)
             running = [asyncio.create_task(service.run(self._stop)) for service in self._services]
-            showing = asyncio.create_task(self._show(addresses, demo, begun))
+            beside = [asyncio.create_task(self._show(addresses, demo, begun))]
+            if any(spec.name == SCHEDULER for spec in self._specs):
+                folder = OwnFolder(self._config, addresses, self._screen.say)
+                beside.append(asyncio.create_task(folder.run()))
             await self._stop.wait()
-            showing.cancel()
-            await asyncio.gather(showing, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             self._screen.end()
             self._screen.say("Stopping; Ctrl-C again ends at once.")
             await asyncio.gather(*running)

@@ -23,6 +23,7 @@ from tidemill.common.telemetry.metrics import CONFIGS_OFFERED, Metrics
 from tidemill.scheduler import audit
 
 LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('tidemill.config', 0))")
+SETTLE = text("UPDATE config.refusals SET settled_at = now() WHERE settled_at IS NULL")
 WAYS = ("cli", "bus", "file")
 KEPT_REFUSALS = 100
 
@@ -106,6 +107,7 @@ class ConfigVersions:
             return Answer({"state": state, "version": number, "changes": changes, "problems": wrong})
         if wrong:
             return await self._refuse(tx, id, offer, number, wrong)
+        await tx.execute(SETTLE)
         if active and not changes:
             return Answer({"state": "unchanged", "version": number, "changes": {}, "problems": []})
         return await self._keep(tx, offer, active, changes)

@@ -43,6 +43,7 @@ refusals = Table(
     Column("version", BigInteger, nullable=False, comment="The one that stayed."),
     Column("sha256", Text, nullable=False),
     Column("problems", ARRAY(Text), nullable=False, comment="A sentence each, with file and line."),
+    Column("settled_at", MOMENT, comment="When something valid was offered after it."),
     comment="Configurations that were offered and could not be applied.",
 )
 

@@ -38,6 +38,7 @@ def upgrade() -> None:
         sa.Column("version", sa.BigInteger, nullable=False, comment="The one that stayed."),
         sa.Column("sha256", sa.Text, nullable=False),
         sa.Column("problems", ARRAY(sa.Text), nullable=False, comment="A sentence each, with file and line."),
+        sa.Column("settled_at", MOMENT, comment="When something valid was offered after it."),
         sa.PrimaryKeyConstraint("id", name="pk_refusals"),
         schema="config",
         comment="Configurations that were offered and could not be applied.",
