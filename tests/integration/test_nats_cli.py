@@ -1,11 +1,13 @@
 """What can be asked for is asked for with the real `nats` command, of two schedulers and other services."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +27,7 @@ BULLETIN = {
     "run": {"overlap": "allow", "start_within": "1h"},
 }
 PATIENCE_SECONDS = 60
+PAGE = Path(__file__).parents[2] / "docs" / "nats-cli.md"
 
 
 @pytest.fixture(scope="module")
@@ -131,10 +134,29 @@ def test_a_run_is_cancelled_by_request_and_by_key(mill: System) -> None:
 
 
 def test_every_replica_of_every_service_is_listed_with_its_versions(mill: System) -> None:
-    assert sorted(services(mill)) == ["downloader", "scheduler", "scheduler", "watcher"]
+    eventually(lambda: sorted(services(mill)) == ["downloader", "scheduler", "scheduler", "watcher"])
     told = nats(mill, "service", "info", "scheduler")
     assert "tidemill.ctl.scheduler.run" in told
     assert re.search(r"config_version:?\s", told)
     assert re.search(r"Version:\s+\d+\.\d+\.\d+", told)
     assert "run" in nats(mill, "service", "stats", "scheduler")
     assert "scheduler" in nats(mill, "service", "ping")
+
+
+def test_every_line_of_the_page_can_be_copied(mill: System) -> None:
+    lines = [line.strip() for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("    nats ")]
+    assert len(lines) > 20
+    ask(mill, "resume", '{"all": true}')
+    for line in lines:
+        done = subprocess.run(
+            ["bash", "-c", line],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env={**os.environ, "NATS_URL": mill.nats.url},
+        )
+        output = done.stdout + done.stderr
+        assert done.returncode == 0, f"{line}: {output}"
+        if '"bulletin-20260301T060000Z"' not in line:  # There is no such run here, and that is what it says.
+            assert "Nats-Service-Error" not in output, f"{line}: {output}"

@@ -224,3 +224,21 @@ async def test_a_source_that_keeps_failing_is_paused_once(station: Any) -> None:
 async def followed_up(station: Any, count: int) -> bool:
     rows = await station.sql("SELECT count(*) FROM scheduler.inbox WHERE consumer = 'scheduler-ended'")
     return bool(rows[0][0] == count)
+
+
+async def test_a_run_that_nobody_asked_for_ends_when_nothing_is_heard_of_it(station: Any) -> None:
+    await station.apply(demo={})
+    await plan(station, "demo", "demo-file-1")
+    await station.sql("UPDATE scheduler.runs SET trigger = 'file'")
+    station.clock.pass_by(days=6)
+    await limits(station).look()
+    assert await station.runs() == ["demo-file-1 planned"]
+    await station.hold("pause.source.demo")
+    station.clock.pass_by(days=6)
+    await limits(station).look()
+    await station.let_go("pause.source.demo")
+    await limits(station).look()
+    assert await station.runs() == ["demo-file-1 planned"]
+    station.clock.pass_by(days=8)
+    await limits(station).look()
+    assert await station.runs() == ["demo-file-1 timed_out no_progress"]

@@ -24,6 +24,8 @@ MOST = 500
 """Runs that are ended in one transaction."""
 DROPPED_WITHIN = timedelta(hours=1)
 """Runs that ended earlier had their jobs dropped, or there are none any more."""
+LEASE = timedelta(days=7)
+"""Of runs that nobody asked for, and that so have no time limit: files that came by themselves."""
 ACTOR = "scheduler"
 
 ONE_AT_A_TIME = text("SELECT pg_try_advisory_xact_lock(hashtextextended('tidemill.limits', 0))")
@@ -36,17 +38,21 @@ SELECT run, 'time_limit', 'timed_out' FROM scheduler.runs
 WHERE finished_at IS NULL AND frozen_at IS NULL AND released_at IS NOT NULL
     AND CASE WHEN statements = 0 THEN deadline_at ELSE last_at + time_limit END < :now
     AND NOT (state = 'requested' AND start_by < :now)
+UNION ALL
+SELECT run, 'no_progress', 'timed_out' FROM scheduler.runs
+WHERE finished_at IS NULL AND frozen_at IS NULL AND released_at IS NULL AND state <> 'waiting'
+    AND last_at < CAST(:now AS timestamptz) - CAST(:lease AS interval)
 LIMIT :most
 """)
 OPEN_SOURCES = text("SELECT DISTINCT source FROM scheduler.runs WHERE finished_at IS NULL")
 FREEZE = text("""
 UPDATE scheduler.runs SET frozen_at = :now
 WHERE finished_at IS NULL AND frozen_at IS NULL AND source = ANY(:sources)
-    AND (planned_at IS NULL OR source = ANY(:stopped))
+    AND (planned_at IS NULL OR released_at IS NULL OR source = ANY(:stopped))
 """)
 THAW = text("""
 UPDATE scheduler.runs SET frozen_at = NULL, start_by = start_by + (CAST(:now AS timestamptz) - frozen_at),
-       deadline_at = deadline_at + (CAST(:now AS timestamptz) - frozen_at)
+       deadline_at = deadline_at + (CAST(:now AS timestamptz) - frozen_at), last_at = GREATEST(last_at, :now)
 WHERE frozen_at IS NOT NULL AND finished_at IS NULL AND NOT source = ANY(:sources)
 """)
 WAITING = text("""
@@ -71,12 +77,19 @@ class Limits:
     """The loop that looks at the clock; of several replicas one does at a time."""
 
     def __init__(
-        self, bus: Bus, admission: Admission, metrics: Metrics, *, now: Callable[[], datetime] = utc_now
+        self,
+        bus: Bus,
+        admission: Admission,
+        metrics: Metrics,
+        *,
+        lease: timedelta = LEASE,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._bus = bus
         self._control = bus.control
         self._admission = admission
         self._metrics = metrics
+        self._lease = lease
         self._now = now
         self._awake = asyncio.Event()
         bus.control.on_change(self._awake.set)
@@ -106,7 +119,7 @@ class Limits:
             log.warning("the control bucket cannot be set now", error=repr(error))
 
     async def _freeze(self, tx: Tx) -> None:
-        """An emergency stop holds all clocks, a pause those of runs that nobody has taken up."""
+        """An emergency stop holds all clocks, a pause those of runs that nobody has taken up, or asked for."""
         stopped, held = [], []
         if any(not key.startswith("cancel.") for key in self._control.entries):
             sources = list(await tx.scalars(OPEN_SOURCES))
@@ -123,7 +136,8 @@ class Limits:
 
     async def _end_late(self, tx: Tx) -> None:
         now = self._now()
-        late = [Verdict(row.run, row.state, row.why, now) for row in await tx.execute(LATE, {"now": now, "most": MOST})]
+        asked = {"now": now, "lease": self._lease, "most": MOST}
+        late = [Verdict(row.run, row.state, row.why, now) for row in await tx.execute(LATE, asked)]
         if late:
             events = await end_runs(tx, late)
             await self._bus.emit(tx, events)

@@ -37,7 +37,7 @@ async def open_scheduler(context: Context) -> AsyncIterator[Wiring]:
         now=utc_now,
     )
     firing = Firing(context.bus, admission, metrics)
-    limits = Limits(context.bus, admission, metrics)
+    limits = Limits(context.bus, admission, metrics, lease=settings.lease)
     triggers = Triggers(context.bus.control, admission)
     backfills = Backfills(admission)
     configurations = ConfigVersions(context.config, metrics)
