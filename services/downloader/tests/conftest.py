@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -17,9 +16,6 @@ from nats.aio.client import Client
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-sys.path.insert(0, str(Path(__file__).parent))
-from site_of_ours import Site, open_site
-
 from tidemill.common.archive import Archive
 from tidemill.common.bus.topology import ensure_topology
 from tidemill.common.config import Sources, load_config, load_sources
@@ -28,6 +24,7 @@ from tidemill.common.events import Event, RunRequested
 from tidemill.common.migrations import migrate
 from tidemill.common.servers import Addresses
 from tidemill.common.service import Service
+from tidemill.common.testing.site import Site, open_site
 from tidemill.downloader.main import SPEC
 
 AT = datetime(2026, 7, 21, 6, tzinfo=UTC)
