@@ -60,6 +60,11 @@ class Connection:
                 await self._writer.drain()
                 await asyncio.sleep(seconds)
 
+    @property
+    def open(self) -> bool:
+        """Whether the other side is still there, as far as can be seen."""
+        return not self._writer.is_closing()
+
     def hang_up(self) -> None:
         """Close in order."""
         self._writer.close()
