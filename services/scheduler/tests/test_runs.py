@@ -299,6 +299,14 @@ def test_the_letter_that_postgres_cannot_keep_is_taken_out() -> None:
     assert list(word_of_failed(failed("a\x00b")).items) == ["ab"]
 
 
+def test_an_item_may_be_an_address_of_any_length() -> None:
+    long = "https://example.org/" + "a" * 5000
+    [one], [other] = (list(word_of_failed(failed(f"{long}{n}")).items) for n in (1, 2))
+    assert one != other
+    assert len(one.encode()) < 1000
+    assert list(word_of_plan(planned(f"{long}1")).items) == [one]
+
+
 def test_what_is_over_stays_over() -> None:
     run, _ = add_up([planned("a")])
     over = replace(run, state="timed_out", reason="time_limit", ended_by="time_limit", finished_at=at(50))

@@ -35,7 +35,6 @@ def one(state: str, **more: Any) -> Facts:
 
 STOPPED = Hold("stop.all", "the site asked us")
 CASES: dict[str, tuple[Facts, list[str], str]] = {
-    "an unknown name": (facts(known=False, near="did you mean papers?"), ["unknown_source"], "did you mean papers?"),
     "no schedule at all": (facts(schedules=(), next_slot=None), ["not_scheduled"], "paper has no schedule"),
     "no slot on that day": (facts(start=DAY - timedelta(days=1), end=DAY), ["not_scheduled"], "no slot on this day"),
     "later today": (facts(next_slot=NOON + timedelta(hours=1)), ["not_yet"], "the next slot is 2026-03-01 13:00:00"),

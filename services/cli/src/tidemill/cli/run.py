@@ -169,7 +169,8 @@ class Bar:
 
 def described(run: str, standing: Mapping[str, Any], file: Mapping[str, Any] | None) -> str:
     """One line: the state, the items, the file that moves."""
-    parts = [f"{run}: {standing['state']}"]
+    why = f" ({standing['reason']})" if standing.get("reason") else ""
+    parts = [f"{run}: {standing['state']}{why}"]
     if standing.get("items"):
         parts.append(f"{_done(standing)}/{standing['items']} items")
     if file:

@@ -22,7 +22,7 @@ from tidemill.scheduler.ledger import Verdict, end_runs
 from tidemill.scheduler.runs import FINAL
 from tidemill.scheduler.standing import find_standing
 from tidemill.scheduler.why import explain
-from tidemill.scheduler.why_facts import fetch_facts
+from tidemill.scheduler.why_facts import fetch_facts, zone_of
 
 T = TypeVar("T")
 
@@ -214,13 +214,13 @@ class Commands:
         name = word(parameters, "source")
         if not name:
             raise CommandRefused('say which source: {"source": "demo"}')
-        now = datetime.now(UTC)
-        asked = day(word(parameters, "date"), now)
         source = self._sources().get(name)
         if source is None:
             await self._check_source(tx, name)
             raise CommandRefused(f"{name} is known to this scheduler by name only; ask again in a moment", "503")
-        answers = explain(await fetch_facts(tx, self._bus, name, source, asked, now))
+        now = datetime.now(zone_of(source))
+        asked = day(word(parameters, "date"), now)
+        answers = explain(await fetch_facts(tx, self._bus, source, asked, now))
         return Answer({"source": name, "answers": [asdict(answer) for answer in answers]})
 
     async def _hold(self, tx: Tx, verb: str, parameters: Mapping[str, Any]) -> Answer:
@@ -327,10 +327,10 @@ def check_name(kind: str, name: str, known: Iterable[str]) -> None:
     raise CommandRefused(f"there is no {kind} {name}; {hint}", "404")
 
 
-def day(told: str, now: datetime) -> date | None:
-    """None for today, wherever that is."""
+def day(told: str, now: datetime) -> date:
+    """Of a word or a date; `now` says where today is."""
     if told in ("", "today"):
-        return None
+        return now.date()
     if told == "yesterday":
         return (now - timedelta(days=1)).date()
     try:

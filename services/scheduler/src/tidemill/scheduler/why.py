@@ -63,9 +63,6 @@ class Facts:
     start: datetime
     end: datetime
     now: datetime
-    known: bool = True
-    near: str = ""
-    """What may have been meant, as a sentence."""
     watched: str = ""
     """Folder whose files are taken."""
     schedules: Sequence[str] = ()
@@ -97,9 +94,6 @@ def explain(facts: Facts) -> list[Answer]:
 
 
 def _causes(facts: Facts) -> Iterator[Answer]:
-    if not facts.known:
-        yield Answer("unknown_source", f"no source is called {facts.source}; {facts.near}", "tidemill config check")
-        return
     answers = [_of_run(run, facts) for run in facts.runs]
     yield from (answer for answer in answers if answer.why == "data")
     held = list(_held(facts)) if facts.start <= facts.now else []

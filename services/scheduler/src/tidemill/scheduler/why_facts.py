@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Collection, Mapping
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 import nats.errors
@@ -38,9 +38,13 @@ ORDER BY schedule
 """)
 
 
-async def fetch_facts(tx: Tx, bus: Bus, name: str, source: SourceFile, day: date | None, now: datetime) -> Facts:
-    zone = ZoneInfo(source.schedule[0].zone if source.schedule else "UTC")
-    day = day or now.astimezone(zone).date()
+def zone_of(source: SourceFile) -> tzinfo:
+    """In which its days begin: that of its first schedule."""
+    return ZoneInfo(source.schedule[0].zone) if source.schedule else UTC
+
+
+async def fetch_facts(tx: Tx, bus: Bus, source: SourceFile, day: date, now: datetime) -> Facts:
+    name, zone = source.source, zone_of(source)
     start = datetime.combine(day, time(), zone)
     end = datetime.combine(day + timedelta(days=1), time(), zone)
     within = {"source": name, "start": start, "end": end, "shown": SHOWN}

@@ -1,5 +1,6 @@
 """Pure: what an event says of a run and of its items."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -18,6 +19,9 @@ from tidemill.common.events import (
 )
 from tidemill.scheduler.items import Item, Rank
 
+LONGEST_KEY = 1000
+"""Bytes. An index takes 2,700; addresses may be longer."""
+SHOWN_OF_LONG = 200
 PLAN_SUBJECT = "tidemill.run.requested."
 CONVERTED = "converted"
 """The outcome of a conversion that went well; every other names what is wrong."""
@@ -56,7 +60,7 @@ def word_of_plan(event: RunPlanned) -> Word:
         source=event.source,
         run=event.run,
         at=event.planned_at,
-        items={plain(item): planned for item in event.items},
+        items={key(item): planned for item in event.items},
         plan=Plan(
             trigger=event.trigger,
             closed=event.closed,
@@ -175,7 +179,15 @@ def word_of_dead(event: JobDead) -> Word | None:
         begun_at=event.died_at,
         ended_at=event.died_at,
     )
-    return Word(plain(source), plain(run), event.died_at, {plain(name): item})
+    return Word(plain(source), plain(run), event.died_at, {key(name): item})
+
+
+def key(item: str) -> str:
+    """Of an item, short enough for an index of Postgres."""
+    name = plain(item)
+    if len(name.encode()) <= LONGEST_KEY:
+        return name
+    return f"{name[:SHOWN_OF_LONG]}…{hashlib.sha256(name.encode()).hexdigest()}"
 
 
 def plain(text: str) -> str:
@@ -184,7 +196,7 @@ def plain(text: str) -> str:
 
 
 def _word(event: Any, item: str, about: Item) -> Word:
-    return Word(plain(event.source), plain(event.run), about.at, {plain(item): replace(about, begun_at=about.at)})
+    return Word(plain(event.source), plain(event.run), about.at, {key(item): replace(about, begun_at=about.at)})
 
 
 def _came(previous: str) -> str:
