@@ -1,11 +1,14 @@
 """Stop, pause, resume, cancel, retry, status, why; and the mirror of the control bucket."""
 
+import asyncio
 import json
 import re
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -243,6 +246,30 @@ async def test_a_stop_outlives_the_loss_of_the_bucket(desk: Desk) -> None:
     await desk.station.nc.jetstream().delete_stream("KV_tidemill-control")
     await desk.station.until(lambda: restored(desk))
     await desk.station.until(lambda: desk.station.bus.control.stopped() == "stop.all: fire")
+
+
+async def test_a_bucket_that_comes_back_older_is_made_as_it_was(desk: Desk, nats_server: Any, tmp_path: Path) -> None:
+    control = desk.station.bus.control
+    await desk.ask("pause", source="paper")
+    await desk.station.until(lambda: seen(desk, 1))
+    older = await asyncio.to_thread(shutil.copytree, nats_server.store, tmp_path / "older")
+    await desk.ask("resume", source="paper")
+    await desk.ask("stop", all=True, reason="fire")
+    await desk.station.until(lambda: seen(desk, 3))
+    nats_server.kill()
+    shutil.rmtree(nats_server.store)
+    shutil.copytree(older, nats_server.store)
+    await asyncio.to_thread(nats_server.prepare)
+    nats_server.spawn()  # In this thread: the kernel ends a child with the thread that made it.
+    await asyncio.to_thread(nats_server.wait)
+    await desk.station.until(lambda: restored(desk))
+    await desk.station.until(lambda: list(control.entries) == ["stop.all"])
+
+
+async def seen(desk: Desk, sequence: int) -> bool:
+    """The mirror knows the bucket up to there."""
+    newest = "SELECT 1 FROM scheduler.control_bucket WHERE last_sequence >= :sequence"
+    return bool(await desk.station.sql(newest, sequence=sequence))
 
 
 async def restored(desk: Desk) -> bool:
