@@ -119,6 +119,20 @@ def test_at_80_columns_every_line_is_whole(capsys: pytest.CaptureFixture[str], m
             stores=[Store("mill", 0, 1.5, 2, 7)],
             control=["pause.all"],
             held=[Held("pause.all", "lunch", 2)],
+            configuration={
+                "active": 7,
+                "replicas": [
+                    {"service": "mill", "instance": "a-1", "version": 7, "running": 7, "problem": "", "restart": []},
+                    {"service": "mill", "instance": "a-2", "version": 7, "running": 6, "problem": "no", "restart": []},
+                    {"service": "mill", "instance": "a-3", "version": 7, "running": 7, "problem": "", "restart": ["log"]},
+                ],
+                "refused": {
+                    "at": datetime(2026, 1, 2, tzinfo=UTC),
+                    "author": "me",
+                    "via": "file",
+                    "problems": ["tidemill.yaml:1:1: nope: unknown key"],
+                },
+            },
         )
     )
     lines = capsys.readouterr().out.splitlines()
@@ -127,6 +141,13 @@ def test_at_80_columns_every_line_is_whole(capsys: pytest.CaptureFixture[str], m
     assert any(line.split()[-2:] == ["2025-06-17", "10:00"] and "1,000,000" in line for line in lines)
     assert "What was refused, and why: `tidemill documents --outcome refused`" in lines
     assert "What was given up: `tidemill dead-letters list`" in lines
+    begin = lines.index("configuration: version 7, taken by 2 of 3 replicas")
+    assert lines[begin + 1 : begin + 5] == [
+        "refused at 2026-01-02 00:00:00 (me via file):",
+        "  tidemill.yaml:1:1: nope: unknown key",
+        "  mill a-2: version 7: no",
+        "  mill a-3: waits for a restart: log",
+    ]
     assert lines[-1] == "held by control: pause.all (lunch) · 2 waiting"
 
 

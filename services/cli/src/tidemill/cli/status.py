@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from tidemill.cli.config_versions import find_state, says, sentences
 from tidemill.cli.running import Assignments, Output, OutputOption, addresses, fail, read_config
 from tidemill.cli.tables import Column, print_table
 
@@ -100,6 +101,8 @@ class Status:
     """Keys of the control bucket: what is stopped or paused."""
     held: Sequence[Held]
     """The same with reasons; without keys whose time has passed."""
+    configuration: dict[str, Any]
+    """The active version, what each replica says to it, and what was refused since."""
 
 
 def register(app: typer.Typer) -> None:
@@ -116,7 +119,7 @@ def status(output: OutputOption = Output.TABLE, assignments: Assignments = None)
     except (CommandFailed, OSError) as error:
         fail(str(error))
     if output is Output.JSON:
-        typer.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False, default=str))
     else:
         show(found)
     if not found.services or any(service.ready is False for service in found.services):
@@ -132,7 +135,8 @@ async def look(at: Addresses) -> Status:
         streams, consumers = await waiting(client.jetstream())
         held = await controls(client.jetstream(), database.waiting)
     keys = [each.key for each in held]
-    return Status(services, database.sources, streams, consumers, database.stores, keys, held)
+    configuration = await find_state(at.database_url)
+    return Status(services, database.sources, streams, consumers, database.stores, keys, held, configuration)
 
 
 async def running(client: Client, health_url: str) -> list[Running]:
@@ -266,6 +270,16 @@ def concerns(key: str, service: str, source: str) -> bool:
     return of == "all" or name == [{"service": service, "source": source}.get(of)]
 
 
+def show_configuration(state: dict[str, Any]) -> None:
+    """Once there are versions: which one is active, and which replicas are not of one mind with it."""
+    if not state["active"] and not state["refused"]:
+        return
+    typer.echo("\n" + "\n".join(sentences(state)))
+    for row in state["replicas"]:
+        if row["problem"] or row["restart"]:
+            typer.echo(f"  {row['service']} {row['instance']}: {says(row)}")
+
+
 def show(found: Status) -> None:
     if found.services:
         _print(
@@ -307,6 +321,7 @@ def show(found: Status) -> None:
         ],
         [each.dead_letters > 0 for each in found.stores],
     )
+    show_configuration(found.configuration)
     if any(each.refused for each in found.sources):
         typer.echo("\nWhat was refused, and why: `tidemill documents --outcome refused`")
     if any(each.dead_letters for each in found.stores):

@@ -159,7 +159,7 @@ async def verify(tx: Tx, kept: Head | None) -> list[str]:
         if kept and row.seq == kept.seq:
             seen = row.hash
     if kept and kept.seq > last.seq:
-        wrong.append(f"rows {last.seq + 1} to {kept.seq} are missing at the end: the kept head is row {kept.seq}")
+        wrong.append(f"{_named(last.seq + 1, kept.seq)} missing at the end: the kept head is row {kept.seq}")
     elif kept and kept.seq and seen is not None and seen != kept.hash:
         wrong.append(f"row {kept.seq} is another one than the one that was kept as head: the chain was written anew")
     return wrong
@@ -168,12 +168,15 @@ async def verify(tx: Tx, kept: Head | None) -> list[str]:
 def _breaks(row: Row, last: Head) -> Iterator[str]:
     """What does not fit between a row and the one before it."""
     if row.seq != last.seq + 1:
-        missing = f"row {last.seq + 1} is" if row.seq == last.seq + 2 else f"rows {last.seq + 1} to {row.seq - 1} are"
-        yield f"{missing} missing before row {row.seq}"
+        yield f"{_named(last.seq + 1, row.seq - 1)} missing before row {row.seq}"
     elif row.prev_hash != last.hash:
         yield f"row {row.seq} does not follow row {last.seq}: one of the two was changed or moved"
     if row.rehashed() != row.hash:
         yield f"row {row.seq} was changed ({row.at:%Y-%m-%d %H:%M:%S}, {row.actor}: {row.action} {row.target})"
+
+
+def _named(first: int, last: int) -> str:
+    return f"row {first} is" if first == last else f"rows {first} to {last} are"
 
 
 def _json(value: Any) -> str | None:
