@@ -62,6 +62,15 @@ class Machine:
     def take(self) -> None:
         self._lock.take()
 
+    def add(self, child: ChildServer) -> None:
+        """Another server that runs as long as we do."""
+        self._children.append(child)
+
+    @property
+    def others(self) -> list[ChildServer]:
+        """Those that were added."""
+        return [child for child in self._children if child not in (self.nats, self.postgres)]
+
     async def start(self) -> Addresses:
         """Raises ServerFailed, mostly with the end of the server's log."""
         if self.postgres and not self.postgres.data.exists():

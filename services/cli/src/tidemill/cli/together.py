@@ -218,6 +218,7 @@ class Together:
                 inboxes
                 or [("inbox", f"none: write a source file into {self._config.common.sources_dir}, or use --demo")]
             ),
+            *((child.name, child.url) for child in self._machine.others),
             ("archive", archive_url(self._config)),
             ("NATS", masked(addresses.nats_url)),
             ("Postgres", f"{psql()} {shlex.quote(masked(addresses.database_url))}"),

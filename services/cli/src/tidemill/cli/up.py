@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 
 def up(
-    demo: Annotated[bool, typer.Option("--demo", help="Put the bundled sample into its inbox and convert it.")] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Convert the bundled sample, fetch more of them.")] = False,
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for everything that is kept.")] = None,
     service: Annotated[
         list[str] | None, typer.Option(help="Only this service, the others elsewhere; may be given more than once.")
@@ -28,7 +28,7 @@ def up(
     begun = time.monotonic()
     import asyncio
 
-    from tidemill.cli import sample
+    from tidemill.cli import demo_site, sample
     from tidemill.cli.live import Screen
     from tidemill.cli.machine import Machine
     from tidemill.cli.together import LogFile, Together
@@ -44,7 +44,11 @@ def up(
         machine.take()
         if demo:
             sample.provide_source(config)
+            demo_site.provide_source(config)
         sources = load_sources(config.common.sources_dir, config.common.data_dir)
+        site = demo_site.find_site(config, sources)
+        if site is not None:
+            machine.add(site)
         configure_logs(config.common.log, cast(TextIO, LogFile(machine.log)))
         asyncio.run(
             Together(config, sources, services_named(service or ()), machine, screen).run(demo=demo, begun=begun)
