@@ -590,6 +590,7 @@ async def test_after_kill_9_in_the_middle_of_200_mb_less_than_5_percent_is_fetch
     @server.on("/big.bin")
     async def big(asked: Asked, connection: Connection) -> None:
         nonlocal sent
+        connection.narrow()
         wanted = asked.headers.get("range", "bytes=0-")
         first = int(wanted.removeprefix("bytes=").removesuffix("-"))
         told = f"Content-Range: bytes {first}-{size - 1}/{size}\r\n" if first else ""

@@ -1,13 +1,16 @@
 """The guard: no address that is not public is connected to, whatever a name, a form or a redirect says."""
 
+import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.common.http import NetworkFailure, PrivateAddress, UnfetchableUrl, host_of
+from tidemill.common.config import Politeness
+from tidemill.common.http import NetworkFailure, Patience, PrivateAddress, TimedOut, UnfetchableUrl, host_of
 from tidemill.common.http.guard import Guard, is_public, resolve
 from tidemill.common.http.wire import parse_url, printable_url
 from tidemill.common.testing.hostile import hostile_server, polite_client
@@ -94,6 +97,31 @@ async def test_a_name_that_changes_its_mind_is_connected_where_it_was_judged() -
         assert not server.asked
 
 
+async def test_the_next_address_is_tried_when_one_does_not_answer() -> None:
+    async def two(host: str, port: int) -> Sequence[str]:
+        return ["127.0.0.9", "127.0.0.1"]
+
+    async with hostile_server() as server, polite_client(resolve=two) as client:
+        server.says("/", 200, "yes")
+        politeness = server.politeness(allow_private=[f"demo.example:{server.port}"])
+        async with client.open(f"http://demo.example:{server.port}/", source="s", politeness=politeness) as answer:
+            assert await answer.read() == b"yes"
+
+
+async def test_a_look_up_that_takes_too_long_is_given_up() -> None:
+    async def slow(host: str, port: int) -> Sequence[str]:
+        await asyncio.sleep(60)
+        return []
+
+    patience = Patience(connect=timedelta(milliseconds=100))
+    async with polite_client(resolve=slow) as client:
+        with pytest.raises(TimedOut, match=r"no connection within 0.1 s"):
+            async with client.open(
+                "http://slow.example/", source="s", politeness=Politeness(obey_robots=False), patience=patience
+            ):
+                pass
+
+
 async def test_the_host_header_stays_the_name_when_the_connection_goes_to_the_judged_address() -> None:
     async def here(host: str, port: int) -> Sequence[str]:
         return ["127.0.0.1"]
@@ -152,7 +180,10 @@ def test_a_password_in_a_url_is_not_printed() -> None:
 
 def test_limits_know_a_host_by_its_name_and_unusual_port() -> None:
     assert host_of("https://Example.org:443/x") == "example.org"
-    assert host_of("http://example.org:8080/") == "example.org:8080"
+    assert host_of("http://example.org.:8080/") == "example.org:8080"
+    assert host_of("http://example.org./") == "example.org"
+    assert host_of("http://[::1]:8080/") == "[::1]:8080"
+    assert host_of("http://[::1]/") == "[::1]"
 
 
 @given(st.text(max_size=60))

@@ -14,7 +14,7 @@ import pytest
 from tidemill.common.config.politeness import Politeness
 from tidemill.common.http import Held, HostLimits, open_limits
 from tidemill.common.http.limits import InProcessLimits
-from tidemill.common.http.pacing import FAILURES, Outcome, Terms
+from tidemill.common.http.pacing import FAILURES, LEASE_SECONDS, Outcome, Terms
 from tidemill.common.http.redis_limits import PAUSE_SECONDS, RedisLimits
 from tidemill.common.telemetry.metrics import Metrics, value
 from tidemill.common.testing.hostile import hostile_server, most_in_a_second
@@ -82,6 +82,14 @@ class LimitsContract:
         await asyncio.sleep(0)
         await first.finish(WELL)
         await (await waiting).finish(WELL)
+
+    async def test_who_waits_behind_others_is_told_in_time(self, limits: HostLimits) -> None:
+        slow = Terms("source", interval=0.5, concurrency=5)
+        await fetch(limits, terms=slow)
+        first = asyncio.create_task(limits.acquire(HOST, slow, wait=LONG))
+        await asyncio.sleep(0)
+        assert (await held(limits, slow, wait=timedelta(milliseconds=50))).reason == "rate"
+        await (await first).finish(WELL)
 
     async def test_giving_back_twice_is_harmless(self, limits: HostLimits) -> None:
         one = Terms("source", 0.001, concurrency=1)
@@ -166,6 +174,20 @@ class TestInProcessLimits(LimitsContract):
         limits = open_limits(None, Metrics("limits-test"))
         assert isinstance(limits, InProcessLimits)
         yield limits
+        await limits.close()
+
+    async def test_a_request_that_takes_long_keeps_its_place(self) -> None:
+        now = 1e9
+        limits = InProcessLimits(Metrics("limits-test"), clock=lambda: now, renew_every=timedelta(milliseconds=5))
+        one = Terms("source", 0.001, concurrency=1)
+        permit = await limits.acquire(HOST, one, wait=LONG)
+        for _ in range(3):
+            now += LEASE_SECONDS * 0.9
+            renewed, _ = await limits.peek([HOST])
+            while min(renewed[0].leases.values()) < now + LEASE_SECONDS:
+                await asyncio.sleep(0.005)
+        assert (await held(limits, one)).reason == "busy"
+        await permit.finish(WELL)
         await limits.close()
 
 

@@ -27,6 +27,8 @@ interval where that is less."""
 ASK_AGAIN = 3
 """Times. Where the states are kept so far away that this does not help, the rate is as exact as the way is short."""
 
+RENEW_EVERY = timedelta(seconds=LEASE_SECONDS / 4)
+
 OWED = 100
 """Outcomes kept for a host while nobody can be told; of more the last ones tell enough."""
 
@@ -90,8 +92,9 @@ class _Line:
 class SharedLimits(ABC):
     """HostLimits, but for where the states are kept."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, renew_every: timedelta = RENEW_EVERY) -> None:
         self._metrics = metrics
+        self._renew_every = renew_every
         self._lines: WeakValueDictionary[str, _Line] = WeakValueDictionary()
         self._open: dict[str, str] = {}
         """Lease to host."""
@@ -226,7 +229,7 @@ class SharedLimits(ABC):
     async def _renew(self) -> None:
         """Keep the places of requests that take long."""
         while self._open:
-            await asyncio.sleep(LEASE_SECONDS / 4)
+            await asyncio.sleep(self._renew_every.total_seconds())
             for lease, host in list(self._open.items()):
                 with suppress(Unavailable):
                     await self._settle(host, _renewal(lease))
@@ -267,8 +270,10 @@ class _Permit:
 class InProcessLimits(SharedLimits):
     """Right for one process."""
 
-    def __init__(self, metrics: Metrics, *, clock: Callable[[], float] = time.time) -> None:
-        super().__init__(metrics)
+    def __init__(
+        self, metrics: Metrics, *, clock: Callable[[], float] = time.time, renew_every: timedelta = RENEW_EVERY
+    ) -> None:
+        super().__init__(metrics, renew_every)
         self._clock = clock
         self._hosts: dict[str, Host] = {}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tidemill.common.http.kinds import HEAD_BYTES
 from tidemill.common.http.resume import Part
 
-CHECKPOINT_BYTES = 4 << 20
+CHECKPOINT_BYTES = 2 << 20
 """At most so much is asked for again after a kill."""
 BLOCK_BYTES = 1 << 20
 

@@ -1,6 +1,7 @@
 """The HTTP client underneath: the only module that knows which one."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,11 @@ PORTS = {"http": 80, "https": 443}
 CONNECTIONS = 200
 KEEP_SECONDS = 30.0
 """An idle connection is kept so long."""
+WINDOW_BYTES = 2 << 20
+"""What may come before it is read: the kernel would take 32 MB, beyond a cap of bandwidth, and lost in a kill."""
+SOCKET_OPTIONS = (
+    [(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, WINDOW_BYTES)] if hasattr(socket, "TCP_WINDOW_CLAMP") else []
+)
 
 
 def user_agent(contact: str = "", name: str | None = None) -> str:
@@ -82,7 +88,8 @@ def host_of(url: URL | str) -> str:
     """What limits are kept by: the host, and its port where that is not the scheme's own."""
     if isinstance(url, str):
         url = parse_url(url)
-    return url.netloc.decode("ascii").lower()
+    host, colon, port = url.netloc.decode("ascii").lower().partition("]" if url.netloc.startswith(b"[") else ":")
+    return host.rstrip(".") + colon + port
 
 
 class Raw:
@@ -191,7 +198,7 @@ class _GuardedBackend(httpcore2.AsyncNetworkBackend):
         for address in addresses[:-1]:
             try:
                 async with asyncio.timeout(3):
-                    return await self._backend.connect_tcp(address, port)
+                    return await self._backend.connect_tcp(address, port, socket_options=SOCKET_OPTIONS)
             except (httpcore2.ConnectError, TimeoutError):
                 continue
-        return await self._backend.connect_tcp(addresses[-1], port)
+        return await self._backend.connect_tcp(addresses[-1], port, socket_options=SOCKET_OPTIONS)

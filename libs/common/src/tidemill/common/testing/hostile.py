@@ -1,6 +1,7 @@
 """A web server that misbehaves on purpose: what it sends is written out by the test, byte by byte."""
 
 import asyncio
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -59,6 +60,11 @@ class Connection:
                 self._writer.write(bytes([byte]))
                 await self._writer.drain()
                 await asyncio.sleep(seconds)
+
+    def narrow(self) -> None:
+        """Keep little in the kernel, so that what was sent is what went over the wire."""
+        wire: socket.socket = self._writer.get_extra_info("socket")
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 17)
 
     @property
     def open(self) -> bool:
