@@ -81,5 +81,7 @@ def copyable(text: str) -> str:
 
 def fail(message: str, status: int = 1) -> NoReturn:
     """End the command with a sentence on stderr that says what to do."""
-    typer.echo(f"tidemill: {copyable(message)}", err=True)
+    from tidemill.common.config.secrets import masked
+
+    typer.echo(f"tidemill: {copyable(masked(message))}", err=True)
     raise typer.Exit(status)

@@ -81,7 +81,7 @@ class Health:
             return "cancelled"
         if error := task.exception():
             return clean(f"{type(error).__name__}: {error}")
-        return task.result()
+        return clean(task.result() or "") or None
 
 
 class HealthServer:

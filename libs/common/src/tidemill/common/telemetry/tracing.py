@@ -5,6 +5,7 @@ import logging
 import re
 import threading
 import time
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -211,8 +212,12 @@ class Telemetry:
     ) -> Iterator[Span]:
         """A span around a block, current inside it; an exception marks it as failed and goes on."""
         span = self.begin(name, parent=parent, links=links, kind=kind, **attributes)
-        with trace.use_span(span, end_on_exit=True):
-            yield span
+        with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+            try:
+                yield span
+            except Exception as error:
+                fail(span, error)
+                raise
 
     async def close(self) -> None:
         """Send what is left, for `CLOSE_SECONDS` at most."""
@@ -241,11 +246,15 @@ class Telemetry:
 
 
 def fail(span: Span, error: BaseException | str) -> None:
-    """Mark a span that was begun by hand as failed."""
+    """Mark a span as failed; what its error says leaves this process without secrets."""
+    if not span.is_recording():
+        return
     if isinstance(error, BaseException):
-        span.record_exception(error)
+        stack = "".join(traceback.format_exception(error))
+        said = {"exception.message": masked(str(error)), "exception.stacktrace": masked(stack)}
+        span.record_exception(error, attributes=said)
         error = f"{type(error).__name__}: {error}"
-    span.set_status(Status(StatusCode.ERROR, error))
+    span.set_status(Status(StatusCode.ERROR, masked(error)))
 
 
 def _span_context(link: str | SpanContext) -> SpanContext | None:
