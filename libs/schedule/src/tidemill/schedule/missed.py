@@ -50,7 +50,7 @@ def decide(
     until = now - stagger
     newest = newest_slots(schedule, decided_until, until, SHOWN)
     verdicts = list(_judge(schedule, newest, until, edited=edited))
-    if not newest or (first := schedule.next_slot(decided_until)) is None or first >= newest[0]:
+    if len(newest) < SHOWN or (first := schedule.next_slot(decided_until)) is None or first >= newest[0]:
         return verdicts
     last = newest_slots(schedule, decided_until, newest[0] - TICK, 1)[0]
     reason = Skip.EDITED if edited else _too_late(last, until, schedule.missed)

@@ -134,7 +134,7 @@ class Admission:
         situation = await self._situation(tx, asks)
         decisions = {ask.run: situation.decide(ask) for ask in asks}
         now = self.now()
-        ended = await end_runs(tx, _replaced(decisions.values(), now))
+        ended = await self._end(tx, _replaced(decisions.values(), now))
         kept = [request for request in requests if keep_dropped or decisions[request.run].what != "drop"]
         inserted = await _insert(tx, kept, decisions, sources, now)
         dropped = [
@@ -142,7 +142,7 @@ class Admission:
             for run in sorted(inserted)
             if decisions[run].what == "drop"
         ]
-        ended += await end_runs(tx, dropped)
+        ended += await self._end(tx, dropped)
         begun = [
             _requested(request, sources[request.source], now)
             for request in requests
@@ -159,7 +159,7 @@ class Admission:
             return []
         now = self.now()
         gone = [Verdict(row.run, "cancelled", "source_gone", now) for row in rows if sources[row.source].ended_at]
-        events = await end_runs(tx, gone)
+        events = await self._end(tx, gone)
         reasons = {row.run: row.reason for row in rows}
         requests = [_waiting(row) for row in rows if not sources[row.source].ended_at]
         asks = [_ask(request, sources[request.source], waited=True) for request in requests]
@@ -167,7 +167,7 @@ class Admission:
         for request, ask in zip(requests, asks, strict=True):
             source = sources[request.source]
             decision = situation.decide(ask)
-            events += await end_runs(tx, _replaced([decision], now))
+            events += await self._end(tx, _replaced([decision], now))
             if decision.what == "begin":
                 start_by = now + source.run.start_within
                 values = {"run": request.run, "now": now, "start_by": start_by, "version": source.config_version}
@@ -186,6 +186,9 @@ class Admission:
             return None
         megabytes = free // 1_000_000
         return f"{self.data_dir} has {megabytes} MB free, less than {size_text(self.disk_reserve)} (disk_reserve)"
+
+    async def _end(self, tx: Tx, verdicts: Sequence[Verdict]) -> list[Outgoing]:
+        return await end_runs(tx, verdicts) if verdicts else []
 
     async def _situation(self, tx: Tx, asks: Sequence[Ask]) -> Situation:
         situation = Situation(held=self.control.paused, disk=self.disk_problem(), group_size=self.groups)

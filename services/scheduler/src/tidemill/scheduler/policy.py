@@ -56,14 +56,18 @@ class Situation:
     def decide(self, ask: Ask) -> Decision:
         """The decision, taken into account for those that follow."""
         decision = _decide(ask, self)
-        for run in decision.instead_of:
-            for runs in (self.under_way, self.waiting):
-                runs[ask.source] = [other for other in runs.get(ask.source, []) if other != run]
+        if decision.instead_of:
+            self._give_way(ask)
         if decision.what == "begin":
             self._begin(ask)
         elif decision.what == "wait" and ask.backfill is None and not ask.waited:
             self.waiting.setdefault(ask.source, []).append(ask.run)
         return decision
+
+    def _give_way(self, ask: Ask) -> None:
+        if ask.group is not None:
+            self.in_group[ask.group] = self.in_group.get(ask.group, 0) - len(self.under_way.get(ask.source, []))
+        self.under_way[ask.source], self.waiting[ask.source] = [], []
 
     def _begin(self, ask: Ask) -> None:
         if ask.group is not None:
@@ -78,10 +82,11 @@ class Situation:
 
 def _decide(ask: Ask, situation: Situation) -> Decision:
     # Runs of a backfill have a limit of their own; they neither hold up what is scheduled nor are held up by it.
+    under_way = situation.under_way.get(ask.source, [])
     overlap = BEGIN if ask.backfill is not None else _overlap(ask, situation)
     if overlap.what != "begin":
         return overlap
-    reason, detail = _hindrance(ask, situation)
+    reason, detail = _hindrance(ask, situation, leaving=sum(run in overlap.instead_of for run in under_way))
     if reason:
         return Decision("wait", reason, detail, overlap.instead_of)
     return overlap
@@ -102,7 +107,7 @@ def _overlap(ask: Ask, situation: Situation) -> Decision:
     return Decision("wait" if ask.overlap == "buffer" else "drop", "overlap", f"{under_way[0]} is under way")
 
 
-def _hindrance(ask: Ask, situation: Situation) -> tuple[str, str]:
+def _hindrance(ask: Ask, situation: Situation, *, leaving: int) -> tuple[str, str]:
     """What has to go away before the run may begin: a slug and a sentence, empty for nothing."""
     if held := situation.held(ask.source):
         return "held", held
@@ -114,7 +119,7 @@ def _hindrance(ask: Ask, situation: Situation) -> tuple[str, str]:
             return "backfill", f"{size} of {ask.backfill} are under way"
     if ask.group is not None:
         size = situation.group_size.get(ask.group, 1)
-        if situation.in_group.get(ask.group, 0) >= size:
+        if situation.in_group.get(ask.group, 0) - leaving >= size:
             return "group", f"{size} of group {ask.group} are under way"
     return "", ""
 
