@@ -81,7 +81,7 @@ async def cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
 
 
 def describe(error: BaseException) -> str:
-    """For people, in a few lines at most, without secrets. Postgres takes no NUL, and SQLAlchemy adds the statement with
-    its data."""
+    """For people, in a few lines at most, no secrets. Postgres takes no NUL, and SQLAlchemy adds the statement with its
+    data."""
     text = masked(str(getattr(error, "orig", None) or error)).replace("\x00", "").strip()
     return f"{type(error).__name__}: {text}"[:ERROR_LENGTH] if text else type(error).__name__
