@@ -167,7 +167,7 @@ def translated(when: str) -> Iterator[None]:
         raise NetworkFailure(f"no connection: {error}") from error
     except httpcore2.LocalProtocolError as error:
         raise UnfetchableUrl(f"this cannot be asked for: {error}") from error
-    except (httpcore2.NetworkError, httpcore2.ProtocolError) as error:
+    except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as error:  # TLS breaks with errors of its own.
         raise NetworkFailure(f"the connection broke {when}: {error}") from error
 
 
