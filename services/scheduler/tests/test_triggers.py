@@ -10,6 +10,7 @@ from tidemill.common.bus.client import CommandFailed, request_command
 from tidemill.scheduler.backfill import Backfills
 from tidemill.scheduler.ledger import Verdict, end_runs
 from tidemill.scheduler.limits import Limits
+from tidemill.scheduler.timetable import Timetable
 from tidemill.scheduler.triggers import Triggers
 
 pytestmark = pytest.mark.servers
@@ -19,7 +20,11 @@ pytestmark = pytest.mark.servers
 async def open_station(station: Any) -> AsyncIterator[Any]:
     """It takes triggers and commands."""
     triggers = Triggers(station.bus.control, station.admission)
-    commands = (*triggers.commands(), *Backfills(station.admission).commands())
+    commands = (
+        *triggers.commands(),
+        *Backfills(station.admission).commands(),
+        *Timetable(station.admission).commands(),
+    )
     async with station.running(steps=triggers.steps(), commands=commands):
 
         async def answering() -> bool:
@@ -206,3 +211,22 @@ async def test_what_a_backfill_refuses_it_explains(open_station: Any) -> None:
     assert "nothing to do" in await refusal(open_station, "backfill", source="demo", only="failed", **span)
     assert "there is no backfill" in await refusal(open_station, "backfill-cancel", backfill="demo-backfill-1")
     assert "there is no backfill" in await refusal(open_station, "backfill-status", backfill="demo-backfill-1")
+
+
+async def test_schedules_are_shown_with_their_next_times_and_what_waits(open_station: Any) -> None:
+    await open_station.apply(
+        demo={"schedule": {"cron": "0 6 * * *", "zone": "Europe/Budapest", "blackout": ["2026-03-04"]}},
+        other={"schedule": {"every": "1h"}, "run": {"overlap": "buffer"}},
+    )
+    for _ in range(2):
+        open_station.clock.pass_by(hours=1)
+        await open_station.fire()
+    told = await ask(open_station, "schedules")
+    assert [entry["schedule"] for entry in told["schedules"]] == ["cron 0 6 * * * Europe/Budapest", "every 1h"]
+    assert told["schedules"][0]["next"] == [f"2026-03-0{day}T06:00:00+01:00" for day in (3, 5, 6, 7, 8)]
+    assert told["schedules"][0]["last"] is None
+    assert told["schedules"][1]["last"]["outcome"] == "fired"
+    assert [(row["run"], row["waits_for"]) for row in told["waiting"]] == [("other-20260302T080000Z", "overlap")]
+    only = await ask(open_station, "schedules", source="demo")
+    assert (len(only["schedules"]), only["waiting"]) == (1, [])
+    assert "there is no source nobody" in await refusal(open_station, "schedules", source="nobody")

@@ -20,6 +20,7 @@ from tidemill.scheduler.retention import LAYERS
 from tidemill.scheduler.schedules import apply_schedules
 from tidemill.scheduler.settings import SchedulerSettings
 from tidemill.scheduler.tables import bus, metadata
+from tidemill.scheduler.timetable import Timetable
 from tidemill.scheduler.triggers import Triggers
 
 
@@ -66,6 +67,7 @@ async def open_scheduler(context: Context) -> AsyncIterator[Wiring]:
         commands=(
             *triggers.commands(),
             *backfills.commands(),
+            *Timetable(admission).commands(),
             *commands.commands(),
             *configurations.commands(),
             *keeper.commands(),
