@@ -107,3 +107,34 @@ def test_the_last_window_is_known_until_the_next_one_closes() -> None:
 def test_a_window_opens_before_it_closes() -> None:
     with pytest.raises(ValidationError, match="from 22:00 must be before until 06:00"):
         Window.model_validate({"from": "22:00", "until": "06:00"})
+
+
+def test_within_its_window_a_source_is_due_more_often() -> None:
+    window = Window.model_validate(
+        {"days": ["tue", "fri"], "from": "06:10", "until": "06:35", "every": "10m", "zone": "Europe/Budapest"}
+    )
+    slots = window.schedule().plan().slots(datetime(2026, 7, 20, tzinfo=UTC), datetime(2026, 7, 25, tzinfo=UTC))
+    shown = [f"{slot.astimezone(BUDAPEST):%a %H:%M}" for slot in slots]
+    assert shown == ["Tue 06:10", "Tue 06:20", "Tue 06:30", "Fri 06:10", "Fri 06:20", "Fri 06:30"]
+
+
+def test_a_window_may_ask_every_hour_or_by_minutes_that_divide_one() -> None:
+    hourly = Window.model_validate({"days": ["sun"], "from": "06:00", "until": "12:00", "every": "1h"})
+    assert hourly.schedule().cron == "0 * * * 0"
+    for every in ("0s", "90s", "7m", "2h"):
+        with pytest.raises(ValidationError, match="minutes that divide one"):
+            Window.model_validate({"from": "06:00", "until": "12:00", "every": every})
+
+
+def test_the_slots_of_the_window_come_beside_those_of_the_schedule(tmp_path: Path) -> None:
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    (folder / "paper.yaml").write_text(
+        "source: paper\nschedule: {cron: '0 18 * * *'}\n"
+        "download: {url: https://paper.example/a.pdf, window: {from: 06:00, until: 12:00}}\n",
+        encoding="utf-8",
+    )
+    assert [each.cron for each in load_sources(folder)["paper"].schedules] == [
+        "0 18 * * *",
+        "*/15 * * * 1,2,3,4,5,6,0",
+    ]

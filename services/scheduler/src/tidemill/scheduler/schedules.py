@@ -128,7 +128,7 @@ async def apply_schedules(
     runs = {name: _json(source.run) for name, source in sources.items()}
     changed = [name for name, run in runs.items() if _differs(known.get(name), run)]
     gone = [name for name, row in known.items() if name not in sources and row.ended_at is None]
-    wanted = {(name, entry.plan().name): _json(entry) for name, source in sources.items() for entry in source.schedule}
+    wanted = {(name, entry.plan().name): _json(entry) for name, source in sources.items() for entry in source.schedules}
     before = await _find(tx, ALL_SCHEDULES)
     held = sorted({name for name, _ in _touched(before, wanted)} | {*changed, *gone})
     await tx.execute(HOLD_SOURCES, {"sources": held})

@@ -40,7 +40,7 @@ ORDER BY schedule
 
 def zone_of(source: SourceFile) -> tzinfo:
     """In which its days begin: that of its first schedule."""
-    return ZoneInfo(source.schedule[0].zone) if source.schedule else UTC
+    return ZoneInfo(source.schedules[0].zone) if source.schedules else UTC
 
 
 async def fetch_facts(tx: Tx, bus: Bus, source: SourceFile, day: date, now: datetime) -> Facts:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
+from tidemill.common.config.scheduling import Schedule
 from tidemill.common.config.settings import Settings
 from tidemill.common.config.units import ByteSize, Duration
 
@@ -126,16 +127,34 @@ class Window(Settings):
     """When the window opens, for instance `06:00`."""
     until: time
     """When it closes. Then a file that has not come is late: an event says so, once."""
-    every: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(minutes=15)
-    """How often it is asked for within the window, besides the schedule."""
+    every: Duration = timedelta(minutes=15)
+    """How often a run is due within the window, besides the schedule: an hour, or minutes that divide one."""
     zone: ZoneName = "UTC"
     """Whose days and hours these are."""
+
+    @field_validator("every")
+    @classmethod
+    def _divides_an_hour(cls, every: timedelta) -> timedelta:
+        minutes = every / timedelta(minutes=1)
+        if minutes < 1 or minutes % 1 or 60 % minutes:
+            raise ValueError("must be an hour, or minutes that divide one: 1m, 2m, 3m, 4m, 5m, 6m, 10m, 12m, …")
+        return every
 
     @model_validator(mode="after")
     def _opens_before_it_closes(self) -> "Window":
         if self.from_ >= self.until:
             raise ValueError(f"from {self.from_:%H:%M} must be before until {self.until:%H:%M}, on the same day")
         return self
+
+    def schedule(self) -> Schedule:
+        """The runs that are due within the window."""
+        minutes = int(self.every / timedelta(minutes=1))
+        days = ",".join(str((WEEKDAYS.index(day) + 1) % 7) for day in self.days)
+        return Schedule(
+            cron=f"{'0' if minutes == 60 else f'*/{minutes}'} * * * {days}",
+            zone=self.zone,
+            allowed=(f"{self.from_:%H:%M}-{self.until:%H:%M}",),
+        )
 
     def on(self, day: date) -> tuple[datetime, datetime] | None:
         """When it opens and closes on a day; None on days on which nothing is expected."""

@@ -16,7 +16,7 @@ from tidemill.common.config.errors import ConfigError, Origin, Problem, dotted
 from tidemill.common.config.layers import Layer
 from tidemill.common.config.patterns import Selection, common_file, matching
 from tidemill.common.config.politeness import Politeness
-from tidemill.common.config.scheduling import Run, Schedules
+from tidemill.common.config.scheduling import Run, Schedule, Schedules
 from tidemill.common.config.settings import Settings
 from tidemill.common.config.units import ByteSize, Duration, size_text
 from tidemill.common.config.validate import unknown_choice, validated
@@ -139,6 +139,12 @@ class SourceFile(Settings):
     schedule: Schedules = ()
     """Without it runs begin by hand, by `run.after`, or by a file that comes."""
     run: Run = Run()
+
+    @property
+    def schedules(self) -> tuple[Schedule, ...]:
+        """When it is due: as it says, and within the window in which a new file is expected."""
+        window = self.download.window if self.download else None
+        return self.schedule if window is None else (*self.schedule, window.schedule())
 
     @model_validator(mode="after")
     def _comes_one_way(self) -> "SourceFile":
