@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nats.micro import add_service
 
 from tidemill.common.bus.client import CommandFailed, request_command
 from tidemill.common.bus.control import Bucket
-from tidemill.common.bus.step import CommandRefused
+from tidemill.common.bus.step import CommandRefused, Outgoing
 from tidemill.common.config.sources import SourceFile
-from tidemill.common.events import DocumentFailed, RunPlanned
+from tidemill.common.events import DocumentFailed, FetchHeld, RunPlanned
 from tidemill.scheduler.admission import RunRequest
 from tidemill.scheduler.commands import Commands, check_name, day, until
 from tidemill.scheduler.control_mirror import ControlMirror, Known, differences, is_lost, said
@@ -222,6 +223,43 @@ async def test_why_looks_at_tables_and_at_who_answers(desk: Desk) -> None:
     assert answer["answers"][0]["why"] == "no_file"
     run = await desk.ask("status", run="paper-1")
     assert run["runs"][0]["state"] == "requested"
+
+
+async def test_why_knows_slots_failures_and_hosts_that_may_not_be_asked(desk: Desk) -> None:
+    station = desk.station
+    station.clock.time = now = datetime.now(UTC)
+    await desk.ended_run("paper-1", one="http")
+    await station.sql("UPDATE scheduler.run_items SET detail = '404 Not Found'")
+    await station.sql(
+        "INSERT INTO scheduler.slots (source, slot, schedule, outcome, reason, detail, due_at) "
+        "VALUES ('paper', :now, 'cron', 'skipped', 'blackout', 'a holiday', :now)",
+        now=now,
+    )
+    answers = (await desk.ask("why", source="paper"))["answers"]
+    assert [each["why"] for each in answers] == ["failed", "skipped"]
+    assert "http (404 Not Found)" in answers[0]["says"]
+    assert "(blackout): a holiday" in answers[1]["says"]
+
+    async with station.bus.transaction() as tx:
+        await station.admission.request(tx, [RunRequest(run="paper-2", source="paper", trigger="manual")])
+        held = FetchHeld(
+            source="paper",
+            run="paper-2",
+            host="example.org",
+            reason="breaker_open",
+            detail="5 failures",
+            until=now + timedelta(hours=1),
+            held_at=now,
+        )
+        await station.bus.emit(tx, [Outgoing("held", held)])
+    downloader = await add_service(station.nc, name="downloader", version="1.0.0")
+    await station.until(lambda: told_held(desk))
+    await downloader.stop()
+
+
+async def told_held(desk: Desk) -> bool:
+    (answer, *_) = (await desk.ask("why", source="paper"))["answers"]
+    return answer["why"] == "held" and "example.org is not asked until" in answer["says"]
 
 
 async def test_what_is_set_by_hand_is_mirrored_and_audited(desk: Desk) -> None:
