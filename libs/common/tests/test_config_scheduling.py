@@ -66,6 +66,19 @@ def test_what_is_wrong_is_told_with_what_would_work(tmp_path: Path, section: str
     assert sentence in complaint(tmp_path, demo=section)
 
 
+def test_the_place_of_a_mistake_is_told_in_one_schedule_and_in_several(tmp_path: Path) -> None:
+    assert "demo.yaml:3:3: schedule.zone: Mars" in complaint(tmp_path, demo="schedule:\n  zone: Mars\n  every: 1h")
+    listed = "schedule:\n- every: 1h\n- {every: 2h, zone: Mars}"
+    assert "demo.yaml:4:15: schedule[1].zone: Mars" in complaint(tmp_path, demo=listed)
+    assert "schedule.cronn: unknown key; did you mean cron?" in complaint(tmp_path, demo="schedule: {cronn: x}")
+
+
+def test_a_watched_folder_has_no_schedule(tmp_path: Path) -> None:
+    watch = "watch: {folder: inbox}\n"
+    assert "its files are taken when they come" in complaint(tmp_path, demo=f"{watch}schedule: {{every: 1h}}")
+    assert "its files are taken when they come" in complaint(tmp_path, demo=f"{watch}run: {{after: [other]}}", other="")
+
+
 def test_sources_that_run_after_one_another_are_refused(tmp_path: Path) -> None:
     told = complaint(tmp_path, one="run: {after: [three]}", two="run: {after: [one]}", three="run: {after: [two]}")
     assert told.count("take one of the two out") == 3

@@ -152,6 +152,14 @@ class SourceFile(Settings):
             raise ValueError("has both watch and download; make two sources of it")
         return self
 
+    @model_validator(mode="after")
+    def _has_runs_to_begin(self) -> "SourceFile":
+        if self.watch is not None and (self.schedule or self.run.after):
+            raise ValueError(
+                "watches a folder, and its files are taken when they come: take out schedule and run.after"
+            )
+        return self
+
 
 @dataclass(frozen=True)
 class Sources(Mapping[str, SourceFile]):

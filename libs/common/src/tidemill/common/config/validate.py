@@ -48,11 +48,18 @@ def problems(model: type[BaseModel], layer: Layer, error: ValidationError) -> li
     """What is wrong, in the order of the file."""
     found = []
     for detail in error.errors():
-        path = tuple(detail["loc"])
-        while detail["type"] != "missing" and not layer.holds(path):
-            path = path[:-1]  # The name of a union's branch is no part of the file.
+        path = _in_file(layer, tuple(detail["loc"]), missing=detail["type"] == "missing")
         found.append(Problem(layer.origin(path), dotted(path), masked(_sentence(model, path, detail))))
     return sorted(dict.fromkeys(found), key=lambda problem: (problem.line or 0, problem.column or 0))
+
+
+def _in_file(layer: Layer, loc: Path, *, missing: bool) -> Path:
+    """The path of a problem as the file has it: without the names of a union's branches."""
+    path: Path = ()
+    for place, part in enumerate(loc):
+        if layer.holds((*path, part)) or (missing and place == len(loc) - 1):
+            path = (*path, part)
+    return path
 
 
 _WANTED = {
