@@ -2,9 +2,9 @@
 
 import hashlib
 import json
+from typing import Any
 
 import pytest
-from conftest import Mill
 
 pytestmark = pytest.mark.servers
 
@@ -16,7 +16,7 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-async def test_a_file_is_downloaded_kept_and_told(mill: Mill) -> None:
+async def test_a_file_is_downloaded_kept_and_told(mill: Any) -> None:
     mill.site.put("/mix.pdf", PDF)
     mill.source(url=mill.site.url("/mix.pdf"))
     await mill.start()
@@ -33,7 +33,7 @@ async def test_a_file_is_downloaded_kept_and_told(mill: Mill) -> None:
     assert await mill.archived() == [PDF]
 
 
-async def test_the_next_run_transfers_nothing_when_nothing_changed(mill: Mill) -> None:
+async def test_the_next_run_transfers_nothing_when_nothing_changed(mill: Any) -> None:
     mill.site.put("/mix.pdf", PDF)
     mill.source(url=mill.site.url("/mix.pdf"))
     await mill.start()
@@ -52,7 +52,7 @@ async def test_the_next_run_transfers_nothing_when_nothing_changed(mill: Mill) -
     assert await mill.archived() == [PDF, LATER]
 
 
-async def test_the_newest_file_of_an_index_page_is_found(mill: Mill) -> None:
+async def test_the_newest_file_of_an_index_page_is_found(mill: Any) -> None:
     mill.site.put("/issues/mix-30.pdf", PDF)
     mill.site.put("/issues/mix-31.pdf", LATER)
     mill.site.index("mix-30.pdf", "mix-31.pdf", "terms.html")
@@ -64,7 +64,7 @@ async def test_the_newest_file_of_an_index_page_is_found(mill: Mill) -> None:
     assert (plan["requests"], len(plan["items"])) == (2, 1)  # robots.txt counts
 
 
-async def test_all_files_of_an_index_are_fetched_and_then_left_alone_for_a_day(mill: Mill) -> None:
+async def test_all_files_of_an_index_are_fetched_and_then_left_alone_for_a_day(mill: Any) -> None:
     names = [f"mix-{number}.pdf" for number in range(12)]
     for number, name in enumerate(names):
         mill.site.put(f"/issues/{name}", PDF + b"%d" % number)
@@ -83,7 +83,7 @@ async def test_all_files_of_an_index_are_fetched_and_then_left_alone_for_a_day(m
     assert (plan.get("items", []), plan["skipped"], plan["closed"]) == ([], {"fresh": 12}, True)
 
 
-async def test_the_same_bytes_under_another_name_are_a_duplicate_of_the_first(mill: Mill) -> None:
+async def test_the_same_bytes_under_another_name_are_a_duplicate_of_the_first(mill: Any) -> None:
     mill.site.put("/issues/mix-30.pdf", PDF)
     mill.site.index("mix-30.pdf")
     mill.source(index={"url": mill.site.url("/issues/"), "links": "*.pdf"})
@@ -98,7 +98,7 @@ async def test_the_same_bytes_under_another_name_are_a_duplicate_of_the_first(mi
     assert (twin["name"], twin["bytesReceived"]) == ("mix-31.pdf", str(len(PDF)))
 
 
-async def test_an_index_without_files_fails_the_run_with_its_reason(mill: Mill) -> None:
+async def test_an_index_without_files_fails_the_run_with_its_reason(mill: Any) -> None:
     mill.site.index("news.html")
     mill.source(index={"url": mill.site.url("/issues/"), "links": "*.pdf"})
     await mill.start()
@@ -108,7 +108,7 @@ async def test_an_index_without_files_fails_the_run_with_its_reason(mill: Mill) 
     assert (await mill.plan())["items"] == ["index"]
 
 
-async def test_an_index_that_is_not_there_fails_the_run(mill: Mill) -> None:
+async def test_an_index_that_is_not_there_fails_the_run(mill: Any) -> None:
     mill.source(index={"url": mill.site.url("/issues/"), "links": "*.pdf"})
     await mill.start()
     await mill.run()
@@ -120,7 +120,7 @@ async def test_an_index_that_is_not_there_fails_the_run(mill: Mill) -> None:
     assert (await mill.outcome("run-2"))["name"] == "mix-30.pdf"
 
 
-async def test_an_html_page_served_as_a_pdf_is_refused_and_no_validator_of_it_is_kept(mill: Mill) -> None:
+async def test_an_html_page_served_as_a_pdf_is_refused_and_no_validator_of_it_is_kept(mill: Any) -> None:
     mill.site.put("/mix.pdf", b"<!doctype html><title>Please log in</title>")
     mill.source(url=mill.site.url("/mix.pdf"))
     await mill.start()
@@ -133,7 +133,7 @@ async def test_an_html_page_served_as_a_pdf_is_refused_and_no_validator_of_it_is
     assert (await mill.outcome("run-2"))["subject"] == "tidemill.document.refused.paper"
 
 
-async def test_too_large_and_too_small_files_are_refused(mill: Mill) -> None:
+async def test_too_large_and_too_small_files_are_refused(mill: Any) -> None:
     mill.site.put("/large.pdf", PDF)
     mill.site.put("/small.pdf", PDF)
     mill.source("large", url=mill.site.url("/large.pdf"), max_size="4KB")
@@ -146,7 +146,7 @@ async def test_too_large_and_too_small_files_are_refused(mill: Mill) -> None:
     assert next(asked for asked in mill.site.asked if asked.path == "/large.pdf").sent <= len(PDF)
 
 
-async def test_a_passing_failure_is_tried_again_and_told_to_nobody(mill: Mill) -> None:
+async def test_a_passing_failure_is_tried_again_and_told_to_nobody(mill: Any) -> None:
     mill.site.put("/mix.pdf", PDF)
     mill.site.statuses["/mix.pdf"] = [503]
     mill.source(url=mill.site.url("/mix.pdf"))
@@ -157,7 +157,7 @@ async def test_a_passing_failure_is_tried_again_and_told_to_nobody(mill: Mill) -
     assert mill.site.counts()["/mix.pdf"] == 2
 
 
-async def test_a_host_that_asks_for_patience_gets_it(mill: Mill) -> None:
+async def test_a_host_that_asks_for_patience_gets_it(mill: Any) -> None:
     mill.site.put("/mix.pdf", PDF)
     mill.site.statuses["/mix.pdf"] = [429]
     mill.site.headers["Retry-After"] = "4"
@@ -170,7 +170,7 @@ async def test_a_host_that_asks_for_patience_gets_it(mill: Mill) -> None:
     await mill.until(lambda: counted(mill, retry_after_obeyed=1))
 
 
-async def counted(mill: Mill, **expected: int) -> bool:
+async def counted(mill: Any, **expected: int) -> bool:
     columns = ", ".join(f"sum({name}) AS {name}" for name in expected)
     (row,) = await mill.sql(f"SELECT {columns} FROM downloader.requests")
     return dict(row._mapping) == expected
@@ -181,7 +181,7 @@ async def counted(mill: Mill, **expected: int) -> bool:
     [("User-agent: *\nDisallow: /mix", True, "robots"), ("", False, "private_address"), ("", True, "http")],
 )
 async def test_what_cannot_be_had_fails_once_with_its_class(
-    mill: Mill, robots: str, allowed: bool, failure: str
+    mill: Any, robots: str, allowed: bool, failure: str
 ) -> None:
     mill.site.put("/robots.txt", robots.encode())
     mill.source(url=mill.site.url("/mix.pdf"), allowed=allowed)
@@ -195,7 +195,7 @@ async def test_what_cannot_be_had_fails_once_with_its_class(
     assert (await mill.plan("run-2"))["skipped"] == {"backoff": 1}
 
 
-async def test_a_file_of_a_template_that_is_not_there_is_not_published(mill: Mill) -> None:
+async def test_a_file_of_a_template_that_is_not_there_is_not_published(mill: Any) -> None:
     mill.site.put("/57.pdf", PDF)
     mill.source(template={"url": mill.site.url("/{issue}.pdf"), "first": 57, "ahead": 2})
     await mill.start()
@@ -213,7 +213,7 @@ async def test_a_file_of_a_template_that_is_not_there_is_not_published(mill: Mil
     assert len((await mill.plan("run-2"))["items"]) == 2
 
 
-async def test_a_parameter_that_means_nothing_fails_the_run_and_says_so(mill: Mill) -> None:
+async def test_a_parameter_that_means_nothing_fails_the_run_and_says_so(mill: Any) -> None:
     mill.source(url=mill.site.url("/mix.pdf"))
     await mill.start()
     await mill.run(params={"date": "2026-07-21"})
@@ -221,7 +221,7 @@ async def test_a_parameter_that_means_nothing_fails_the_run_and_says_so(mill: Mi
     assert (failed["failure"], failed["detail"]) == ("params", "unknown parameter date; this source takes none")
 
 
-async def test_a_repeat_takes_the_items_it_names_alone(mill: Mill) -> None:
+async def test_a_repeat_takes_the_items_it_names_alone(mill: Any) -> None:
     mill.site.put("/issues/a-1.pdf", PDF)
     mill.site.index("a-1.pdf", "b-2.pdf")
     mill.source(index={"url": mill.site.url("/issues/"), "links": "*.pdf", "newest": False})
@@ -239,7 +239,7 @@ async def test_a_repeat_takes_the_items_it_names_alone(mill: Mill) -> None:
     assert mill.site.counts()["/issues/"] == 1
 
 
-async def test_a_source_that_downloads_nothing_is_somebody_elses(mill: Mill) -> None:
+async def test_a_source_that_downloads_nothing_is_somebody_elses(mill: Any) -> None:
     mill.site.put("/mix.pdf", PDF)
     mill.source(url=mill.site.url("/mix.pdf"))
     (mill.folder / "sources" / "inbox.yaml").write_text("source: inbox\nwatch: {folder: inbox}\n")
@@ -250,7 +250,7 @@ async def test_a_source_that_downloads_nothing_is_somebody_elses(mill: Mill) -> 
     assert {event["run"] for event in await mill.told()} == {"run-2"}
 
 
-async def test_a_published_checksum_is_compared(mill: Mill) -> None:
+async def test_a_published_checksum_is_compared(mill: Any) -> None:
     mill.site.put("/good.pdf", PDF)
     mill.site.put("/good.pdf.sha256", f"{sha256(PDF)}  good.pdf\n".encode())
     mill.site.put("/bad.pdf", LATER)
@@ -272,7 +272,7 @@ async def test_a_published_checksum_is_compared(mill: Mill) -> None:
     assert await mill.archived() == [PDF]
 
 
-async def test_requests_and_what_304_saved_are_counted_by_host_and_day(mill: Mill) -> None:
+async def test_requests_and_what_304_saved_are_counted_by_host_and_day(mill: Any) -> None:
     mill.site.put("/mix.pdf", PDF)
     mill.source(url=mill.site.url("/mix.pdf"))
     await mill.start()
@@ -284,7 +284,7 @@ async def test_requests_and_what_304_saved_are_counted_by_host_and_day(mill: Mil
     await mill.until(lambda: counted(mill, **expected))
 
 
-async def test_progress_is_told_while_it_downloads(mill: Mill) -> None:
+async def test_progress_is_told_while_it_downloads(mill: Any) -> None:
     mill.site.put("/mix.pdf", PDF * 200)
     mill.site.bytes_per_second = 700_000
     mill.source(url=mill.site.url("/mix.pdf"))

@@ -2,9 +2,9 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from conftest import Mill
 
 pytestmark = pytest.mark.servers
 
@@ -13,11 +13,11 @@ SLOW = 1_000_000
 """Bytes a second: five seconds for the file."""
 
 
-async def under_way(mill: Mill) -> bool:
+async def under_way(mill: Any) -> bool:
     return any(asked.path == "/mix.pdf" and asked.sent > 0 for asked in mill.site.asked)
 
 
-async def start_slowly(mill: Mill, **request: object) -> None:
+async def start_slowly(mill: Any, **request: object) -> None:
     mill.site.put("/mix.pdf", PDF)
     mill.site.bytes_per_second = SLOW
     mill.source(url=mill.site.url("/mix.pdf"))
@@ -26,7 +26,7 @@ async def start_slowly(mill: Mill, **request: object) -> None:
     await mill.until(lambda: under_way(mill))
 
 
-async def nothing_comes(mill: Mill) -> None:
+async def nothing_comes(mill: Any) -> None:
     """Neither requests nor, more than a second later, bytes; watched for a while."""
     await asyncio.sleep(1)
     before = [(asked.path, asked.sent) for asked in mill.site.asked]
@@ -34,7 +34,7 @@ async def nothing_comes(mill: Mill) -> None:
     assert [(asked.path, asked.sent) for asked in mill.site.asked] == before
 
 
-async def test_a_stop_ends_the_download_and_it_goes_on_from_there(mill: Mill) -> None:
+async def test_a_stop_ends_the_download_and_it_goes_on_from_there(mill: Any) -> None:
     await start_slowly(mill)
     await asyncio.sleep(0.5)
     await mill.control("stop.source.paper")
@@ -47,7 +47,7 @@ async def test_a_stop_ends_the_download_and_it_goes_on_from_there(mill: Mill) ->
     assert await mill.archived() == [PDF]
 
 
-async def test_a_stop_holds_after_a_restart_and_freezes_the_clock_of_the_run(mill: Mill) -> None:
+async def test_a_stop_holds_after_a_restart_and_freezes_the_clock_of_the_run(mill: Any) -> None:
     await mill.control("stop.all")
     mill.site.put("/mix.pdf", PDF)
     mill.source(url=mill.site.url("/mix.pdf"))
@@ -60,7 +60,7 @@ async def test_a_stop_holds_after_a_restart_and_freezes_the_clock_of_the_run(mil
     await mill.plan()
 
 
-async def test_a_pause_lets_the_download_end_and_begins_no_other(mill: Mill) -> None:
+async def test_a_pause_lets_the_download_end_and_begins_no_other(mill: Any) -> None:
     await start_slowly(mill)
     await mill.control("pause.source.paper")
     mill.site.bytes_per_second = None
@@ -72,7 +72,7 @@ async def test_a_pause_lets_the_download_end_and_begins_no_other(mill: Mill) -> 
     await mill.outcome("run-2")
 
 
-async def test_a_cancelled_run_asks_no_more(mill: Mill) -> None:
+async def test_a_cancelled_run_asks_no_more(mill: Any) -> None:
     await start_slowly(mill)
     await mill.control("cancel.run.run-1")
     await nothing_comes(mill)
@@ -88,7 +88,7 @@ async def test_a_cancelled_run_asks_no_more(mill: Mill) -> None:
     assert (await mill.outcome("run-2"))["subject"] == "tidemill.document.stored.lo.paper"
 
 
-async def test_a_run_beyond_its_deadline_asks_no_more(mill: Mill) -> None:
+async def test_a_run_beyond_its_deadline_asks_no_more(mill: Any) -> None:
     await start_slowly(mill, deadline=datetime.now(UTC) + timedelta(seconds=3))
     await asyncio.sleep(2)
     await nothing_comes(mill)
@@ -101,7 +101,7 @@ async def test_a_run_beyond_its_deadline_asks_no_more(mill: Mill) -> None:
     assert await mill.told("document.") == []
 
 
-async def test_a_stop_freezes_the_deadline_of_what_is_planned(mill: Mill) -> None:
+async def test_a_stop_freezes_the_deadline_of_what_is_planned(mill: Any) -> None:
     await start_slowly(mill, deadline=datetime.now(UTC) + timedelta(seconds=4))
     await mill.control("stop.source.paper")
     await asyncio.sleep(4.5)
@@ -110,7 +110,7 @@ async def test_a_stop_freezes_the_deadline_of_what_is_planned(mill: Mill) -> Non
     assert (await mill.outcome())["subject"] == "tidemill.document.stored.lo.paper"
 
 
-async def test_a_spent_budget_is_told_once_and_the_rest_waits(mill: Mill) -> None:
+async def test_a_spent_budget_is_told_once_and_the_rest_waits(mill: Any) -> None:
     names = [f"mix-{number}.pdf" for number in range(5)]
     for name in names:
         mill.site.put(f"/issues/{name}", b"%PDF-1.7 " + name.encode())
@@ -139,7 +139,7 @@ async def test_a_spent_budget_is_told_once_and_the_rest_waits(mill: Mill) -> Non
     assert await mill.kinds() == {"stored": 1}
 
 
-async def test_a_run_that_cannot_be_planned_yet_says_so_once_and_waits(mill: Mill) -> None:
+async def test_a_run_that_cannot_be_planned_yet_says_so_once_and_waits(mill: Any) -> None:
     mill.site.index("mix.pdf")
     mill.source(politeness="rate: 200/s, daily_budget: 1", index={"url": mill.site.url("/issues/"), "links": "*.pdf"})
     await mill.start()
@@ -154,7 +154,7 @@ async def test_a_run_that_cannot_be_planned_yet_says_so_once_and_waits(mill: Mil
     assert mill.site.counts() == {}
 
 
-async def test_what_was_spent_is_remembered_over_a_restart(mill: Mill) -> None:
+async def test_what_was_spent_is_remembered_over_a_restart(mill: Any) -> None:
     mill.site.put("/mix.pdf", b"%PDF-1.7")
     mill.source(politeness="rate: 200/s, daily_budget: 2", url=mill.site.url("/mix.pdf"))
     stop = asyncio.Event()
@@ -179,7 +179,7 @@ def zone_where(hour: int) -> str:
     return f"Etc/GMT{-ahead:+d}" if ahead else "UTC"
 
 
-async def test_a_window_that_passes_without_a_new_file_is_told_once(mill: Mill) -> None:
+async def test_a_window_that_passes_without_a_new_file_is_told_once(mill: Any) -> None:
     window = {"from": "01:00", "until": "02:00", "zone": zone_where(12)}
     mill.site.put("/mix.pdf", b"%PDF-1.7")
     mill.source(url=mill.site.url("/mix.pdf"), window=window)
@@ -195,7 +195,7 @@ async def test_a_window_that_passes_without_a_new_file_is_told_once(mill: Mill) 
     assert late["source"] == "paper"
 
 
-async def test_schedules_ask_no_more_once_the_file_of_the_window_came(mill: Mill) -> None:
+async def test_schedules_ask_no_more_once_the_file_of_the_window_came(mill: Any) -> None:
     window = {"from": "06:00", "until": "18:00", "zone": zone_where(12)}
     mill.site.put("/mix.pdf", b"%PDF-1.7")
     mill.source(url=mill.site.url("/mix.pdf"), window=window)
@@ -209,3 +209,31 @@ async def test_schedules_ask_no_more_once_the_file_of_the_window_came(mill: Mill
     assert len(mill.site.asked) == asked
     await mill.run("run-3", trigger="manual")
     assert (await mill.outcome("run-3"))["subject"] == "tidemill.document.unchanged.paper"
+
+
+async def test_what_a_held_host_kept_from_a_run_fails_with_the_reason_before_the_run_times_out(mill: Any) -> None:
+    for name in ("mix-1.pdf", "mix-2.pdf"):
+        mill.site.put(f"/issues/{name}", b"%PDF-1.7 " + name.encode())
+    mill.site.index("mix-1.pdf", "mix-2.pdf")
+    mill.source(
+        politeness="rate: 200/s, daily_budget: 3",
+        index={"url": mill.site.url("/issues/"), "links": "*.pdf", "newest": False},
+    )
+    await mill.start()
+    await mill.run(deadline=datetime.now(UTC) + timedelta(seconds=8))
+
+    async def both() -> bool:
+        return await mill.kinds() == {"stored": 1, "failed": 1}
+
+    await mill.until(both)
+    (failed,) = await mill.told("document.failed")
+    assert (failed["failure"], failed.get("attempts", 0)) == ("budget_spent", 0)
+
+
+async def test_a_run_that_is_held_until_it_times_out_is_not_planned(mill: Any) -> None:
+    mill.site.index("mix.pdf")
+    mill.source(politeness="rate: 200/s, daily_budget: 1", index={"url": mill.site.url("/issues/"), "links": "*.pdf"})
+    await mill.start()
+    await mill.run(deadline=datetime.now(UTC) + timedelta(seconds=30))
+    failed = await mill.outcome()
+    assert (failed["item"], failed["failure"]) == ("index", "budget_spent")

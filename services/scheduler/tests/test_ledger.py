@@ -318,3 +318,8 @@ async def test_what_nothing_converts_is_through_when_it_is_stored(keeping: Keepi
     )
     run = await keeping.until("SELECT source, new FROM scheduler.runs WHERE state = 'complete'")
     assert (run["source"], run["new"]) == ("kept", 1)
+
+
+def test_a_file_that_is_not_published_is_no_failure() -> None:
+    (item,) = word_of_failed(failed("r", "a", "not_published")).items.values()
+    assert (item.outcome, item.reason) == ("unchanged", "not_published")

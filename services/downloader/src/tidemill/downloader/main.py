@@ -55,7 +55,7 @@ async def open_downloader(context: Context) -> AsyncIterator[Wiring]:
                     fetch_step(downloader.work, partial(record_attempts, metrics=metrics), slots=settings.parallel),
                 ),
                 tasks=(
-                    Release(context.bus, configured.politeness, metrics).run,
+                    Release(context.bus, configured.politeness, metrics, now).run,
                     Lateness(context.bus, lambda: configured.newest, metrics, now).run,
                     Tidy(context.engine, partial_files).run,
                     ledger.run,

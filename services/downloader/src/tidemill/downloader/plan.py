@@ -24,6 +24,8 @@ from tidemill.downloader.policy import Wanted
 
 RETRIES = (timedelta(seconds=2), timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5))
 """Pauses between attempts to read an index page; after the last the run has failed."""
+LAST_CALL = timedelta(seconds=65)
+"""The pauses of what is unavailable grow up to a minute: with less time left, a run is not planned any more."""
 INDEX_ITEM = "index"
 """The one item of a run whose files could not be found out."""
 ITEMS_AN_EVENT = 2000
@@ -90,6 +92,8 @@ class Planner:
             return Plan(usage=usage, failed=Unplanned(failure.slug, failure.detail, _place(source.download)))
         except Held as held:
             await tell_held(self.bus, event, held, self.now())
+            if event.deadline and self.now() + LAST_CALL >= event.deadline:
+                return Plan(usage=usage, failed=Unplanned(held.reason, held.detail, _place(source.download)))
             raise Unavailable(f"{held.host}: {held.detail}") from held
         plan = await self._chosen(source.download, event, wanted)
         asked = bool(source.download.index and usage.requests)

@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.step import Outgoing, Tx
 from tidemill.common.config.politeness import Politeness
-from tidemill.common.events import DownloadDue
+from tidemill.common.events import DocumentFailed, DownloadDue
 from tidemill.common.telemetry.metrics import DOWNLOADS_WAITING, Metrics
 from tidemill.downloader import policy, store
 
 EVERY = timedelta(seconds=0.5)
+BEFORE_DEADLINE = timedelta(seconds=5)
+"""So long before a run times out, what waits for a held host is given up: in time for the run to say why."""
 
 PolitenessOf = Callable[[str], Politeness]
 """How a source asks its hosts."""
@@ -20,8 +22,9 @@ PolitenessOf = Callable[[str], Politeness]
 class Release:
     """The loop of one replica; of several, one hands out at a time."""
 
-    def __init__(self, bus: Bus, politeness_of: PolitenessOf, metrics: Metrics) -> None:
+    def __init__(self, bus: Bus, politeness_of: PolitenessOf, metrics: Metrics, now: Callable[[], datetime]) -> None:
         self._bus = bus
+        self._now = now
         self._politeness_of = politeness_of
         self._waiting = metrics.of(DOWNLOADS_WAITING)
 
@@ -31,19 +34,22 @@ class Release:
             if self._bus.control.known:
                 async with self._bus.transaction() as tx:
                     if await store.lock_release(tx):
-                        await self._drop(tx)
-                        await self._bus.emit(tx, await self._hand_out(tx))
+                        blocked = await self._drop(tx)
+                        await self._bus.emit(tx, [*blocked, *await self._hand_out(tx)])
             await asyncio.sleep(EVERY.total_seconds())
 
-    async def _drop(self, tx: Tx) -> None:
-        """What cancelled and timed-out runs had left. Their clocks stand while they are stopped."""
+    async def _drop(self, tx: Tx) -> list[Outgoing]:
+        """What cancelled and timed-out runs had left; what a held host kept from them is told. Their clocks stand while
+        they are stopped."""
         control = self._bus.control
         stopped = [source for source in control.held_sources() if control.stopped(source)]
         await store.freeze(tx, stopped, everything=bool(control.stopped()))
+        blocked = await store.take_blocked(tx, BEFORE_DEADLINE)
         await store.drop_late(tx)
         cancelled = [run for run in await store.find_open_runs(tx) if control.cancelled(run)]
         if cancelled:
             await store.drop_runs(tx, cancelled)
+        return [_blocked(job, self._now()) for job in blocked]
 
     async def _hand_out(self, tx: Tx) -> list[Outgoing]:
         control = self._bus.control
@@ -73,3 +79,20 @@ def _due(job: store.HandedOut) -> Outgoing:
         deadline=job.deadline,
     )
     return Outgoing(f"{job.run}/{job.item}#{job.handed}", due)
+
+
+def _blocked(job: store.Blocked, now: datetime) -> Outgoing:
+    failed = DocumentFailed(
+        source=job.source,
+        run=job.run,
+        item=job.item,
+        name=job.name,
+        url=job.url,
+        failure=job.reason,
+        detail=f"{job.host} could not be asked before the run timed out",
+        attempts=job.attempts,
+        requests=job.requests,
+        bytes_received=job.bytes_received,
+        failed_at=now,
+    )
+    return Outgoing(f"{job.run}/{job.item}/blocked", failed)

@@ -73,6 +73,22 @@ class HandedOut:
 
 
 @dataclass(frozen=True, slots=True)
+class Blocked:
+    """A job that comes to nothing because its host must not be asked."""
+
+    source: str
+    run: str
+    item: str
+    url: str
+    name: str
+    host: str
+    reason: str
+    attempts: int
+    requests: int
+    bytes_received: int
+
+
+@dataclass(frozen=True, slots=True)
 class Requests:
     """What a source asked of a host on a day, or a part of it."""
 
@@ -204,6 +220,40 @@ async def drop_runs(tx: Tx, runs: Collection[str]) -> None:
 async def drop_late(tx: Tx) -> None:
     """The same for runs that are timed out."""
     await _finish_where(tx, "timed_out", jobs.c.deadline < func.now(), jobs.c.frozen_at.is_(None))
+
+
+async def take_blocked(tx: Tx, margin: timedelta) -> list[Blocked]:
+    """Jobs of held hosts whose runs time out within so long: they will not be had, and why is known."""
+    doomed = (
+        select(jobs.c.run, jobs.c.item, func.min(holds.c.reason).label("reason"))
+        .where(
+            jobs.c.state == "due",
+            jobs.c.deadline < func.now() + margin,
+            jobs.c.frozen_at.is_(None),
+            holds.c.source == jobs.c.source,
+            holds.c.host == jobs.c.host,
+        )
+        .group_by(jobs.c.run, jobs.c.item)
+        .cte("doomed")
+    )
+    rows = await tx.execute(
+        update(jobs)
+        .where(jobs.c.run == doomed.c.run, jobs.c.item == doomed.c.item, _OPEN)
+        .values(state="done", outcome="failed", done_at=func.now())
+        .returning(
+            jobs.c.source,
+            jobs.c.run,
+            jobs.c.item,
+            jobs.c.url,
+            jobs.c.name,
+            jobs.c.host,
+            doomed.c.reason,
+            jobs.c.attempts,
+            jobs.c.requests,
+            jobs.c.bytes_received,
+        )
+    )
+    return [Blocked(*row) for row in rows]
 
 
 async def freeze(tx: Tx, sources: Collection[str], *, everything: bool) -> None:

@@ -19,6 +19,8 @@ from tidemill.common.events import (
 )
 from tidemill.scheduler.items import Item, Rank
 
+NOT_PUBLISHED = "not_published"
+"""A file whose address was guessed is not there: no failure, for nobody promised it."""
 LONGEST_KEY = 1000
 """Bytes. An index takes 2,700; addresses may be longer."""
 SHOWN_OF_LONG = 200
@@ -138,10 +140,11 @@ def word_of_refused(event: DocumentRefused) -> Word:
 
 
 def word_of_failed(event: DocumentFailed) -> Word:
+    nothing_yet = event.failure == NOT_PUBLISHED
     item = Item(
-        rank=Rank.FAILED,
+        rank=Rank.UNCHANGED if nothing_yet else Rank.FAILED,
         at=event.failed_at,
-        outcome="failed",
+        outcome="unchanged" if nothing_yet else "failed",
         reason=event.failure,
         detail=event.detail,
         name=event.name,
