@@ -50,7 +50,7 @@ def provide_source(config: Config) -> None:
         known = re.search(r"127\.0\.0\.1:([0-9]+)", file.read_text(encoding="utf-8"))
         if known is None or port_is_free(int(known[1])):
             return
-    port = free_port(PORT)
+    port = free_port()  # A fixed one could be taken by another demo between here and the start.
     file.write_text(bundled.replace(f"127.0.0.1:{PORT}", f"127.0.0.1:{port}"), encoding="utf-8")
 
 
