@@ -26,6 +26,8 @@ MODULES = (
     "dead_letters",
     "run",
     "runs",
+    "schedules",
+    "backfill",
     "control",
     "why",
     "audit",
