@@ -24,7 +24,7 @@ from tidemill.scheduler.ledger import Verdict, end_runs
 from tidemill.scheduler.ledger_steps import tell
 from tidemill.scheduler.tables import control, control_bucket
 
-LOOK_EVERY = 2.0
+LOOK_EVERY = 5.0
 LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('tidemill.control', 0))")
 CANCEL = "cancel.run."
 CANCELS_KEPT = timedelta(days=8)
