@@ -1,11 +1,16 @@
 """The sections `schedule` and `run` of source files."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tidemill.common.config import ConfigError, load_sources
+from tidemill.schedule import Cron, Hours
+
+ROOT = Path(__file__).parents[3]
 
 
 def load(folder: Path, **sections: str) -> object:
@@ -64,6 +69,18 @@ def test_one_schedule_or_a_list_of_several(tmp_path: Path) -> None:
 )
 def test_what_is_wrong_is_told_with_what_would_work(tmp_path: Path, section: str, sentence: str) -> None:
     assert sentence in complaint(tmp_path, demo=section)
+
+
+def test_the_examples_of_the_page_about_schedules_are_right(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "schedules.md").read_text(encoding="utf-8")
+    example, settings = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "bulletin.yaml").write_text(example)
+    assert load_sources(tmp_path)["bulletin"].run.pause_after_failures == 5
+    assert yaml.safe_load(settings)["scheduler"]["groups"] == {"heavy": 2}
+    for cron in re.findall(r"`cron: \"(.*?)\"", page):
+        assert Cron.parse(cron)
+    for allowed in re.findall(r"`allowed: \[\"(.*?)\"", page):
+        assert Hours.parse(allowed)
 
 
 def test_the_place_of_a_mistake_is_told_in_one_schedule_and_in_several(tmp_path: Path) -> None:
