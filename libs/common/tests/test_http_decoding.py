@@ -8,7 +8,7 @@ from contextlib import suppress
 import brotli
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill.common.http import NotWhatItShouldBe, Truncated
@@ -37,6 +37,7 @@ def decode(encoding: str, data: bytes, step: int = 1000) -> bytes:
 
 
 @EVERY
+@settings(deadline=None)
 @given(data=st.binary(max_size=3000), step=st.integers(1, 500))
 def test_what_was_encoded_comes_back_however_it_is_cut(encoding: str, data: bytes, step: int) -> None:
     assert decode(encoding, ENCODE[encoding](data), step) == data
@@ -76,6 +77,7 @@ def test_damage_is_noticed(encoding: str) -> None:
 
 
 @EVERY
+@settings(deadline=None)
 @given(data=st.binary(max_size=200))
 def test_any_bytes_decode_or_are_refused(encoding: str, data: bytes) -> None:
     with suppress(NotWhatItShouldBe, Truncated):

@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill.common.http import (
@@ -25,6 +25,7 @@ from tidemill.common.http import (
     Downloaded,
     Entry,
     FetchFailure,
+    Held,
     NetworkFailure,
     NotModified,
     NotWhatItShouldBe,
@@ -488,6 +489,47 @@ async def test_a_cancelled_download_keeps_what_came(bring: Bring, server: Hostil
     assert check(await bring()).resumed_from > 0
 
 
+FAULTS = st.sampled_from(["cut", "lying range", "200", "416", "other etag", "weak", "kill", "new content"])
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(FAULTS, st.integers(0, 60_000)), max_size=6))
+async def test_whatever_goes_wrong_in_whatever_order_the_file_is_right_in_the_end(
+    tmp_path_factory: pytest.TempPathFactory, faults: list[tuple[str, int]]
+) -> None:
+    path = tmp_path_factory.mktemp("mix") / "part"
+    async with hostile_server() as server, polite_client() as client:
+        issue = Issue(server, PDF[:60_000])
+        url, politeness = f"{server.url}/issue.pdf", server.politeness(obey_robots=False)
+
+        async def attempt() -> bool:
+            try:
+                check(await download(client, url, path, source="s", politeness=politeness), issue.content)
+            except (FetchFailure, Held):
+                return False
+            return True
+
+        for number, (fault, at) in enumerate(faults):
+            issue.spoilt, issue.status, issue.cut_after = {}, None, at
+            match fault:
+                case "lying range":
+                    issue.spoilt = {"Content-Range": f"bytes {at}-59999/60000"}
+                case "200" | "416":
+                    issue.status = int(fault)
+                case "other etag":
+                    issue.spoilt = {"ETag": f'"x{number}"'}
+                case "weak":
+                    issue.etag = f'W/"{number}"'
+                case "kill":
+                    with path.open("ab") as file:
+                        file.write(bytes(at))
+                case "new content":
+                    issue.content, issue.etag = b"%PDF-" + bytes([number]) * (50_000 + number), f'"{number}"'
+            await attempt()
+        issue.spoilt, issue.status, issue.cut_after = {}, None, None
+        assert await attempt() or len(faults) >= 5  # Five failures in a row open the breaker.
+
+
 async def test_progress_is_told_to_its_end(bring: Bring, server: Hostile) -> None:
     issue = Issue(server)
     await broken_off(bring, issue)
@@ -514,6 +556,7 @@ def test_rate_and_rest_are_of_the_last_seconds() -> None:
     assert Meter(0, None, clock=lambda: now).progress(0) == Progress(0, None, 0.0, None)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10**7), st.lists(st.integers(1, 10**6), max_size=30))
 async def test_bandwidth_is_never_exceeded(cap: int, sizes: list[int]) -> None:
     now = 0.0
@@ -539,6 +582,7 @@ async def test_a_capped_download_takes_its_time(bring: Bring, server: Hostile) -
     assert slept[-1] == pytest.approx(len(PDF) / 100_000)
 
 
+@settings(max_examples=25, deadline=None)  # Each makes its files safe.
 @given(st.lists(st.tuples(st.integers(0, 40), st.booleans()), max_size=12))
 def test_a_state_never_promises_more_than_is_on_disk(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, bool]]

@@ -6,7 +6,7 @@ from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill.common.config import Politeness
@@ -39,6 +39,7 @@ def test_a_public_address_is_let_through(address: str) -> None:
 NAT64 = IPv6Network("64:ff9b::/96")
 
 
+@settings(deadline=None)
 @given(st.ip_addresses())
 def test_nothing_is_let_through_that_python_calls_private(address: IPv4Address | IPv6Address) -> None:
     if is_public(address) and address not in NAT64:
@@ -186,6 +187,7 @@ def test_limits_know_a_host_by_its_name_and_unusual_port() -> None:
     assert host_of("http://[::1]/") == "[::1]"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_is_a_url_or_refused(text: str) -> None:
     try:

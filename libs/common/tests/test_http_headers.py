@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill.common.http.headers import (
@@ -41,6 +41,7 @@ def test_a_content_range_that_makes_no_sense_is_none(value: str | None) -> None:
     assert parse_content_range(value) is None
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**12), st.integers(0, 10**12), st.integers(1, 10**12))
 def test_a_content_range_comes_back_as_it_was_written(first: int, length: int, more: int) -> None:
     told = ContentRange(first, first + length, first + length + more)
@@ -90,6 +91,7 @@ def test_codings_that_change_nothing_are_left_out() -> None:
     assert parse_encodings(None) == []
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_no_text_breaks_a_parser(text: str) -> None:
     parse_content_range(text)

@@ -5,7 +5,7 @@ from itertools import count, pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill.common.config.politeness import Politeness
@@ -256,6 +256,7 @@ def test_a_state_survives_its_journey_and_fields_of_another_version_do_no_harm()
 OUTCOMES = st.sampled_from(["well", "pushback", "failure", "unknown"])
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 5),
     st.integers(1, 4),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill.common.http.kinds import kind_of, mismatch
@@ -129,6 +129,7 @@ NUMBERS = st.integers(0, 12)
 ETAGS = st.sampled_from(['"1"', '"2"', 'W/"1"', ""])
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from([200, 203, 204, 206, 304, 416]),
     st.tuples(NUMBERS, NUMBERS, NUMBERS),
@@ -201,6 +202,7 @@ def test_what_does_not_fit_is_described(kind: str, head: bytes, said: str) -> No
     assert said in str(mismatch(kind, head))  # type: ignore[arg-type]
 
 
+@settings(deadline=None)
 @given(st.sampled_from(list(GOOD)), st.binary(max_size=100))
 def test_any_bytes_can_be_judged(kind: str, head: bytes) -> None:
     reason = mismatch(kind, head)  # type: ignore[arg-type]

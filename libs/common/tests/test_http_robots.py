@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill.common.cache import Cache, open_cache
@@ -239,6 +239,7 @@ async def test_a_host_that_was_away_is_asked_again_after_a_while(cache: Cache) -
     assert origin.asked == 2
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300), st.text(max_size=30))
 def test_any_text_can_be_read_as_rules(text: str, path: str) -> None:
     rules = Rules.parse(text, 0.0)

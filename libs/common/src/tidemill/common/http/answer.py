@@ -184,11 +184,11 @@ class Answer:
             raise TimedOut(f"{rate:.0f} bytes a second, and {self._patience.slowest_per_second} is the least")
         self._waited, self._waited_for = 0.0, 0
 
-    async def close(self) -> None:
+    async def close(self, *, at_once: bool = False) -> None:
         """Reads a short rest, so that the connection can be used again. Harmless when repeated."""
         short = self.status in (204, 304) or (self.length is not None and self.length <= SHORT_BYTES)
         try:
-            if short and self.failure is None:
+            if short and self.failure is None and not at_once:
                 async with asyncio.timeout(1):
                     while not self._ended:
                         await self._next_piece()

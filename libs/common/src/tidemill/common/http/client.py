@@ -33,7 +33,7 @@ from tidemill.common.http.limits import HostLimits, Permit
 from tidemill.common.http.pacing import Outcome, terms_of
 from tidemill.common.http.robots import REDIRECTS as ROBOTS_REDIRECTS
 from tidemill.common.http.robots import SIZE_BYTES, Decision, Robots, Rules
-from tidemill.common.http.wire import URL, Raw, Wire, host_of, parse_url, printable_url, user_agent
+from tidemill.common.http.wire import URL, Raw, Wire, bare_url, host_of, parse_url, printable_url, user_agent
 from tidemill.common.telemetry.metrics import (
     HTTP_ANSWER_SECONDS,
     HTTP_BYTES,
@@ -147,6 +147,9 @@ class PoliteClient:
         hop = await self._follow(parse_url(url), asking)
         try:
             yield hop.answer
+        except asyncio.CancelledError as cancelled:
+            await hop.close(cancelled)
+            raise
         finally:
             await hop.close()
 
@@ -177,7 +180,7 @@ class PoliteClient:
             if held.reason == "robots_unreachable":
                 self._decide(url, asking, "unreachable")
             raise
-        if not rules.allows(str(url.copy_with(username=None, password=None)), asking.agent):
+        if not rules.allows(bare_url(url), asking.agent):
             self._decide(url, asking, "disallowed")
             raise RobotsDisallow(f"{origin}/robots.txt does not let {asking.agent} ask for {url.path}")
         self._metrics.of(ROBOTS_DECISIONS, source=asking.source, decision="allowed").inc()
@@ -316,7 +319,7 @@ class _Hop:
                 raw.headers.get("retry-after"), now=datetime.now(UTC), date=raw.headers.get("date")
             )
         self._answer = Answer(
-            printable_url(self._url),
+            self._entry.url,
             raw,
             sizes=self._asking.sizes,
             patience=self._asking.patience,
@@ -355,7 +358,7 @@ class _Hop:
         self._accounted = True
         try:
             if self._answer is not None:
-                await self._answer.close()
+                await self._answer.close(at_once=isinstance(error, asyncio.CancelledError))
         finally:
             error = error or (self._answer.failure if self._answer else None)
             await self._permit.finish(self._outcome(error))

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -24,6 +25,7 @@ __all__ = [
     "Raw",
     "Response",
     "Wire",
+    "bare_url",
     "host_of",
     "open_client",
     "parse_url",
@@ -44,7 +46,12 @@ SOCKET_OPTIONS = (
 
 def user_agent(contact: str = "", name: str | None = None) -> str:
     """How we introduce ourselves. `contact` is a URL or an address where a site's owner reaches the operator."""
-    return (name or f"Tidemill/{version('tidemill-common')}") + (f" (+{contact})" if contact else "")
+    return (name or f"Tidemill/{_version()}") + (f" (+{contact})" if contact else "")
+
+
+@cache
+def _version() -> str:
+    return version("tidemill-common")
 
 
 def open_client(
@@ -69,7 +76,7 @@ def parse_url(text: str, base: URL | None = None) -> URL:
     """A URL that can be asked for, in its normal form and without fragment. Raises UnfetchableUrl."""
     try:
         url = URL(text.strip()) if base is None else base.join(text.strip())
-        url = url.copy_with(fragment=None)
+        url = url.copy_with(fragment=None) if "#" in text else url
     except (InvalidURL, ValueError, TypeError) as error:
         raise UnfetchableUrl(f"{masked(text)[:200]} is not a URL: {error}") from error
     if url.scheme not in PORTS:
@@ -79,9 +86,14 @@ def parse_url(text: str, base: URL | None = None) -> URL:
     return url
 
 
+def bare_url(url: URL) -> str:
+    """Without user and password."""
+    return str(url.copy_with(userinfo=b"") if url.userinfo else url)
+
+
 def printable_url(url: URL) -> str:
-    """For people, logs and tables: nobody's password."""
-    return masked(str(url.copy_with(username=None, password=None)))
+    """For people, logs and tables: no secret of anybody."""
+    return masked(bare_url(url))
 
 
 def host_of(url: URL | str) -> str:
