@@ -1,8 +1,7 @@
-"""One replica of four that ask the same host: `python http_worker.py REDIS_URL URL RATE SECONDS`."""
+"""One replica of four that ask the same host: `python http_worker.py REDIS_URL URL RATE`."""
 
 import asyncio
 import sys
-import time
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -12,16 +11,14 @@ from tidemill.common.http import PoliteClient, open_limits
 from tidemill.common.telemetry.metrics import Metrics
 
 
-async def ask(redis_url: str, url: str, rate: str, seconds: float) -> None:
+async def ask(redis_url: str, url: str, rate: str) -> None:
     metrics = Metrics("http-worker")
     limits, cache = open_limits(redis_url, metrics), open_cache(None, metrics)
     politeness = Politeness(rate=rate, concurrency=8, allow_private=(urlsplit(url).netloc,))
-    until = time.monotonic() + seconds
 
     async def lane() -> None:
-        while time.monotonic() < until:
-            async with client.open(url, source="s", politeness=politeness, wait=timedelta(seconds=60)) as answer:
-                await answer.read()
+        async with client.open(url, source="s", politeness=politeness, wait=timedelta(seconds=60)) as answer:
+            await answer.read()
 
     async with PoliteClient(limits, cache, metrics) as client:
         await asyncio.gather(lane(), lane())
@@ -29,4 +26,4 @@ async def ask(redis_url: str, url: str, rate: str, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(ask(sys.argv[1], sys.argv[2], sys.argv[3], float(sys.argv[4])))
+    asyncio.run(ask(sys.argv[1], sys.argv[2], sys.argv[3]))

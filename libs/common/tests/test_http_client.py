@@ -34,12 +34,7 @@ from tidemill.common.http import (
 from tidemill.common.telemetry.metrics import Metrics, value
 from tidemill.common.testing.hostile import Asked, Connection, Hostile, hostile_server, polite_client
 
-SHORT = Patience(
-    connect=timedelta(seconds=5),
-    answer=timedelta(milliseconds=300),
-    silence=timedelta(milliseconds=300),
-    slow_for=timedelta(milliseconds=300),
-)
+MOMENT = timedelta(milliseconds=300)
 
 
 @pytest.fixture
@@ -365,7 +360,7 @@ async def test_a_silent_server_is_given_up(client: PoliteClient, server: Hostile
     async def silent(asked: Asked, connection: Connection) -> None:
         await asyncio.sleep(60)
 
-    assert isinstance(await failure(client, server, patience=SHORT), TimedOut)
+    assert isinstance(await failure(client, server, patience=Patience(answer=MOMENT)), TimedOut)
 
 
 async def test_a_head_that_drips_is_given_up(client: PoliteClient, server: Hostile) -> None:
@@ -375,7 +370,7 @@ async def test_a_head_that_drips_is_given_up(client: PoliteClient, server: Hosti
     async def drip(asked: Asked, connection: Connection) -> None:
         await connection.drip(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 10_000, seconds=0.02)
 
-    assert isinstance(await failure(client, server, patience=SHORT), TimedOut)
+    assert isinstance(await failure(client, server, patience=Patience(answer=MOMENT)), TimedOut)
 
 
 async def test_a_body_that_drips_is_given_up(client: PoliteClient, server: Hostile) -> None:
@@ -384,7 +379,7 @@ async def test_a_body_that_drips_is_given_up(client: PoliteClient, server: Hosti
         await connection.send("HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n")
         await connection.drip(bytes(10_000), seconds=0.02)
 
-    error = await failure(client, server, patience=SHORT)
+    error = await failure(client, server, patience=Patience(slow_for=MOMENT))
     assert isinstance(error, TimedOut)
     assert "bytes a second" in str(error)
 
@@ -395,7 +390,7 @@ async def test_a_body_that_stops_is_given_up(client: PoliteClient, server: Hosti
         await connection.answer(200, b"x" * 10, content_length=100)
         await asyncio.sleep(60)
 
-    assert "silence" in str(await failure(client, server, patience=SHORT))
+    assert "silence" in str(await failure(client, server, patience=Patience(silence=MOMENT)))
 
 
 async def test_the_whole_has_a_limit_of_time(client: PoliteClient, server: Hostile) -> None:
@@ -406,13 +401,14 @@ async def test_the_whole_has_a_limit_of_time(client: PoliteClient, server: Hosti
             await connection.send(bytes(1000))
             await asyncio.sleep(0.02)
 
-    error = await failure(client, server, patience=Patience(total=timedelta(milliseconds=300)))
+    error = await failure(client, server, patience=Patience(total=MOMENT))
     assert "not complete within 0.3 s" in str(error)
 
 
 async def test_a_reader_who_takes_his_time_is_not_the_hosts_fault(client: PoliteClient, server: Hostile) -> None:
     server.says("/", 200, bytes(300_000))
-    async with client.open(server.url, source="s", politeness=server.politeness(), patience=SHORT) as answer:
+    patience = Patience(slow_for=MOMENT)
+    async with client.open(server.url, source="s", politeness=server.politeness(), patience=patience) as answer:
         async for _ in answer.chunks():
             await asyncio.sleep(0.1)
 

@@ -47,7 +47,7 @@ from tidemill.common.http.resume import Part
 from tidemill.common.testing.hostile import Asked, Connection, Hostile, hostile_server, polite_client
 
 PDF = b"%PDF-1.7\n" + random.Random(5).randbytes(300_000)
-SHORT = Patience(silence=timedelta(milliseconds=300), slow_for=timedelta(milliseconds=300))
+SHORT = Patience(silence=timedelta(seconds=1))
 
 Bring = Callable[..., Awaitable[Downloaded | NotModified]]
 

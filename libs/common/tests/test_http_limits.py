@@ -84,12 +84,13 @@ class LimitsContract:
         await (await waiting).finish(WELL)
 
     async def test_who_waits_behind_others_is_told_in_time(self, limits: HostLimits) -> None:
-        slow = Terms("source", interval=0.5, concurrency=5)
+        slow = Terms("source", interval=20.0, concurrency=5)
         await fetch(limits, terms=slow)
         first = asyncio.create_task(limits.acquire(HOST, slow, wait=LONG))
         await asyncio.sleep(0)
         assert (await held(limits, slow, wait=timedelta(milliseconds=50))).reason == "rate"
-        await (await first).finish(WELL)
+        first.cancel()
+        await asyncio.wait([first])
 
     async def test_giving_back_twice_is_harmless(self, limits: HostLimits) -> None:
         one = Terms("source", 0.001, concurrency=1)
@@ -133,10 +134,10 @@ class LimitsContract:
         terms = Terms("source", 0.2, concurrency=3)
         late = await limits.acquire(HOST, terms, wait=LONG)
         await asyncio.sleep(0.25)
+        before = time.monotonic()
         await fetch(limits, terms=terms)
-        began = time.monotonic()
         await late.start()
-        assert time.monotonic() - began > 0.1
+        assert time.monotonic() - before >= 0.2
         await late.finish(WELL)
 
     @pytest.mark.parametrize("steps", [0, 1, 2, 3, 5, 8, 13])
@@ -355,14 +356,14 @@ class TestRedisLimits(LimitsContract):
         async with hostile_server() as server:
             server.says("/moved", 302, location="/page")
             server.says("/page", 200, "tides")
-            command = [str(Path(__file__).with_name("http_worker.py")), redis_url, f"{server.url}/moved", "5/s", "2.5"]
+            command = [str(Path(__file__).with_name("http_worker.py")), redis_url, f"{server.url}/moved", "5/s"]
             workers = [await asyncio.create_subprocess_exec(sys.executable, *command) for _ in range(4)]
             assert [await worker.wait() for worker in workers] == [0] * 4
             moments = [(asked.not_before, asked.at) for asked in server.asked]
             assert most_in_a_second(moments) <= 6
             paths = {asked.path for asked in server.asked}
             assert paths == {"/robots.txt", "/moved", "/page"}
-            assert len(moments) >= 12
+            assert len(moments) == 4 * (1 + 2 * 2)
 
     async def edit(self, redis_url: str, change: Callable[[dict], object]) -> None:  # type: ignore[type-arg]
         from redis.asyncio import Redis
