@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import WithDefaultSchema
 
-from tidemill.common.config.content import FILE
+from tidemill.common.config.content import ENVIRONMENT, FILE
 from tidemill.common.config.load import PLAIN, PREFIX
 from tidemill.common.config.sources import SourceFile
 from tidemill.common.config.units import duration_text, size_text
@@ -33,7 +33,8 @@ Written by `tidemill config reference` from the models that check it; a test hol
 A setting is looked up in four places, each over the one before it:
 
 1. its default;
-2. the file `{FILE}` in the working folder, which may be missing;
+2. the file `{FILE}` in the working folder, which may be missing, and over it `tidemill.<environment>.yaml` where
+   `{ENVIRONMENT}` names one; or the version of both that was applied ([how to change it](change-configuration.md));
 3. the environment: `{PREFIX}` and the key in upper case, with `__` where the key has a dot
    (`{PREFIX}LOG__LEVEL=debug`). {", ".join(f"`{name}`" for name in PLAIN)} work without the prefix too. An empty
    variable counts as not set;
@@ -46,10 +47,13 @@ A setting is looked up in four places, each over the one before it:
 `64KB`, `512MB`, `2GB` (1000s), `1GiB` (1024s). Numbers are JSON's; only `true` and `false` are booleans; everything
 else in YAML is text, so that `no`, `1:30` and `2025-07-18` need no quotes. A list or a mapping on the command line or
 in the environment is written as in YAML: `["*.pdf"]`. Unknown keys are refused everywhere.
+
+**Secrets** are named, not written: `${{env:NAME}}`, `${{file:/path}}`, `${{age:path}}`, in settings that are secrets or
+addresses of servers.
 """
 
 _SOURCES = """\
-Each file `sources/<name>.yaml` is one source. It holds these keys:
+Each file `sources/<name>.yaml` is one source; `sources/<name>.<environment>.yaml` is laid over it. It holds these keys:
 """
 
 
