@@ -120,6 +120,8 @@ def test_what_is_held_says_so_and_is_taken_back(at: Any) -> None:
     assert (code, "did you mean paper" in output) == (1, True)
     code, output = tidemill(at, "run", "papr")
     assert (code, "did you mean paper" in output) == (1, True)
+    code, output = tidemill(at, "runs", "list", "--state", "finished")
+    assert (code, "no run is 'finished'; states are waiting" in output) == (1, True)
     code, output = tidemill(at, "runs", "show", "nobody")
     assert (code, "there is no run nobody" in output) == (1, True)
 

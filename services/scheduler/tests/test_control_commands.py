@@ -193,6 +193,12 @@ async def test_a_retry_takes_what_failed(desk: Desk) -> None:
         await desk.ask("retry", run=run, failed_only=False)
 
 
+async def test_a_retry_of_more_than_a_message_holds_is_refused(desk: Desk) -> None:
+    run = await desk.ended_run(**{f"{number:04}{'x' * 900}": "http" for number in range(600)})
+    with pytest.raises(CommandFailed, match="600 items of paper-1 failed, more than a message holds"):
+        await desk.ask("retry", run=run)
+
+
 async def test_of_a_complete_run_there_is_nothing_to_retry_but_all_of_it(desk: Desk) -> None:
     run = await desk.ended_run()
     with pytest.raises(CommandFailed, match="nothing of it failed"):
@@ -333,7 +339,7 @@ def test_a_bucket_is_lost_when_it_is_another_or_younger_than_it_was() -> None:
 
 
 def test_differences_name_both_sides() -> None:
-    found = list(differences({"a": "1", "b": "2"}, {"b": "3", "c": "4"}))
+    found = list(differences({"a": "1", "b": "2", "d": "5"}, {"b": "3", "c": "4", "d": "5\x00"}))
     assert [(one.key, one.mirror, one.bucket) for one in found] == [
         ("a", "1", None),
         ("b", "2", "3"),

@@ -19,6 +19,10 @@ SHOWN = 30
 ITEMS_SHOWN = 20
 EARLIER = 20
 """Runs that one is compared with."""
+STATES = (
+    *("waiting", "requested", "planned", "running"),
+    *("complete", "partial", "blocked", "failed", "timed_out", "cancelled"),
+)
 UNWELL = ("failed", "blocked", "timed_out", "partial")
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Its id, as `tidemill runs list` shows it.")]
@@ -72,6 +76,8 @@ def list_runs(
     assignments: Assignments = None,
 ) -> None:
     """List runs, the newest first."""
+    if state and state not in STATES:
+        fail(f"no run is {state!r}; states are {', '.join(STATES)}")
     given = {"source": source, "state": state, "since": since}
     found = asyncio.run(_find(database_url(assignments), {k: v for k, v in given.items() if v}, limit))
     if output is Output.JSON:

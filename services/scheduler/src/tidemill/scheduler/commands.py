@@ -26,6 +26,7 @@ from tidemill.scheduler.why_facts import fetch_facts, zone_of
 
 T = TypeVar("T")
 
+MOST_ITEM_BYTES = 500_000
 TARGET = {
     "source": "a source",
     "service": "a service, on all replicas",
@@ -164,6 +165,10 @@ class Commands:
             )
         failed_only = parameters.get("failed_only", True) is not False
         items = list(await tx.scalars(UNDONE, {"run": run.run})) if failed_only else []
+        if sum(len(item.encode()) for item in items) > MOST_ITEM_BYTES:
+            raise CommandRefused(
+                f"{len(items)} items of {run.run} failed, more than a message holds; failed_only: false takes all again"
+            )
         if failed_only and run.state == "complete":
             raise CommandRefused(f"{run.run} is complete: nothing of it failed; failed_only: false takes all again")
         actor, via = who(parameters)

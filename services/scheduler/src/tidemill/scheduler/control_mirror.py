@@ -59,9 +59,11 @@ def is_lost(known: Known | None, found: Bucket) -> bool:
 
 
 def differences(mirror: Mapping[str, str], bucket: Mapping[str, str]) -> Iterator[Difference]:
-    for key in sorted({*mirror, *bucket}):
-        if mirror.get(key) != bucket.get(key):
-            yield Difference(key, mirror.get(key), bucket.get(key))
+    """Without the letter that Postgres cannot keep."""
+    storable = {key: value.replace("\x00", "") for key, value in bucket.items()}
+    for key in sorted({*mirror, *storable}):
+        if mirror.get(key) != storable.get(key):
+            yield Difference(key, mirror.get(key), storable.get(key))
 
 
 class ControlMirror:
@@ -177,7 +179,7 @@ async def _adopt(tx: Tx, difference: Difference) -> None:
     if difference.bucket is None:
         await drop_key(tx, difference.key)
     else:
-        await save_key(tx, difference.key, difference.bucket.replace("\x00", ""), actor)
+        await save_key(tx, difference.key, difference.bucket, actor)
     await audit.record(
         tx,
         actor=actor,
