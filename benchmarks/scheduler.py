@@ -156,8 +156,8 @@ async def scheduler(folder: Path, nats_url: str, engine: Any) -> AsyncIterator[B
         ) as bus,
     ):
         admission = Admission(control=bus.control, groups={}, data_dir=folder, disk_reserve=1, now=utc_now)
-        firing = Firing(bus, admission, telemetry.metrics)
-        limits = Limits(bus, admission, telemetry.metrics)
+        firing = Firing(bus, engine, admission, telemetry.metrics)
+        limits = Limits(bus, engine, admission, telemetry.metrics)
         running = asyncio.create_task(bus.run(tasks=(firing.run, limits.run)))
         yield bus
         await bus.stop()

@@ -24,6 +24,7 @@ from tidemill.common.migrations import migrate
 from tidemill.common.telemetry.tracing import Telemetry
 from tidemill.scheduler.admission import Admission
 from tidemill.scheduler.firing import Firing
+from tidemill.scheduler.limits import Limits
 from tidemill.scheduler.main import SPEC
 from tidemill.scheduler.schedules import apply_schedules
 
@@ -70,7 +71,11 @@ class Station:
 
     @property
     def firing(self) -> Firing:
-        return Firing(self.bus, self.admission, self.telemetry.metrics, now=self.clock)
+        return Firing(self.bus, self.engine, self.admission, self.telemetry.metrics, now=self.clock)
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.bus, self.engine, self.admission, self.telemetry.metrics, now=self.clock)
 
     async def apply(self, version: int = 0, **sources: dict[str, Any]) -> None:
         """What source files say, by name without dashes."""
@@ -79,7 +84,9 @@ class Station:
             await self.bus.emit(tx, await apply_schedules(tx, files, version, self.clock()))
 
     async def fire(self) -> int:
-        return await self.firing.fire_due()
+        firing = self.firing
+        await firing.note_held()
+        return await firing.fire_due()
 
     async def sql(self, statement: str, **values: Any) -> list[Any]:
         async with self.engine.begin() as tx:

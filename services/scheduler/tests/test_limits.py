@@ -10,17 +10,12 @@ from tidemill.common.config.units import size_text
 from tidemill.common.events import RunPlanned
 from tidemill.common.telemetry.metrics import value
 from tidemill.scheduler.ledger import Verdict, end_runs, record_words
-from tidemill.scheduler.limits import Limits
 from tidemill.scheduler.triggers import Triggers
 from tidemill.scheduler.words import word_of_plan
 
 pytestmark = pytest.mark.servers
 
 HOURLY = {"cron": "0 * * * *"}
-
-
-def limits(station: Any) -> Limits:
-    return Limits(station.bus, station.admission, station.telemetry.metrics, now=station.clock)
 
 
 async def slot(station: Any) -> None:
@@ -65,7 +60,7 @@ async def test_overlap_buffer_lets_one_wait(station: Any) -> None:
     assert await station.slots() == ["07:00", "08:00", "09:00 overlap"]
     assert await station.runs() == [f"{FIRST} requested", f"{SECOND} waiting overlap"]
     await end(station, FIRST)
-    await limits(station).look()
+    await station.limits.look()
     assert await station.runs() == [f"{FIRST} complete complete", f"{SECOND} requested"]
 
 
@@ -74,7 +69,7 @@ async def test_overlap_cancel_ends_the_other_and_has_its_jobs_dropped(station: A
     await slot(station)
     await slot(station)
     assert await station.runs() == [f"{FIRST} cancelled overlap", f"{SECOND} requested"]
-    await limits(station).look()
+    await station.limits.look()
     await station.until(lambda: station.bus.control.cancelled(FIRST) is not None)
 
 
@@ -92,7 +87,7 @@ async def test_missed_slots_that_are_all_fired_run_one_after_the_other(station: 
     assert await station.runs() == [f"{FIRST} requested", f"{SECOND} waiting overlap", f"{THIRD} waiting overlap"]
     for run, follower in ((FIRST, SECOND), (SECOND, THIRD)):
         await end(station, run)
-        await limits(station).look()
+        await station.limits.look()
         assert f"{follower} requested" in await station.runs()
 
 
@@ -100,10 +95,10 @@ async def test_a_run_that_nobody_takes_up_fails(station: Any) -> None:
     await station.apply(demo={"schedule": HOURLY, "run": {"start_within": "10m"}})
     await slot(station)
     station.clock.pass_by(minutes=9)
-    await limits(station).look()
+    await station.limits.look()
     assert await station.runs() == [f"{FIRST} requested"]
     station.clock.pass_by(minutes=2)
-    await limits(station).look()
+    await station.limits.look()
     assert await station.runs() == [f"{FIRST} failed not_started"]
     (message,) = await station.events("tidemill.run.finished.demo")
     assert (json.loads(message.data)["state"], json.loads(message.data)["reason"]) == ("failed", "not_started")
@@ -114,13 +109,13 @@ async def test_a_run_that_takes_too_long_is_timed_out_and_its_jobs_are_dropped(s
     await slot(station)
     await plan(station, "demo", FIRST)
     station.clock.pass_by(hours=1, minutes=59)
-    await limits(station).look()
+    await station.limits.look()
     assert await station.runs() == [f"{FIRST} planned"]
     station.clock.pass_by(minutes=2)
-    await limits(station).look()
+    await station.limits.look()
     assert await station.runs() == [f"{FIRST} timed_out time_limit"]
     await station.until(lambda: station.bus.control.cancelled(FIRST) == f"cancel.run.{FIRST}: time_limit")
-    await limits(station).look()
+    await station.limits.look()
     assert len(await station.events("tidemill.run.finished.demo")) == 1
 
 
@@ -129,17 +124,17 @@ async def test_a_stop_freezes_the_clocks_of_runs(station: Any) -> None:
     await slot(station)
     await plan(station, "demo", FIRST)
     await station.hold("stop.source.demo")
-    await limits(station).look()
+    await station.limits.look()
     station.clock.pass_by(hours=5)
-    await limits(station).look()
+    await station.limits.look()
     assert f"{FIRST} planned" in await station.runs()
     await station.let_go("stop.source.demo")
-    await limits(station).look()
+    await station.limits.look()
     station.clock.pass_by(hours=1, minutes=59)
-    await limits(station).look()
+    await station.limits.look()
     assert f"{FIRST} planned" in await station.runs()
     station.clock.pass_by(minutes=2)
-    await limits(station).look()
+    await station.limits.look()
     assert f"{FIRST} timed_out time_limit" in await station.runs()
 
 
@@ -147,9 +142,9 @@ async def test_a_stopped_service_freezes_the_clocks_of_runs_that_wait_for_it(sta
     await station.apply(demo={"schedule": HOURLY, "run": {"start_within": "10m"}})
     await slot(station)
     await station.hold("pause.service.downloader")
-    await limits(station).look()
+    await station.limits.look()
     station.clock.pass_by(hours=1)
-    await limits(station).look()
+    await station.limits.look()
     assert await station.runs() == [f"{FIRST} requested"]
 
 
@@ -160,11 +155,11 @@ async def test_a_group_has_room_for_so_many_runs(station: Any) -> None:
     await slot(station)
     states = [row.split(" ", 1)[1] for row in await station.runs()]
     assert sorted(states) == ["requested", "requested", "waiting group", "waiting group"]
-    await limits(station).look()
+    await station.limits.look()
     assert value("tidemill_runs_waiting", service="scheduler", reason="group") == 2
     first = next(row for row in await station.runs() if row.endswith(" requested")).split()[0]
     await end(station, first)
-    await limits(station).look()
+    await station.limits.look()
     assert sorted(row.split(" ", 1)[1] for row in await station.runs()) == [
         "complete complete",
         "requested",
@@ -190,13 +185,13 @@ async def test_a_disk_without_room_holds_runs_until_there_is_some(station: Any) 
     await slot(station)
     assert await station.runs() == [f"{FIRST} waiting disk"]
     station.disk_reserve = 1
-    await limits(station).look()
+    await station.limits.look()
     assert await station.runs() == [f"{FIRST} requested"]
     await end(station, FIRST)
     station.disk_reserve = 1_000_000_000_000_000
     await slot(station)
     station.clock.pass_by(minutes=11)
-    await limits(station).look()
+    await station.limits.look()
     assert f"{SECOND} failed waited_for_disk" in await station.runs()
 
 
@@ -209,15 +204,15 @@ async def test_a_source_that_keeps_failing_is_paused_once(station: Any) -> None:
             await end(station, f"demo-20260302T{hour + 7:02}0000Z", state)
             await station.until(lambda hour=hour: followed_up(station, hour + 1))
             if hour < 6:
-                await limits(station).look()
+                await station.limits.look()
                 assert "pause.source.demo" not in station.bus.control.entries
-        await limits(station).look()
+        await station.limits.look()
     await station.until(lambda: station.bus.control.paused("demo") is not None)
     assert station.bus.control.paused("demo") == "pause.source.demo: 3 failed runs in a row"
     rows = await station.sql("SELECT actor, action, target FROM scheduler.audit")
     assert rows == [("scheduler", "control.pause", "pause.source.demo")]
     await station.let_go("pause.source.demo")
-    await limits(station).look()
+    await station.limits.look()
     assert "pause.source.demo" not in station.bus.control.entries
 
 
@@ -231,14 +226,14 @@ async def test_a_run_that_nobody_asked_for_ends_when_nothing_is_heard_of_it(stat
     await plan(station, "demo", "demo-file-1")
     await station.sql("UPDATE scheduler.runs SET trigger = 'file'")
     station.clock.pass_by(days=6)
-    await limits(station).look()
+    await station.limits.look()
     assert await station.runs() == ["demo-file-1 planned"]
     await station.hold("pause.source.demo")
     station.clock.pass_by(days=6)
-    await limits(station).look()
+    await station.limits.look()
     await station.let_go("pause.source.demo")
-    await limits(station).look()
+    await station.limits.look()
     assert await station.runs() == ["demo-file-1 planned"]
     station.clock.pass_by(days=8)
-    await limits(station).look()
+    await station.limits.look()
     assert await station.runs() == ["demo-file-1 timed_out no_progress"]

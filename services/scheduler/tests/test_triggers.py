@@ -9,7 +9,6 @@ import pytest
 from tidemill.common.bus.client import CommandFailed, request_command
 from tidemill.scheduler.backfill import Backfills
 from tidemill.scheduler.ledger import Verdict, end_runs
-from tidemill.scheduler.limits import Limits
 from tidemill.scheduler.timetable import Timetable
 from tidemill.scheduler.triggers import Triggers
 
@@ -173,9 +172,7 @@ async def test_a_backfill_runs_so_many_at_a_time_beside_what_is_scheduled(open_s
     assert "demo-20260303T050000Z requested" in await open_station.runs()
     for run, state in ((runs[0], "complete"), (runs[1], "failed"), (runs[2], "complete"), (runs[3], "partial")):
         await end(open_station, run, state)
-        await Limits(
-            open_station.bus, open_station.admission, open_station.telemetry.metrics, now=open_station.clock
-        ).look()
+        await open_station.limits.look()
     (standing,) = (await ask(open_station, "backfill-status", source="demo"))["backfills"]
     assert (standing["state"], standing["slots"], standing["ended"], standing["under_way"]) == ("running", 5, 4, 1)
     told = await ask(open_station, "backfill-status", backfill=begun["backfill"])

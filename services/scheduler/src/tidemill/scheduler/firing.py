@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.step import Outgoing, Tx
 from tidemill.common.telemetry.logs import get_logger
@@ -17,8 +19,8 @@ from tidemill.scheduler.slots import Slot, drop_slots, record_slots
 
 BATCH = 256
 """Schedules decided in one transaction."""
-LOOK_AGAIN = 1.0
-"""Another replica may have applied schedules and died."""
+LOOK_AGAIN = 2.0
+"""Another replica may have applied schedules and died, and a pause may have ended by itself."""
 BUSY = 0.02
 """While another replica has what is due."""
 
@@ -33,9 +35,16 @@ class Firing:
     """The loop of one replica."""
 
     def __init__(
-        self, bus: Bus, admission: Admission, metrics: Metrics, *, now: Callable[[], datetime] = utc_now
+        self,
+        bus: Bus,
+        engine: AsyncEngine,
+        admission: Admission,
+        metrics: Metrics,
+        *,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._bus = bus
+        self._looking = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._admission = admission
         self._metrics = metrics
         self._now = now
@@ -51,17 +60,25 @@ class Firing:
         while True:
             self._awake.clear()
             if await self._allowed():
-                taken = await self.fire_due()
-                if taken < BATCH:
-                    await self._sleep(busy=not taken)
+                await self.note_held()
+                seconds = await self._until_due()
+                if seconds > 0:
+                    await self._wait(min(seconds, LOOK_AGAIN))
+                elif not await self.fire_due():
+                    await self._wait(BUSY)
+
+    async def note_held(self) -> None:
+        """Have due slots of held sources say what holds them."""
+        if held := self._bus.control.held_sources():
+            async with self._bus.transaction() as tx:
+                for source in held:
+                    await schedules.note_held(tx, self._now(), self._bus.control.paused(source) or "", source)
 
     async def fire_due(self) -> int:
         """Decide on what is due and not held; how many schedules that were."""
         now = self._now()
         held = self._bus.control.held_sources()
         async with self._bus.transaction() as tx:
-            for source in held:
-                await schedules.note_held(tx, now, self._bus.control.paused(source) or "", source)
             due = await schedules.take_due(tx, now, held, BATCH)
             if not due:
                 return 0
@@ -116,11 +133,11 @@ class Firing:
         await self._wait(LOOK_AGAIN)
         return False
 
-    async def _sleep(self, *, busy: bool) -> None:
-        async with self._bus.transaction() as tx:
-            due = await schedules.find_next_due(tx, self._bus.control.held_sources())
-        seconds = LOOK_AGAIN if due is None else (due - self._now()).total_seconds()
-        await self._wait(min(max(seconds, BUSY if busy else 0.0), LOOK_AGAIN))
+    async def _until_due(self) -> float:
+        """Seconds."""
+        async with self._looking.connect() as connection:
+            due = await schedules.find_next_due(connection, self._bus.control.held_sources())
+        return LOOK_AGAIN if due is None else (due - self._now()).total_seconds()
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):

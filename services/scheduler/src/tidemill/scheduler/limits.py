@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import nats.errors
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.step import Tx
@@ -19,7 +20,7 @@ from tidemill.scheduler.firing import utc_now
 from tidemill.scheduler.ledger import Verdict, end_runs
 from tidemill.scheduler.ledger_steps import tell
 
-LOOK_EVERY = 1.0
+LOOK_EVERY = 2.0
 MOST = 500
 """Runs that are ended in one transaction."""
 DROPPED_WITHIN = timedelta(hours=1)
@@ -64,9 +65,15 @@ WHERE ended_by <> '' AND finished_at > :since AND released_at IS NOT NULL
     AND NOT EXISTS (SELECT FROM scheduler.control WHERE key = 'cancel.run.' || run)
 LIMIT :most
 """)
+ANYTHING = text("""
+SELECT EXISTS (SELECT FROM scheduler.runs WHERE finished_at IS NULL)
+    OR EXISTS (SELECT FROM scheduler.runs WHERE ended_by <> '' AND finished_at > :since)
+    OR EXISTS (SELECT FROM scheduler.sources WHERE failures > 0)
+""")
 FAILING = text("""
 SELECT source, failures FROM scheduler.sources
-WHERE ended_at IS NULL AND failures >= CAST(run->>'pause_after_failures' AS integer) ORDER BY source FOR UPDATE
+WHERE ended_at IS NULL AND failures > 0 AND failures >= CAST(run->>'pause_after_failures' AS integer)
+ORDER BY source FOR UPDATE
 """)
 FORGIVE = text("UPDATE scheduler.sources SET failures = 0 WHERE source = ANY(:sources)")
 
@@ -79,6 +86,7 @@ class Limits:
     def __init__(
         self,
         bus: Bus,
+        engine: AsyncEngine,
         admission: Admission,
         metrics: Metrics,
         *,
@@ -86,6 +94,7 @@ class Limits:
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._bus = bus
+        self._looking = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._control = bus.control
         self._admission = admission
         self._metrics = metrics
@@ -98,7 +107,7 @@ class Limits:
         """Until cancelled."""
         while True:
             self._awake.clear()
-            if self._control.known:
+            if self._control.known and await self._anything():
                 await self.look()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._awake.wait(), LOOK_EVERY)
@@ -117,6 +126,12 @@ class Limits:
                 await self._set_keys(tx)
         except (nats.errors.Error, OSError, TimeoutError) as error:
             log.warning("the control bucket cannot be set now", error=repr(error))
+
+    async def _anything(self) -> bool:
+        """Whether there is something that a limit could be about: mostly there is not."""
+        async with self._looking.connect() as connection:
+            found = await connection.execute(ANYTHING, {"since": self._now() - DROPPED_WITHIN})
+        return bool(found.scalar())
 
     async def _freeze(self, tx: Tx) -> None:
         """An emergency stop holds all clocks, a pause those of runs that nobody has taken up, or asked for."""

@@ -37,8 +37,8 @@ async def open_scheduler(context: Context) -> AsyncIterator[Wiring]:
         disk_reserve=settings.disk_reserve,
         now=utc_now,
     )
-    firing = Firing(context.bus, admission, metrics)
-    limits = Limits(context.bus, admission, metrics, lease=settings.lease)
+    firing = Firing(context.bus, context.engine, admission, metrics)
+    limits = Limits(context.bus, context.engine, admission, metrics, lease=settings.lease)
     triggers = Triggers(context.bus.control, admission)
     backfills = Backfills(admission)
     configurations = ConfigVersions(context.config, metrics)

@@ -147,7 +147,7 @@ class Triggers:
 
 async def _count_failures(tx: Tx, events: Sequence[RunFinished]) -> None:
     """What a replay corrects was counted at its first end."""
-    counted = [event for event in events if not event.corrected and event.trigger != "file"]
+    counted = [event for event in events if not event.corrected and event.trigger not in ("file", "backfill")]
     known = {row.source: row.failures for row in await tx.execute(FAILURES, {"sources": [e.source for e in counted]})}
     for source, failures in known.items():
         states = [event.state for event in counted if event.source == source]
