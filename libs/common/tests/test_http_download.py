@@ -322,13 +322,14 @@ async def test_a_part_of_another_address_is_dropped(bring: Bring, server: Hostil
     check(await bring("/other.pdf"), other)
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"size": 5}', '{"url": 1, "size": "x"}'])
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"size": 5}', '{"url": 1, "size": "x"}', None])
 async def test_a_part_of_which_nothing_is_known_is_dropped(
-    bring: Bring, server: Hostile, path: Path, damage: str
+    bring: Bring, server: Hostile, path: Path, damage: str | None
 ) -> None:
     issue = Issue(server)
     await broken_off(bring, issue)
-    state_of(path).write_text(damage)
+    state = json.loads(state_of(path).read_bytes())
+    state_of(path).write_text(json.dumps(state | {"total": "many"}) if damage is None else damage)
     assert check(await bring()).resumed_from == 0
 
 

@@ -7,17 +7,20 @@ import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import pytest
 
 from tidemill.common.config.politeness import Politeness
 from tidemill.common.http import Held, HostLimits, open_limits
-from tidemill.common.http.limits import InProcessLimits
+from tidemill.common.http.limits import Change, InProcessLimits, Unavailable
 from tidemill.common.http.pacing import FAILURES, LEASE_SECONDS, Outcome, Terms
 from tidemill.common.http.redis_limits import PAUSE_SECONDS, RedisLimits
 from tidemill.common.telemetry.metrics import Metrics, value
 from tidemill.common.testing.hostile import hostile_server, most_in_a_second
+
+T = TypeVar("T")
 
 HOST = "example.org"
 QUICK = Terms("source", interval=0.01, concurrency=3)
@@ -189,6 +192,24 @@ class TestInProcessLimits(LimitsContract):
                 await asyncio.sleep(0.005)
         assert (await held(limits, one)).reason == "busy"
         await permit.finish(WELL)
+        await limits.close()
+
+    async def test_a_keeper_that_heard_us_and_did_not_answer_keeps_no_place(self) -> None:
+        class Deaf(InProcessLimits):
+            answers = True
+
+            async def change(self, host: str, change: Change[T]) -> tuple[T, float]:
+                done = await super().change(host, change)
+                if not self.answers:
+                    raise Unavailable("no answer")
+                return done
+
+        limits = Deaf(Metrics("limits-test"))
+        one = Terms("source", 0.001, concurrency=1)
+        limits.answers = False
+        assert (await held(limits, one)).reason == "limiter_unavailable"
+        limits.answers = True
+        await fetch(limits, terms=one)
         await limits.close()
 
 

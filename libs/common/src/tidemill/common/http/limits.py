@@ -126,11 +126,13 @@ class SharedLimits(ABC):
             left = wait - timedelta(seconds=time.monotonic() - began)
             self._open[lease] = host
             asked_at = await self._ask(host, left, lambda state, now: state.admit(terms, lease, now), line)
-        except asyncio.CancelledError:  # It may have been admitted all the same.
-            await asyncio.shield(self.finish(host, lease, Outcome("unknown")))
+        except Held as held:
+            if held.reason == "limiter_unavailable":  # It may have been admitted all the same, and so below.
+                await self.finish(host, lease, Outcome("unknown"))
+            self._open.pop(lease, None)
             raise
-        except Held:
-            del self._open[lease]
+        except asyncio.CancelledError:
+            await asyncio.shield(self.finish(host, lease, Outcome("unknown")))
             raise
         finally:
             line.turn.release()
@@ -146,7 +148,6 @@ class SharedLimits(ABC):
     async def finish(self, host: str, lease: str, outcome: Outcome) -> None:
         if self._open.pop(lease, None) is None:
             return
-
         await self.tell(host, lambda state, now: state.finish(lease, outcome, now))
         if line := self._lines.get(host):
             line.freed.set()

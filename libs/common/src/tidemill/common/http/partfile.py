@@ -3,9 +3,11 @@
 import hashlib
 import json
 import os
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from io import FileIO
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from tidemill.common.http.kinds import HEAD_BYTES
 from tidemill.common.http.resume import Part
@@ -13,6 +15,8 @@ from tidemill.common.http.resume import Part
 CHECKPOINT_BYTES = 2 << 20
 """At most so much is asked for again after a kill."""
 BLOCK_BYTES = 1 << 20
+
+_PART = TypeAdapter(Part)
 
 
 def state_of(path: Path) -> Path:
@@ -29,10 +33,9 @@ def forget(path: Path) -> None:
 def find_part(path: Path) -> Part | None:
     """What is safe of a part; None where there is none, or nothing is known of it."""
     try:
-        state = json.loads(state_of(path).read_bytes())
-        part = Part(**{each.name: state[each.name] for each in fields(Part)})
+        part = _PART.validate_json(state_of(path).read_bytes(), strict=True)
         return part if 0 < part.size <= path.stat().st_size else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return None
 
 
