@@ -4,7 +4,6 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +18,7 @@ from typer.testing import CliRunner, Result
 from tidemill.cli import documents
 from tidemill.cli.status import Came, look_into
 from tidemill.common.database import open_engine
-from tidemill.common.migrations import migrate
+from tidemill.common.testing.fixtures import NewDatabase
 from tidemill.converter.tables import batches, rejected
 from tidemill.converter.tables import bus as converter_bus
 from tidemill.converter.tables import documents as conversions
@@ -101,9 +100,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def seven(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+async def seven(new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch) -> str:
     """One document of each fate, an hour between them."""
-    await migrate(database_url, list(SERVICES.values()))
+    database_url = new_database(*SERVICES.values())
     engine = open_engine(database_url)
     async with engine.begin() as tx:
         for number, name in ((1, "good.pdf"), (2, "scan.pdf"), (3, "cut.pdf"), (5, "deep.pdf"), (6, "new.pdf")):
@@ -125,7 +124,7 @@ async def seven(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         )
     await engine.dispose()
     monkeypatch.setenv("DATABASE_URL", database_url)
-    yield
+    return database_url
 
 
 def run(*words: str) -> Result:
@@ -144,7 +143,7 @@ async def listed(*words: str) -> list[dict[str, Any]]:
     return found
 
 
-async def test_every_document_is_listed_with_its_fate_the_newest_first(seven: None) -> None:
+async def test_every_document_is_listed_with_its_fate_the_newest_first(seven: str) -> None:
     found = await listed()
     assert [(each["name"], each["outcome"], each["reason"]) for each in found] == [
         ("nothing.pdf", "empty", "empty file (0 bytes)"),
@@ -163,7 +162,7 @@ async def test_every_document_is_listed_with_its_fate_the_newest_first(seven: No
     assert [json.loads(line) for line in lines] == found
 
 
-async def test_the_list_is_narrowed_by_source_outcome_and_time(seven: None) -> None:
+async def test_the_list_is_narrowed_by_source_outcome_and_time(seven: str) -> None:
     async def names(*words: str) -> list[str]:
         return [each["name"] for each in await listed(*words)]
 
@@ -175,7 +174,7 @@ async def test_the_list_is_narrowed_by_source_outcome_and_time(seven: None) -> N
     assert await names("--limit", "1") == ["nothing.pdf"]
 
 
-async def test_a_person_sees_the_reason_below_each_line(seven: None) -> None:
+async def test_a_person_sees_the_reason_below_each_line(seven: str) -> None:
     shown = (await asyncio.to_thread(run)).stdout
     lines = shown.splitlines()
     assert lines[0].split() == ["received", "(UTC)", "source", "name", "outcome", "records", "rejected", "sha256"]
@@ -186,14 +185,14 @@ async def test_a_person_sees_the_reason_below_each_line(seven: None) -> None:
     assert "1 document (at most 1; --limit shows more)" in (await asyncio.to_thread(run, "--limit", "1")).stdout
 
 
-async def test_at_80_columns_nothing_is_folded(seven: None, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_at_80_columns_nothing_is_folded(seven: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     lines = (await asyncio.to_thread(run)).stdout.splitlines()
     assert max(map(len, lines[:-1])) <= 80
     assert sum(line.startswith("2025-06-17") for line in lines) == 7
 
 
-async def test_an_outcome_that_there_is_not_is_answered_with_those_there_are(seven: None) -> None:
+async def test_an_outcome_that_there_is_not_is_answered_with_those_there_are(seven: str) -> None:
     assert (await asyncio.to_thread(run, "--outcome", "ambiguous")).stdout == "no documents\n"
     wrong = await asyncio.to_thread(run, "--outcome", "scaned")
     assert wrong.exit_code == 1
@@ -201,13 +200,13 @@ async def test_an_outcome_that_there_is_not_is_answered_with_those_there_are(sev
     assert "scanned" in wrong.stderr
 
 
-async def test_status_counts_what_became_of_the_documents_of_each_source(seven: None, database_url: str) -> None:
-    engine = open_engine(database_url)
+async def test_status_counts_what_became_of_the_documents_of_each_source(seven: str) -> None:
+    engine = open_engine(seven)
     async with engine.begin() as tx:
         await convert(tx, 1, "good.pdf", "scanned", source="other")
         await convert(tx, 2, "begun.pdf", None, source="other")
     await engine.dispose()
-    found = await look_into(database_url)
+    found = await look_into(seven)
     assert found.sources == [
         Came("other", 2, 0, 0, 1, "2025-06-17T10:00:00+00:00"),
         Came("paper", 4, 1, 1, 2, "2025-06-17T15:00:00+00:00"),
@@ -215,8 +214,10 @@ async def test_status_counts_what_became_of_the_documents_of_each_source(seven: 
     assert [(store.schema, store.dead_letters) for store in found.stores] == [("converter", 1), ("watcher", 0)]
 
 
-async def test_without_a_watcher_conversions_are_listed(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    await migrate(database_url, [SERVICES["converter"]])
+async def test_without_a_watcher_conversions_are_listed(
+    new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database_url = new_database(SERVICES["converter"])
     monkeypatch.setenv("DATABASE_URL", database_url)
     engine = open_engine(database_url)
     async with engine.begin() as tx:
@@ -225,8 +226,10 @@ async def test_without_a_watcher_conversions_are_listed(database_url: str, monke
     assert [(each["name"], each["outcome"]) for each in await listed()] == [("begun.pdf", "converting")]
 
 
-async def test_a_reader_that_has_seen_enough_is_no_failure(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    await migrate(database_url, [SERVICES["converter"]])
+async def test_a_reader_that_has_seen_enough_is_no_failure(
+    new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database_url = new_database(SERVICES["converter"])
     monkeypatch.setenv("DATABASE_URL", database_url)
     engine = open_engine(database_url)
     async with engine.begin() as tx:

@@ -26,9 +26,9 @@ from tidemill.cli import export, migrate, records, teams
 from tidemill.common.bus.bus import Bus
 from tidemill.common.cache import InProcessCache
 from tidemill.common.database import open_engine
-from tidemill.common.migrations import migrate as migrate_service
 from tidemill.common.telemetry.metrics import Metrics
 from tidemill.common.telemetry.tracing import Telemetry
+from tidemill.common.testing.fixtures import NewDatabase
 from tidemill.converter.aliases import Aliases
 from tidemill.converter.content import check_records
 from tidemill.converter.datasets import find_datasets, find_vocabularies, register_datasets
@@ -108,9 +108,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-async def filled(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+async def filled(new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch) -> str:
     """Two issues: two matches, and then one of them with a moved price."""
-    await migrate_service(database_url, [CONVERTER])
+    database_url = new_database(CONVERTER)
     engine = open_engine(database_url)
     datasets = await register_datasets(engine, find_datasets())
     names = Names(engine, InProcessCache(Metrics("converter")), find_vocabularies())
@@ -507,3 +507,22 @@ async def test_without_a_converter_an_edit_says_that_nobody_listens(
     result = await invoke("teams", "review", "reject", "Girona", LEAGUE)
     assert result.exit_code == 1
     assert "nobody listens on tidemill.ctl.converter.review_reject" in result.output
+
+
+@pytest.mark.servers
+async def test_the_path_of_what_moved_is_shown_with_what_stands_under_it(filled: str) -> None:
+    found = (await invoke("records", "football.match", "--match", "RAYO", "-o", "json")).output
+    assert [row["key"] for row in json.loads(found)] == [GIRONA.key]
+    lines = (await invoke("records", "football.match", "--history", "--match", "girona")).output.splitlines()
+    assert lines[1:5] == [
+        GIRONA.key,
+        "  match_result/FT",
+        "    2025-06-17 00:00  odds.home 1.5",
+        "    2025-06-20 00:00  odds.home 1.5 → 1.6",
+    ]
+    assert lines[6:8] == [BETIS.key, "  1 under it never moved"]
+    assert "2 records with 'girona'" in lines[-1]
+    assert (
+        "0 records with 'nobody'"
+        in (await invoke("records", "football.match", "--history", "--match", "nobody")).output
+    )

@@ -13,7 +13,6 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.database import open_engine
-from tidemill.common.migrations import migrate
 from tidemill.converter.content import check_records
 from tidemill.converter.datasets import Datasets, register_datasets
 from tidemill.converter.names import Names
@@ -213,6 +212,5 @@ def price(key: str, amount: int, **more: Any) -> Record:
 
 
 async def open_store(url: str, datasets: Sequence[Dataset] = ALL) -> Store:
-    await migrate(url, [CONVERTER])
     engine = open_engine(url)
     return Store(engine, await register_datasets(engine, datasets))

@@ -26,7 +26,6 @@ from tidemill.common.config import Config, load_config
 from tidemill.common.config.sources import Convert, SourceFile, Sources
 from tidemill.common.database import open_engine
 from tidemill.common.events import DocumentStored
-from tidemill.common.migrations import migrate
 from tidemill.common.service import Context
 from tidemill.common.telemetry.logs import get_logger
 from tidemill.common.telemetry.metrics import value
@@ -133,7 +132,6 @@ async def converting(
     plugin = Path(__file__).parent / "plugin"
     monkeypatch.syspath_prepend(plugin)
     monkeypatch.setenv("PYTHONPATH", str(plugin))
-    await migrate(database_url, [SPEC])
     config = load_config(tmp_path, services={})
     async with AsyncExitStack() as stack:
         telemetry = await stack.enter_async_context(Telemetry.open("converter", "1"))

@@ -14,7 +14,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tidemill.common.config import Sources, load_config
 from tidemill.common.config.sources import SourceFile, Watch
 from tidemill.common.database import open_engine
-from tidemill.common.migrations import migrate
 from tidemill.common.servers import Addresses
 from tidemill.common.service import Context, Service, Wiring
 from tidemill.watcher.main import SPEC, open_watcher
@@ -59,7 +58,6 @@ class Shore:
 
 @pytest.fixture
 async def start(tmp_path: Path, nats_url: str, database_url: str) -> AsyncIterator[Callable[..., Any]]:
-    await migrate(database_url, [SPEC])
     engine = open_engine(database_url)
     shore = Shore(tmp_path / "shore", engine)
     shore.folder.mkdir()

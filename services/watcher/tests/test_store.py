@@ -9,9 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.database import open_engine
 from tidemill.common.events import DocumentRefused, DocumentStored, DocumentUnchanged, RunPlanned
-from tidemill.common.migrations import migrate
 from tidemill.watcher import store
-from tidemill.watcher.main import SPEC
 from tidemill.watcher.policy import Refused
 from tidemill.watcher.stillness import Look
 from tidemill.watcher.store import Rejected, Taken
@@ -24,7 +22,6 @@ AT = datetime(2025, 7, 18, 6, tzinfo=UTC)
 
 @pytest.fixture
 async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
-    await migrate(database_url, [SPEC])
     engine = open_engine(database_url)
     yield engine
     await engine.dispose()

@@ -20,7 +20,6 @@ from tidemill.common.archive import Archive, ArchiveUnavailable, Stored
 from tidemill.common.bus.bus import Bus
 from tidemill.common.config.sources import SourceFile, Watch
 from tidemill.common.database import open_engine
-from tidemill.common.migrations import migrate
 from tidemill.common.telemetry.tracing import Telemetry
 from tidemill.watcher.folder import Folder
 from tidemill.watcher.intake import Intake
@@ -78,7 +77,6 @@ Start = Callable[..., Awaitable[Watching]]
 
 @pytest.fixture
 async def start(tmp_path: Path, nats_url: str, database_url: str) -> AsyncIterator[Start]:
-    await migrate(database_url, [SPEC])
     running: list[asyncio.Task[None]] = []
     opened: list[object] = []
 
