@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from itertools import takewhile
@@ -18,6 +19,9 @@ from tidemill.cli.running import Assignments
 from tidemill.cli.tables import Column, are_numbers, cell, print_table
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from tidemill.converter.datasets import Datasets
     from tidemill.converter.reading import Rows, Selection
     from tidemill.plugin import Dataset
 
@@ -40,6 +44,9 @@ def register(app: typer.Typer) -> None:
 def records(
     dataset: DatasetName,
     key: Annotated[str | None, typer.Option(help="Only this record, and those that stand under it.")] = None,
+    match: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only records in whose key, print or names this is.")
+    ] = None,
     history: Annotated[bool, typer.Option("--history", help="All versions, not only the current ones.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help=f"At most so many; a table has {SHOWN} otherwise.")] = None,
     form: Annotated[Form, typer.Option("-o", "--output", help="table for people, json or jsonl for programs.")] = (
@@ -47,13 +54,15 @@ def records(
     ),
     assignments: Assignments = None,
 ) -> None:
-    """Show the records of a dataset; `export` writes them to files."""
+    """Show the records of a dataset; `export` writes them to files. With --history and --match: how the values of what
+    matches, and of all that stands under it, moved."""
     from tidemill.converter.reading import Selection
 
     if limit is None and form is Form.TABLE:
         limit = SHOWN
     with until_the_reader_leaves():
-        asyncio.run(_show(database_url(assignments), dataset, Selection(key=key, history=history, limit=limit), form))
+        wanted = Selection(key=key, match=match, history=history, limit=limit)
+        asyncio.run(_show(database_url(assignments), dataset, wanted, form))
 
 
 async def _show(url: str, name: str, wanted: Selection, form: Form) -> None:
@@ -62,11 +71,25 @@ async def _show(url: str, name: str, wanted: Selection, form: Form) -> None:
 
     async with open_store(url) as connection:
         known = await find_dataset(connection, name)
+        if form is Form.TABLE and wanted.history and wanted.match:
+            await _show_paths(connection, known, name, wanted)
+            return
         rows = read_rows(connection, known[name], known.id(name), wanted)
         if form is Form.TABLE:
             await _print_table(known[name], rows, wanted)
         else:
             await export_rows(rows, Format(form.value), sys.stdout.buffer)
+
+
+async def _show_paths(connection: AsyncConnection, known: Datasets, name: str, wanted: Selection) -> None:
+    from tidemill.cli.paths import print_paths
+    from tidemill.converter.reading import read_rows
+
+    rows = read_rows(connection, known[name], known.id(name), replace(wanted, history=False))
+    key = next(place for place, column in enumerate(rows.columns) if column.sql == "r.key")
+    keys = [row[key] async for batch in rows.batches for row in batch]
+    await print_paths(connection, known, name, keys)
+    typer.echo(f"\n{len(keys)} record{'' if len(keys) == 1 else 's'} with {wanted.match!r}; times in UTC, from when on")
 
 
 async def _print_table(dataset: Dataset, rows: Rows, wanted: Selection) -> None:

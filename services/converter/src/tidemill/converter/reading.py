@@ -35,6 +35,8 @@ class Selection:
     """Only versions recorded at that time or later: what changed since."""
     key: str | None = None
     """This record, and those under its key."""
+    match: str | None = None
+    """Records in whose key, print or names this text is, in upper or lower case."""
     limit: int | None = None
 
 
@@ -60,6 +62,11 @@ def read_rows(connection: AsyncConnection, dataset: Dataset, id: int, wanted: Se
     if wanted.key is not None:
         conditions.append(f'("{key}" = :key OR "{parent}" = :key)')
         parameters["key"] = wanted.key
+    if wanted.match is not None:
+        printed = [_named(selected, "v.raw"), *(f"{name}_name" for name in dataset.names)]
+        searched = " || ' ' || ".join(f"""coalesce("{name}", '')""" for name in (key, *printed))
+        conditions.append(f"strpos(lower({searched}), lower(:match)) > 0")
+        parameters["match"] = wanted.match
     if wanted.since is not None:
         conditions.append(f'"{recorded_from}" >= :since')
         parameters["since"] = wanted.since
