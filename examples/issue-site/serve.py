@@ -10,6 +10,7 @@ import json
 import re
 import threading
 import time
+import urllib.request
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -192,7 +193,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=PORT, help=f"{PORT} unless said otherwise; 0 takes a free one")
     parser.add_argument("--folder", type=Path, default=Path("data/issue-site"), help="where its issues are kept")
+    parser.add_argument("--publish", action="store_true", help="have the site that runs there publish its next issue")
     arguments = parser.parse_args()
+    if arguments.publish:
+        ask = urllib.request.Request(f"http://127.0.0.1:{arguments.port}/publish", method="POST")
+        with urllib.request.urlopen(ask) as answer:
+            print(answer.read().decode(), end="")
+        return
     with IssueSite(arguments.folder, arguments.port) as site:
         print(f"http://{site.host}/ publishes {', '.join(each.name for each in site.published())}", flush=True)
         site.serve_forever()
