@@ -1,82 +1,30 @@
 """One polite GET: allowed by robots.txt, in its turn, to the public internet alone, and bounded."""
 
 import asyncio
-import base64
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from http import HTTPStatus
+from dataclasses import replace
+from datetime import timedelta
 from types import TracebackType
-from typing import Literal, Self
-from zoneinfo import ZoneInfo
+from typing import Self
 
 from tidemill.common.cache import Cache
 from tidemill.common.config.politeness import Politeness
-from tidemill.common.http.answer import PATIENCE, SIZES, Answer, Entry, Ledger, Patience, Purpose, Sizes, Usage
+from tidemill.common.http.answer import PATIENCE, SIZES, Answer, Ledger, Patience, Purpose, Sizes, Usage
 from tidemill.common.http.decoding import ACCEPTED
-from tidemill.common.http.errors import (
-    BadStatus,
-    Blocked,
-    FetchFailure,
-    Held,
-    NetworkFailure,
-    RedirectLoop,
-    RobotsDisallow,
-    TimedOut,
-)
+from tidemill.common.http.errors import Held, RobotsDisallow
 from tidemill.common.http.guard import Guard, Resolve, resolve
-from tidemill.common.http.headers import parse_retry_after
-from tidemill.common.http.limits import HostLimits, Permit
-from tidemill.common.http.pacing import Outcome, terms_of
+from tidemill.common.http.hop import Asking, Hop, entry_of, origin_of, towards
+from tidemill.common.http.limits import HostLimits
+from tidemill.common.http.pacing import terms_of
 from tidemill.common.http.robots import REDIRECTS as ROBOTS_REDIRECTS
 from tidemill.common.http.robots import SIZE_BYTES, Decision, Robots, Rules
-from tidemill.common.http.wire import URL, Raw, Wire, bare_url, host_of, parse_url, printable_url, user_agent
-from tidemill.common.telemetry.metrics import (
-    HTTP_ANSWER_SECONDS,
-    HTTP_BYTES,
-    HTTP_REQUESTS,
-    HTTP_SAVED_BYTES,
-    ROBOTS_DECISIONS,
-    Metrics,
-)
+from tidemill.common.http.wire import URL, Wire, bare_url, host_of, parse_url, printable_url
+from tidemill.common.telemetry.metrics import ROBOTS_DECISIONS, Metrics
 
 REDIRECTS = 10
-MOVED = (301, 302, 303, 307, 308)
-BLOCKED = (401, 403, 407, 429, 451)
-PUSHBACK = (429, 503)
-ABOUT_THE_REQUEST = {"accept", "accept-language", "if-none-match", "if-modified-since", "range", "if-range"}
-"""Headers that go along to another host; all others may be secrets."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Asking:
-    """What one call of `open` asks for, wherever redirects lead."""
-
-    source: str
-    politeness: Politeness
-    headers: Mapping[str, str]
-    sizes: Sizes
-    patience: Patience
-    encodings: str
-    deadline: float
-    """For leave to ask, by the monotonic clock."""
-    known_bytes: int
-    usage: Usage
-
-    @property
-    def user_agent(self) -> str:
-        return user_agent(self.politeness.contact, self.politeness.user_agent)
-
-    @property
-    def agent(self) -> str:
-        """The name to look for in robots.txt."""
-        return self.user_agent.partition(" ")[0].partition("/")[0]
-
-    def wait(self) -> timedelta:
-        return timedelta(seconds=max(0.0, self.deadline - time.monotonic()))
 
 
 class PoliteClient:
@@ -133,7 +81,7 @@ class PoliteClient:
         `wait` is for leave to ask, over all redirects; `identity` asks for the bytes as they are, uncompressed;
         `known_bytes` are what a 304 saves. Raises FetchFailure and Held; the body raises while it is read.
         """
-        asking = _Asking(
+        asking = Asking(
             source,
             politeness,
             headers or {},
@@ -153,7 +101,7 @@ class PoliteClient:
         finally:
             await hop.close()
 
-    async def _follow(self, url: URL, asking: _Asking) -> "_Hop":
+    async def _follow(self, url: URL, asking: Asking) -> Hop:
         """The first answer that is no redirect."""
         asked: list[URL] = []
         purpose: Purpose = "page"
@@ -166,14 +114,14 @@ class PoliteClient:
                 await hop.judge()
                 return hop
             asked.append(url)
-            asking = _towards(target, url, asking)
+            asking = towards(target, url, asking)
             url, purpose = target, "redirect"
 
-    async def _leave(self, url: URL, asking: _Asking) -> tuple[Decision, float | None]:
+    async def _leave(self, url: URL, asking: Asking) -> tuple[Decision, float | None]:
         """What robots.txt says; raises RobotsDisallow and Held."""
         if not asking.politeness.obey_robots:
             return "ignored", None
-        origin = _origin(url)
+        origin = origin_of(url)
         try:
             rules: Rules = await self._robots.rules(origin, lambda: self._fetch_robots(origin, asking))
         except Held as held:
@@ -186,13 +134,13 @@ class PoliteClient:
         self._metrics.of(ROBOTS_DECISIONS, source=asking.source, decision="allowed").inc()
         return "allowed", rules.crawl_delay(asking.agent)
 
-    def _decide(self, url: URL, asking: _Asking, decision: Decision) -> None:
+    def _decide(self, url: URL, asking: Asking, decision: Decision) -> None:
         """Account for a decision that prevents a request."""
         self._metrics.of(ROBOTS_DECISIONS, source=asking.source, decision=decision).inc()
-        entry = _entry(url, asking, "page")
+        entry = entry_of(url, asking, "page")
         self._ledger(replace(entry, requests=0, robots=decision, failure="robots"))
 
-    async def _fetch_robots(self, origin: str, asking: _Asking) -> str:
+    async def _fetch_robots(self, origin: str, asking: Asking) -> str:
         asking = replace(
             asking,
             headers={},
@@ -218,22 +166,22 @@ class PoliteClient:
             finally:
                 await hop.close()
             asked.append(url)
-            asking = _towards(target, url, asking)
+            asking = towards(target, url, asking)
             url = target
 
     async def _ask(
         self,
         url: URL,
-        asking: _Asking,
+        asking: Asking,
         purpose: Purpose,
         *,
         decision: Decision | None,
         crawl_delay: float | None = None,
-    ) -> "_Hop":
+    ) -> Hop:
         """One request on the wire, in its turn."""
         terms = terms_of(asking.source, asking.politeness, crawl_delay)
         permit = await self._limits.acquire(host_of(url), terms, wait=asking.wait())
-        hop = _Hop(url, asking, permit, _entry(url, asking, purpose, decision), self._metrics, self._ledger)
+        hop = Hop(url, asking, permit, entry_of(url, asking, purpose, decision), self._metrics, self._ledger)
         try:
             await hop.send(self._wire(asking.politeness))
         except BaseException as error:
@@ -247,208 +195,3 @@ class PoliteClient:
         if allowed not in self._wires:
             self._wires[allowed] = Wire(Guard(allowed, resolve=self._resolve), ssl_context=self._ssl_context)
         return self._wires[allowed]
-
-
-class _Hop:
-    """One request, from leave to account."""
-
-    def __init__(
-        self, url: URL, asking: _Asking, permit: Permit, entry: Entry, metrics: Metrics, ledger: Ledger
-    ) -> None:
-        self._url = url
-        self._asking = asking
-        self._permit = permit
-        self._entry = entry
-        self._metrics = metrics
-        self._ledger = ledger
-        self._sent_at: float | None = None
-        self._seconds: float | None = None
-        self._retry_after: timedelta | None = None
-        self._answer: Answer | None = None
-        self._accounted = False
-
-    @property
-    def answer(self) -> Answer:
-        """What `send` brought."""
-        assert self._answer is not None
-        return self._answer
-
-    async def send(self, wire: Wire) -> None:
-        """Send it and read the head of the answer."""
-        patience = self._asking.patience
-        seconds = patience.answer.total_seconds()
-        try:
-            async with asyncio.timeout(None) as limit:
-
-                async def before() -> None:
-                    await self._permit.start()
-                    self._sent_at = time.monotonic()
-                    self._asking.usage.requests += 1
-                    limit.reschedule(asyncio.get_running_loop().time() + seconds)
-
-                raw = await wire.get(
-                    self._url,
-                    self._headers(),
-                    connect_seconds=patience.connect.total_seconds(),
-                    silence_seconds=max(seconds, patience.silence.total_seconds()),
-                    before=before,
-                    after=self._permit.sent,
-                )
-        except TimeoutError:
-            raise TimedOut(f"{printable_url(self._url)} did not answer within {seconds:g} s") from None
-        self._take(raw)
-
-    def _headers(self) -> list[tuple[str, str]]:
-        headers = {
-            "user-agent": self._asking.user_agent,
-            "accept": "*/*",
-            "accept-encoding": self._asking.encodings,
-        } | {name.lower(): value for name, value in self._asking.headers.items()}
-        if self._url.userinfo:
-            login = f"{self._url.username}:{self._url.password}".encode()
-            headers["authorization"] = f"Basic {base64.b64encode(login).decode()}"
-        return [(name.title(), value) for name, value in headers.items()]
-
-    def _take(self, raw: Raw) -> None:
-        now = time.monotonic()
-        sent_at = now if self._sent_at is None else self._sent_at
-        self._seconds = now - sent_at
-        self._metrics.of(HTTP_ANSWER_SECONDS).observe(self._seconds)
-        if raw.status >= 400:
-            self._retry_after = parse_retry_after(
-                raw.headers.get("retry-after"), now=datetime.now(UTC), date=raw.headers.get("date")
-            )
-        self._answer = Answer(
-            self._entry.url,
-            raw,
-            sizes=self._asking.sizes,
-            patience=self._asking.patience,
-            usage=self._asking.usage,
-            sent_at=sent_at,
-        )
-
-    async def redirect(self, most: int, asked: list[URL]) -> URL | None:
-        """Where the answer leads, if elsewhere; then it is done with. Raises RedirectLoop, UnfetchableUrl."""
-        location = self.answer.headers.get("location")
-        if self.answer.status not in MOVED or location is None:
-            return None
-        try:
-            target = _target(location, self._url, most, asked)
-        except FetchFailure as failure:
-            await self.close(failure)
-            raise
-        await self.close()
-        return target
-
-    async def judge(self) -> None:
-        """Raise what is no answer to the question."""
-        status = self.answer.status
-        if 200 <= status < 300 or status in (304, 416):
-            return
-        after = self._left_alone_until()
-        kind = Blocked if status in BLOCKED else BadStatus
-        failure = kind(status, f"{self.answer.url} answered {status} {_phrase(status)}", after=after)
-        await self.close(failure)
-        raise failure
-
-    async def close(self, error: BaseException | None = None) -> None:
-        """Let go of the connection, give the place back, and account for it. Harmless when repeated."""
-        if self._accounted:
-            return
-        self._accounted = True
-        try:
-            if self._answer is not None:
-                await self._answer.close(at_once=isinstance(error, asyncio.CancelledError))
-        finally:
-            error = error or (self._answer.failure if self._answer else None)
-            await self._permit.finish(self._outcome(error))
-            self._account(error)
-
-    def _outcome(self, error: BaseException | None) -> Outcome:
-        if self._answer is None and not isinstance(error, NetworkFailure | TimedOut):
-            return Outcome("unknown")
-        if self._answer is None or isinstance(error, NetworkFailure | TimedOut):
-            return Outcome("failure")
-        status = self._answer.status
-        retry_after = None if self._retry_after is None else self._retry_after.total_seconds()
-        if status in PUSHBACK:
-            return Outcome("pushback", self._seconds, retry_after)
-        # One page may be forbidden; many in a row are a wall, and there is no use in running against it.
-        kind: Literal["failure", "well"] = "failure" if status >= 500 or status == 403 else "well"
-        return Outcome(kind, self._seconds, retry_after)
-
-    def _account(self, error: BaseException | None) -> None:
-        if self._sent_at is None and not isinstance(error, FetchFailure):
-            return
-        answer, asking = self._answer, self._asking
-        status = answer.status if answer else None
-        failure = None if error is None else error.slug if isinstance(error, FetchFailure) else "cancelled"
-        received = answer.bytes_received if answer else 0
-        saved = asking.known_bytes if status == 304 else 0
-        outcome = failure if failure and failure not in ("http", "blocked") else _class(status)
-        self._metrics.of(HTTP_REQUESTS, source=asking.source, purpose=self._entry.purpose, outcome=outcome).inc()
-        self._metrics.of(HTTP_BYTES, source=asking.source).inc(received)
-        self._metrics.of(HTTP_SAVED_BYTES, source=asking.source).inc(saved)
-        self._ledger(
-            replace(
-                self._entry,
-                requests=int(self._sent_at is not None),
-                status=status,
-                bytes_received=received,
-                bytes_saved=saved,
-                seconds=0.0 if self._sent_at is None else time.monotonic() - self._sent_at,
-                retry_after=self._left_alone_until(),
-                failure=failure,
-            )
-        )
-
-    def _left_alone_until(self) -> datetime | None:
-        return None if self._retry_after is None else datetime.now(UTC) + self._retry_after
-
-
-def _entry(url: URL, asking: _Asking, purpose: Purpose, decision: Decision | None = None) -> Entry:
-    now = datetime.now(UTC)
-    return Entry(
-        source=asking.source,
-        host=host_of(url),
-        at=now,
-        day=now.astimezone(ZoneInfo(asking.politeness.zone)).date(),
-        url=printable_url(url),
-        purpose=purpose,
-        robots=decision,
-    )
-
-
-def _target(location: str, url: URL, most: int, asked: list[URL]) -> URL:
-    target = parse_url(location, url)
-    if not target.userinfo and _origin(target) == _origin(url):
-        target = target.copy_with(userinfo=url.userinfo)
-    if target == url or target in asked:
-        raise RedirectLoop(f"{printable_url(url)} redirects to {printable_url(target)}, which came before")
-    if len(asked) >= most:
-        raise RedirectLoop(f"more than {most} redirects, the last to {printable_url(target)}")
-    return target
-
-
-def _towards(target: URL, url: URL, asking: _Asking) -> _Asking:
-    """What may be told to where a redirect leads."""
-    if _origin(target) == _origin(url):
-        return asking
-    return replace(
-        asking, headers={name: value for name, value in asking.headers.items() if name.lower() in ABOUT_THE_REQUEST}
-    )
-
-
-def _origin(url: URL) -> str:
-    return f"{url.scheme}://{host_of(url)}"
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "(a status of its own)"
-
-
-def _class(status: int | None) -> str:
-    return "none" if status is None else "304" if status == 304 else f"{status // 100}xx"
