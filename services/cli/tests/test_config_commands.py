@@ -117,6 +117,18 @@ def test_check_names_all_errors_of_settings_and_sources_at_once(project: Path) -
         assert line in result.stderr
 
 
+def test_check_judges_every_environment_that_has_overlays(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "sources" / "demo.yaml").write_text(SOURCE)
+    (project / "tidemill.production.yaml").write_text("log: {level: loud}\n")
+    (project / "sources" / "demo.staging.yaml").write_text("convert: {with: jsn}\n")
+    result = run("check")
+    assert result.exit_code == 1
+    assert "tidemill.production.yaml:1:7: log.level: loud is not possible here" in result.stderr
+    assert "sources/demo.staging.yaml:1:11: convert.with: jsn is not possible here" in result.stderr
+    monkeypatch.setenv("TIDEMILL_ENV", "No Such")
+    assert "env TIDEMILL_ENV: is 'No Such'" in run("check").stderr
+
+
 def test_check_of_another_folder_reads_that_one(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     other = tmp_path_factory.mktemp("other")
     (other / "tidemill.yaml").write_text("nope: 1\n")

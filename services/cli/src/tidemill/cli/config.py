@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from enum import StrEnum
 from importlib.metadata import EntryPoint, entry_points
@@ -84,26 +85,50 @@ def check(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with tidemill.yaml and sources/.")] = Path(),
     assignments: Assignments = None,
 ) -> None:
-    """Read tidemill.yaml, environment and source files, and say all that is wrong with them. Starts nothing."""
-    from tidemill.common.config import ConfigError, load_config, load_sources, parse_assignments
+    """Read tidemill.yaml, environment and source files, and say all that is wrong with them, in this environment and in
+    every one that has overlays. Starts nothing."""
+    from tidemill.common.config import ConfigError, parse_assignments
+    from tidemill.common.config.content import chosen_environment, environments
 
     if not folder.is_dir():
         fail(f"{folder} is no folder")
+    problems: dict[Problem, None] = {}
+    sources: Sources | None = None
+    converters = installed_converters()
+    try:
+        assigned = parse_assignments(assignments or ())
+        chosen = chosen_environment()
+        names = [*(file.name for file in folder.glob("*.yaml")), *(file.name for file in folder.glob("sources/*.yaml"))]
+        for environment in (chosen, *sorted(environments(names) - {chosen})):
+            found, wrong = _judged(folder, assigned, environment, converters)
+            sources = sources or found
+            problems |= dict.fromkeys(wrong)
+    except ConfigError as error:
+        problems |= dict.fromkeys(error.problems)
+    if problems or sources is None:
+        fail("\n".join(["the configuration cannot be used:", *map(str, problems)]))
+    typer.echo(f"all is well: {_listed('source', sources)}; {_listed('converter', converters)} installed")
+
+
+def _judged(
+    folder: Path, assigned: Mapping[str, str], environment: str, converters: Mapping[str, OptionsError]
+) -> tuple[Sources | None, list[Problem]]:
+    """The sources in an environment, and all that is wrong with settings and sources there."""
+    from tidemill.common.config import ConfigError, load_config, load_sources
+    from tidemill.common.config.content import ENVIRONMENT
+
     problems: list[Problem] = []
     sources_dir, data_dir = folder / "sources", folder / "data"
+    environ = {**os.environ, ENVIRONMENT: environment}
     try:
-        common = load_config(folder, services=service_models(), cli=parse_assignments(assignments or ())).common
+        common = load_config(folder, services=service_models(), cli=assigned, environ=environ).common
         sources_dir, data_dir = common.sources_dir, common.data_dir
     except ConfigError as error:
         problems += error.problems
-    converters = installed_converters()
     try:
-        sources = load_sources(sources_dir, data_dir, converters=converters)
+        return load_sources(sources_dir, data_dir, converters=converters, environment=environment), problems
     except ConfigError as error:
-        problems += error.problems
-    if problems:
-        fail("\n".join(["the configuration cannot be used:", *map(str, problems)]))
-    typer.echo(f"all is well: {_listed('source', sources)}; {_listed('converter', converters)} installed")
+        return None, problems + list(error.problems)
 
 
 def schema(

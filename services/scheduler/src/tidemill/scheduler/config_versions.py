@@ -19,8 +19,11 @@ from tidemill.common.config.sources import SourceFile, source_files
 from tidemill.common.config.versions import Version, find_version, refusals, versions
 from tidemill.common.events import ConfigApplied, ConfigRefused
 from tidemill.common.service import find_services
+from tidemill.common.telemetry.logs import get_logger
 from tidemill.common.telemetry.metrics import CONFIGS_OFFERED, Metrics
 from tidemill.scheduler import audit
+
+log = get_logger(__name__)
 
 LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('tidemill.config', 0))")
 SETTLE = text("UPDATE config.refusals SET settled_at = now() WHERE settled_at IS NULL")
@@ -136,6 +139,7 @@ class ConfigVersions:
             after={"version": number, "sha256": sha256, "changes": dict(changes), "comment": offer.comment},
         )
         self._metrics.of(CONFIGS_OFFERED, outcome="applied").inc()
+        log.info("configuration applied", version=number, actor=offer.actor, via=offer.via, changes=dict(changes))
         event = ConfigApplied(version=number, actor=offer.actor, applied_at=now)
         return Answer(
             {"state": "applied", "version": number, "changes": changes, "problems": []},
@@ -169,6 +173,7 @@ class ConfigVersions:
             result=f"refused: {'; '.join(wrong)}",
         )
         self._metrics.of(CONFIGS_OFFERED, outcome="refused").inc()
+        log.warning("configuration refused", stays=number, actor=offer.actor, via=offer.via, problems=list(wrong))
         event = ConfigRefused(version=number, actor=offer.actor, problems=tuple(wrong), refused_at=now)
         return Answer(
             {"state": "refused", "version": number, "changes": {}, "problems": wrong},

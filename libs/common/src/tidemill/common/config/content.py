@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -39,9 +39,9 @@ def chosen_environment(environ: Mapping[str, str] | None = None) -> str:
     return name
 
 
-def environments(content: Content) -> set[str]:
-    """Those that some overlay is for."""
-    return {parts[1] for parts in map(_parts, content) if len(parts) == 3}
+def environments(names: Iterable[str]) -> set[str]:
+    """Those that some of these files is an overlay for."""
+    return {parts[1] for parts in map(_parts, names) if len(parts) == 3 and _NAME.fullmatch(parts[1])}
 
 
 class Files:
