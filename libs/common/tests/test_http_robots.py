@@ -241,8 +241,8 @@ async def test_a_host_that_was_away_is_asked_again_after_a_while(cache: Cache) -
 
 @settings(deadline=None)
 @given(st.text(max_size=300), st.text(max_size=30))
-def test_any_text_can_be_read_as_rules(text: str, path: str) -> None:
-    rules = Rules.parse(text, 0.0)
+async def test_any_text_can_be_read_as_rules(text: str, path: str) -> None:
+    rules = await Rules.parse(text, 0.0)
     assert rules.allows(f"{ORIGIN}/{path}", "Tidemill") in (True, False)
     delay = rules.crawl_delay("Tidemill")
     assert delay is None or delay > 0
