@@ -8,29 +8,32 @@ import pytest
 
 pytestmark = pytest.mark.servers
 
-PDF = b"%PDF-1.7 issue 30" + b"." * 5_000_000
+PDF = b"%PDF-1.7 issue 30" + b"." * 10_000_000
 SLOW = 1_000_000
-"""Bytes a second: five seconds for the file."""
+"""Bytes a second: ten seconds for the file."""
 
 
 async def under_way(mill: Any) -> bool:
     return any(asked.path == "/mix.pdf" and asked.sent > 0 for asked in mill.site.asked)
 
 
-async def start_slowly(mill: Any, **request: object) -> None:
+async def start_slowly(mill: Any, limit: timedelta = timedelta(hours=1)) -> datetime:
+    """A run that is under way, and its deadline."""
     mill.site.put("/mix.pdf", PDF)
     mill.site.bytes_per_second = SLOW
     mill.source(url=mill.site.url("/mix.pdf"))
     await mill.start()
-    await mill.run(**request)  # type: ignore[arg-type]
+    deadline = datetime.now(UTC) + limit
+    await mill.run(deadline=deadline)
     await mill.until(lambda: under_way(mill))
+    return deadline
 
 
 async def nothing_comes(mill: Any) -> None:
     """Neither requests nor, more than a second later, bytes; watched for a while."""
     await asyncio.sleep(1)
     before = [(asked.path, asked.sent) for asked in mill.site.asked]
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(0.7)
     assert [(asked.path, asked.sent) for asked in mill.site.asked] == before
 
 
@@ -47,17 +50,16 @@ async def test_a_stop_ends_the_download_and_it_goes_on_from_there(mill: Any) -> 
     assert await mill.archived() == [PDF]
 
 
-async def test_a_stop_holds_after_a_restart_and_freezes_the_clock_of_the_run(mill: Any) -> None:
+async def test_a_stop_holds_after_a_restart(mill: Any) -> None:
     await mill.control("stop.all")
     mill.site.put("/mix.pdf", PDF)
     mill.source(url=mill.site.url("/mix.pdf"))
     await mill.start()
-    await mill.run(deadline=datetime.now(UTC) + timedelta(seconds=4))
-    await asyncio.sleep(5)
+    await mill.run()
+    await asyncio.sleep(1.5)
     assert mill.site.asked == []
     await mill.control("stop.all", None)
-    # The plan was not made while the clock ran out, and the deadline of a run that nobody stopped is the scheduler's.
-    await mill.plan()
+    await mill.outcome()
 
 
 async def test_a_pause_lets_the_download_end_and_begins_no_other(mill: Any) -> None:
@@ -66,7 +68,7 @@ async def test_a_pause_lets_the_download_end_and_begins_no_other(mill: Any) -> N
     mill.site.bytes_per_second = None
     assert (await mill.outcome())["subject"] == "tidemill.document.stored.lo.paper"
     await mill.run("run-2")
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(1)
     assert [event for event in await mill.told() if event["run"] == "run-2"] == []
     await mill.control("pause.source.paper", None)
     await mill.outcome("run-2")
@@ -89,22 +91,21 @@ async def test_a_cancelled_run_asks_no_more(mill: Any) -> None:
 
 
 async def test_a_run_beyond_its_deadline_asks_no_more(mill: Any) -> None:
-    await start_slowly(mill, deadline=datetime.now(UTC) + timedelta(seconds=3))
-    await asyncio.sleep(2)
-    await nothing_comes(mill)
+    await start_slowly(mill, timedelta(seconds=5))
 
     async def dropped() -> bool:
         (job,) = await mill.sql("SELECT state, outcome FROM downloader.jobs")
         return tuple(job) == ("done", "timed_out")
 
     await mill.until(dropped)
+    await nothing_comes(mill)
     assert await mill.told("document.") == []
 
 
 async def test_a_stop_freezes_the_deadline_of_what_is_planned(mill: Any) -> None:
-    await start_slowly(mill, deadline=datetime.now(UTC) + timedelta(seconds=4))
+    deadline = await start_slowly(mill, timedelta(seconds=6))
     await mill.control("stop.source.paper")
-    await asyncio.sleep(4.5)
+    await asyncio.sleep((deadline - datetime.now(UTC)).total_seconds() + 0.7)
     mill.site.bytes_per_second = None
     await mill.control("stop.source.paper", None)
     assert (await mill.outcome())["subject"] == "tidemill.document.stored.lo.paper"
@@ -128,7 +129,7 @@ async def test_a_spent_budget_is_told_once_and_the_rest_waits(mill: Any) -> None
         return bool(await mill.told("run.held"))
 
     await mill.until(held)
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(1)
     (event,) = await mill.told("run.held")
     assert (event["reason"], event["run"], event["host"]) == ("budget_spent", "run-1", mill.site.host)
     assert len(mill.site.asked) == 3
@@ -149,7 +150,7 @@ async def test_a_run_that_cannot_be_planned_yet_says_so_once_and_waits(mill: Any
         return bool(await mill.told("run.held"))
 
     await mill.until(held)
-    await asyncio.sleep(3)
+    await asyncio.sleep(2.5)
     assert [event["reason"] for event in await mill.told()] == ["budget_spent"]
     assert mill.site.counts() == {}
 

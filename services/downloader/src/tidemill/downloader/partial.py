@@ -62,10 +62,12 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _take(lock: Path) -> int:
     while True:
-        lock.parent.mkdir(parents=True, exist_ok=True)
         try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
+        except (FileExistsError, FileNotFoundError):
+            if lock.parent.is_file():
+                raise
             continue  # The folder went just now.
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
