@@ -21,7 +21,7 @@ from tidemill.common.http.limits import HostLimits
 from tidemill.common.http.pacing import terms_of
 from tidemill.common.http.robots import REDIRECTS as ROBOTS_REDIRECTS
 from tidemill.common.http.robots import SIZE_BYTES, Decision, Robots, Rules
-from tidemill.common.http.wire import URL, Wire, bare_url, host_of, parse_url, printable_url
+from tidemill.common.http.wire import URL, Wire, bare_url, create_ssl_context, host_of, parse_url, printable_url
 from tidemill.common.telemetry.metrics import ROBOTS_DECISIONS, Metrics
 
 REDIRECTS = 10
@@ -45,7 +45,7 @@ class PoliteClient:
         self._metrics = metrics
         self._ledger = ledger
         self._resolve = resolve
-        self._ssl_context = ssl_context
+        self._ssl_context = ssl_context or create_ssl_context()  # 40 ms of CPU, so once.
         self._wires: dict[tuple[str, ...], Wire] = {}
 
     async def __aenter__(self) -> Self:
@@ -193,5 +193,5 @@ class PoliteClient:
         """Sources that may go to other private hosts share no connections."""
         allowed = tuple(sorted(politeness.allow_private))
         if allowed not in self._wires:
-            self._wires[allowed] = Wire(Guard(allowed, resolve=self._resolve), ssl_context=self._ssl_context)
+            self._wires[allowed] = Wire(Guard(allowed, resolve=self._resolve), self._ssl_context)
         return self._wires[allowed]

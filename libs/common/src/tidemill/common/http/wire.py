@@ -26,6 +26,7 @@ __all__ = [
     "Response",
     "Wire",
     "bare_url",
+    "create_ssl_context",
     "host_of",
     "open_client",
     "parse_url",
@@ -122,9 +123,9 @@ class Raw:
 class Wire:
     """Connections that a guard lets through, kept for the next request to the same host."""
 
-    def __init__(self, guard: Guard, *, ssl_context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, guard: Guard, ssl_context: ssl.SSLContext) -> None:
         self._pool = httpcore2.AsyncConnectionPool(
-            ssl_context=ssl_context or create_ssl_context(),
+            ssl_context=ssl_context,
             max_connections=CONNECTIONS,
             max_keepalive_connections=CONNECTIONS,
             keepalive_expiry=KEEP_SECONDS,
