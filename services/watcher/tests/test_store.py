@@ -57,6 +57,14 @@ async def test_the_same_file_again_is_no_news(engine: AsyncEngine) -> None:
     assert (again.outcomes["paper", "a.pdf"], again.events) == ("known", [])
 
 
+async def test_a_file_with_other_bytes_than_last_time_says_what_it_held(engine: AsyncEngine) -> None:
+    for sha256, before in (("1" * 64, ""), ("2" * 64, "1" * 64), ("3" * 64, "2" * 64)):
+        recorded = await record(engine, taken(sha256=sha256))
+        stored = recorded.events[1].event
+        assert isinstance(stored, DocumentStored)
+        assert stored.previous_sha256 == before
+
+
 async def test_the_same_bytes_under_another_name_are_a_duplicate_of_the_first(engine: AsyncEngine) -> None:
     await record(engine, taken())
     recorded = await record(engine, taken("b.pdf"))

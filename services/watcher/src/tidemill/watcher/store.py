@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from sqlalchemy import func, select, tuple_, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tidemill.common.bus.step import Outgoing, Tx
@@ -101,6 +101,7 @@ async def record_taken(tx: Tx, taken: Sequence[Taken]) -> Recorded:
             )
         )
     }
+    previous = await _last_content(tx, taken)
     inserted = {
         (row.source, row.path, row.sha256)
         for row in await tx.execute(
@@ -129,15 +130,30 @@ async def record_taken(tx: Tx, taken: Sequence[Taken]) -> Recorded:
         original = first[file.source, file.sha256]
         if (file.source, file.path, file.sha256) in inserted:
             outcome: Outcome = "stored" if original.run == file.run else "duplicate"
-            events += _told(file, file.run, None if outcome == "stored" else original.name)
+            events += (
+                _told_stored(file, previous.get((file.source, file.path), ""))
+                if outcome == "stored"
+                else _told_duplicate(file, file.run, original.name)
+            )
         elif not file.stays and await _dropped_again(tx, file):
             outcome = "duplicate"
-            events += _told(file, file.run_of_another_drop, original.name)
+            events += _told_duplicate(file, file.run_of_another_drop, original.name)
         else:
             outcome = "known"
             await _note_look(tx, file)
         outcomes[file.source, file.path] = outcome
     return Recorded(outcomes, events)
+
+
+async def _last_content(tx: Tx, taken: Sequence[Taken]) -> dict[tuple[str, str], str]:
+    """By source and path: what the file held when it was taken last."""
+    query = (
+        select(files.c.source, files.c.path, files.c.sha256)
+        .ext(distinct_on(files.c.source, files.c.path))
+        .where(tuple_(files.c.source, files.c.path).in_([(file.source, file.path) for file in taken]))
+        .order_by(files.c.source, files.c.path, files.c.id.desc())
+    )
+    return {(row.source, row.path): row.sha256 for row in await tx.execute(query)}
 
 
 async def _dropped_again(tx: Tx, file: Taken) -> bool:
@@ -201,34 +217,36 @@ async def record_refused(tx: Tx, rejected: Rejected) -> list[Outgoing]:
     return _run_of_one(run, rejected.source, rejected.path, rejected.at, event, rejected.traceparent)
 
 
-def _told(file: Taken, run: str, duplicate_of: str | None) -> list[Outgoing]:
-    event: Event
-    if duplicate_of is None:
-        event = DocumentStored(
-            source=file.source,
-            lane=file.lane,
-            sha256=file.sha256,
-            size_bytes=file.look.size,
-            name=file.name,
-            path=file.path,
-            run=run,
-            received_at=file.received_at,
-            modified_at=file.modified_at,
-            tags=file.tags,
-            item=file.path,
-        )
-    else:
-        event = DocumentUnchanged(
-            source=file.source,
-            sha256=file.sha256,
-            size_bytes=file.look.size,
-            name=file.name,
-            path=file.path,
-            run=run,
-            duplicate_of=duplicate_of,
-            received_at=file.received_at,
-            item=file.path,
-        )
+def _told_stored(file: Taken, previous: str) -> list[Outgoing]:
+    event = DocumentStored(
+        source=file.source,
+        lane=file.lane,
+        sha256=file.sha256,
+        size_bytes=file.look.size,
+        name=file.name,
+        path=file.path,
+        run=file.run,
+        received_at=file.received_at,
+        modified_at=file.modified_at,
+        tags=file.tags,
+        item=file.path,
+        previous_sha256=previous,
+    )
+    return _run_of_one(file.run, file.source, file.path, file.received_at, event, file.traceparent)
+
+
+def _told_duplicate(file: Taken, run: str, duplicate_of: str) -> list[Outgoing]:
+    event = DocumentUnchanged(
+        source=file.source,
+        sha256=file.sha256,
+        size_bytes=file.look.size,
+        name=file.name,
+        path=file.path,
+        run=run,
+        duplicate_of=duplicate_of,
+        received_at=file.received_at,
+        item=file.path,
+    )
     return _run_of_one(run, file.source, file.path, file.received_at, event, file.traceparent)
 
 
