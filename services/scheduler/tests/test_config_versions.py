@@ -144,6 +144,16 @@ async def test_each_environment_with_overlays_is_judged(office: Office) -> None:
     assert answer["problems"][0].startswith("sources/demo.production.yaml:1:1: wach: unknown key; did you mean watch?")
 
 
+async def test_files_that_are_no_part_of_a_configuration_are_refused(office: Office) -> None:
+    answer = await office.apply({"tidemil.yaml": "", "sources/demo.yaml": DEMO, "other/sea.yaml": "source: sea\n"})
+    assert answer["problems"] == [
+        "other/sea.yaml: lies beside others: source files are in one folder, not in other, sources",
+        "sources/demo.yaml: lies beside others: source files are in one folder, not in other, sources",
+        "tidemil.yaml: is no file of a configuration: that is tidemill.yaml, tidemill.<environment>.yaml, and "
+        "sources/<name>.yaml",
+    ]
+
+
 async def test_a_secret_in_plain_text_is_refused_and_kept_nowhere(office: Office) -> None:
     answer = await office.apply(
         {
@@ -196,7 +206,8 @@ async def test_rolling_back_makes_a_new_version_of_old_content(office: Office) -
         ({}, "files is missing"),
         ({"files": ["x"]}, "files is missing"),
         ({"files": {"a.yaml": 1}}, "files is missing"),
-        ({"files": {"a.yaml": "\0"}}, "zero byte"),
+        ({"files": {"a.yaml": "\0"}}, "'a.yaml' is no text that can be kept"),
+        ({"files": {"a.yaml": "\ud800"}}, "'a.yaml' is no text that can be kept"),
         ({"files": {}, "via": "pigeon"}, "via is pigeon; it is one of cli, bus, file"),
         ({"fils": {}}, "unknown parameter fils"),
     ],

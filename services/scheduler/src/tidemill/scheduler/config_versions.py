@@ -12,7 +12,7 @@ from sqlalchemy import insert, text
 
 from tidemill.common.bus.step import Answer, Command, CommandRefused, Outgoing, Tx
 from tidemill.common.config import Config, ConfigError, load_config, load_sources, settings_model
-from tidemill.common.config.content import Content, digest, environments
+from tidemill.common.config.content import Content, digest, environments, strays
 from tidemill.common.config.load import settings_files
 from tidemill.common.config.secret_places import written_out
 from tidemill.common.config.sources import SourceFile, source_files
@@ -82,8 +82,9 @@ class ConfigVersions:
         files = parameters.get("files")
         if not isinstance(files, dict) or not all(isinstance(text, str) for text in files.values()):
             raise CommandRefused('files is missing: {"tidemill.yaml": "…", "sources/demo.yaml": "…"}')
-        if "\x00" in "".join((*files, *files.values())):
-            raise CommandRefused("a file holds a zero byte, which is no text")
+        for name, content in files.items():
+            if not _is_text(name) or not _is_text(content):
+                raise CommandRefused(f"{name!r} is no text that can be kept: it holds a zero byte or half a character")
         return await self._offer(tx, id, Offer(files, *_who(parameters), dry_run=bool(parameters.get("dry_run"))))
 
     async def _roll_back(self, tx: Tx, id: str, parameters: Mapping[str, Any]) -> Answer:
@@ -184,7 +185,7 @@ class ConfigVersions:
 def problems_of(content: Content, now: Config) -> list[str]:
     """All that forbids making this the active configuration: in this environment, and in each it has overlays for."""
     models = {spec.name: spec.settings for spec in find_services()}
-    found: dict[str, None] = {}
+    found = dict.fromkeys(map(str, strays(content)))
     for name in sorted({now.environment, *environments(content)}):
         found |= dict.fromkeys(_problems_in(name, content, now.folder, models))
     return list(found)
@@ -223,6 +224,13 @@ def changed_files(before: Content, after: Content) -> dict[str, str]:
         elif before[name] != after[name]:
             changes[name] = "changed"
     return changes
+
+
+def _is_text(text: str) -> bool:
+    try:
+        return b"\x00" not in text.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def _who(parameters: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -23,6 +23,7 @@ SETTINGS = "tidemill.*yaml"
 """Glob of the file and its overlays."""
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_SETTINGS_FILE = re.compile(rf"tidemill(\.{_NAME.pattern})?\.yaml")
 _FORM = "lower-case letters, digits and dashes, for instance production"
 
 
@@ -42,6 +43,21 @@ def chosen_environment(environ: Mapping[str, str] | None = None) -> str:
 def environments(names: Iterable[str]) -> set[str]:
     """Those that some of these files is an overlay for."""
     return {parts[1] for parts in map(_parts, names) if len(parts) == 3 and _NAME.fullmatch(parts[1])}
+
+
+def strays(content: Content) -> Iterator[Problem]:
+    """Files that are no part of a configuration, wherever they came from."""
+    folders = {name.rpartition("/")[0] for name in content if not is_settings(name)}
+    for name in sorted(content):
+        if is_settings(name) and not _SETTINGS_FILE.fullmatch(name):
+            why = f"is no file of a configuration: that is {FILE}, tidemill.<environment>.yaml, and sources/<name>.yaml"
+            yield Problem(Origin("file", name), "", why)
+        elif len(folders) > 1 and not is_settings(name):
+            yield Problem(
+                Origin("file", name),
+                "",
+                f"lies beside others: source files are in one folder, not in {', '.join(sorted(folders))}",
+            )
 
 
 class Files:

@@ -51,7 +51,7 @@ Keep = Annotated[Duration, Field(ge=timedelta(days=1))] | None
 
 
 class RetentionSettings(Settings):
-    """How long each layer is kept; without a time, for ever. What something newer refers to stays, however old it is."""
+    """How long each layer is kept; without a time, for ever. What something newer refers to stays, whatever its age."""
 
     at: str = "30 3 * * *"
     """When what is too old goes, as a cron expression on the clock of `zone`."""

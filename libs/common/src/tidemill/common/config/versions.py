@@ -63,8 +63,8 @@ acknowledgements = Table(
 
 ABSENT = "to_regclass('config.versions') IS NULL"
 
-SEEN_EVERY_SECONDS = 30.0
-GONE_AFTER_SECONDS = 100
+SEEN_EVERY_SECONDS = 10.0
+GONE_AFTER_SECONDS = 35
 """A replica that gave no sign of life for so long runs no more."""
 
 
