@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tidemill.converter.json_converter import RECORD_BYTES, JsonConverter
-from tidemill.converter.json_items import LINE_BYTES, STRING_BYTES
+from tidemill.converter.json_items import LINE_BYTES, STRING_BYTES, Guarded
 from tidemill.plugin import Accounting, Described, Document, Item, Outcome, Progress, Record, Refusal, Rejected
 from tidemill.plugin.conformance import assert_conforms
 
@@ -250,7 +250,7 @@ def test_a_document_time_that_cannot_be_read_is_a_warning(said: str, warning: st
         ('[{"a": 1}]'.encode("utf-16-be"), Outcome.UNREADABLE, "UTF-16"),
         ('[{"a": 1}]'.encode("utf-32"), Outcome.UNREADABLE, "UTF-16 or UTF-32"),
         (b'["\xff"]', Outcome.UNREADABLE, "UTF8"),
-        (b'["\\udc00"]', Outcome.UNREADABLE, "surrogate"),
+        (b'["\xed\xb0\x80"]', Outcome.UNREADABLE, "surrogate"),
         (b"[NaN]", Outcome.UNREADABLE, "invalid char"),
         (b"[1,]", Outcome.INCOMPLETE, "unallowed token"),
         (b"// no\n[]", Outcome.WRONG_TYPE, "//"),
@@ -265,6 +265,47 @@ def test_a_document_time_that_cannot_be_read_is_a_warning(said: str, warning: st
 def test_a_document_that_cannot_be_read_says_why(content: bytes, outcome: Outcome, reason: str) -> None:
     result = convert(content)
     assert (result.outcome, reason in result.reason) == (outcome, True), result.reason
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        (r"\ud83d", "\ufffd"),
+        (r"\udc00", "\ufffd"),
+        (r"\ud83d\u00e9", "\ufffdé"),
+        (r"\uD83D\uD83D\uDE00", "\ufffd😀"),
+        (r"\\\ud83d\n", "\\\ufffd\n"),
+        (r"\\ud83d", r"\ud83d"),
+    ],
+)
+def test_half_of_a_surrogate_pair_costs_one_letter_and_no_more(form: str, said: str, read: str) -> None:
+    items = ['{"n": "' + said + '"}', '{"n": "b"}']
+    content = "\n".join(items) if form == "jsonl" else f"[{','.join(items)}]"
+    result = convert(content)
+    assert (result.data, result.outcome) == ([{"n": read}, {"n": "b"}], Outcome.CONVERTED)
+
+
+@given(st.text(), st.integers(1, 40))
+def test_where_the_file_is_cut_for_the_parser_changes_no_letter(text: str, size: int) -> None:
+    content = json.dumps([text]).encode()
+    guarded = Guarded(io.BytesIO(content))
+    read = b"".join(iter(lambda: guarded.read(size), b""))
+    assert json.loads(read) == [text]
+
+
+@pytest.mark.parametrize("size", range(1, 16))
+def test_wherever_the_file_is_cut_for_the_parser_halves_are_found(size: int) -> None:
+    guarded = Guarded(io.BytesIO(rb'["\\\ud83d\ud83d\ude00\udc00\\ud83d"]'))
+    read = b"".join(iter(lambda: guarded.read(size), b""))
+    assert read == rb'["\\\ufffd\ud83d\ude00\ufffd\\ud83d"]'
+
+
+def test_an_item_with_half_of_a_pair_is_still_measured() -> None:
+    deep = "[" * 600 + r'"\ud83d"' + "]" * 600
+    wide = '{"n": "' + r"\ud83d" + "x" * RECORD_BYTES + '"}'
+    result = convert("\n".join(['{"n": 1}', deep, wide]))
+    assert [row.reason for row in result.rejected] == ["too_deep", "too_large"]
 
 
 def test_numbers_without_any_quote_are_not_a_long_string() -> None:
@@ -287,10 +328,10 @@ def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ('[{"a": 1}, {"a": 2}, {"a"', "It is cut off. There were 2 items before."),
-        ('[{"a": 1}, {"a": 2}] [', "trailing garbage. There were 2 items before."),
-        ('[{"a": 1}, {"a": 2}, {"a" 3}]', "There were 2 items before."),
-        ('{"a": 1}\n{"a": 2}\n{"a"', "The last line is cut off. There were 2 items before."),
+        ('[{"a": 1}, {"a": 2}, {"a"', "It is cut off. Items before: 2."),
+        ('[{"a": 1}, {"a": 2}] [', "trailing garbage. Items before: 2."),
+        ('[{"a": 1}, {"a": 2}, {"a" 3}]', "Items before: 2."),
+        ('{"a": 1}\n{"a": 2}\n{"a"', "The last line is cut off. Items before: 2."),
     ],
 )
 def test_what_stands_before_a_break_stays_and_the_document_is_incomplete(content: str, reason: str) -> None:

@@ -164,7 +164,7 @@ def _encode_odd(value: Any, what: str) -> bytes:
             raise Unsendable(f"{what}: {error}") from error
         content = NUL
     if NUL in content:
-        content = orjson.dumps(_storable(value), _plain)
+        content = orjson.dumps(storable(value), _plain)
     if len(content) > ITEM_BYTES:
         raise Unsendable(f"{what} has {len(content):,} bytes, allowed are {ITEM_BYTES:,}")
     return content
@@ -176,13 +176,14 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not a JSON value")
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
+    """With U+FFFD for what cannot be stored."""
     if isinstance(value, str):
         return _UNSTORABLE.sub("\ufffd", value)
     if isinstance(value, Mapping):
-        return {_storable(key): _storable(item) for key, item in value.items()}
+        return {storable(key): storable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_storable(item) for item in value]
+        return [storable(item) for item in value]
     return value
 
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import orjson
 
 from tidemill.converter import json_items
+from tidemill.converter.frames import storable
 from tidemill.converter.json_options import Path, Plan, Unfit, look_up, make_plan
 from tidemill.plugin.conversion import (
     API_VERSION,
@@ -82,7 +83,7 @@ class JsonConverter:
         yield Accounting(None, accepted + rejected + sum(ignored.values()), accepted, rejected, ignored)
 
         if broken is not None and accepted + rejected:
-            raise Refusal(Outcome.INCOMPLETE, f"{broken.reason} There were {accepted + rejected:,} items before.")
+            raise Refusal(Outcome.INCOMPLETE, f"{broken.reason} Items before: {accepted + rejected:,}.")
         if broken is not None:
             raise broken
         if not accepted + rejected:
@@ -142,8 +143,8 @@ class _Maker:
         try:
             size_bytes = len(orjson.dumps(data))
         except TypeError as error:
-            size_bytes = 0
             _check_odd(error)
+            data, size_bytes = _mended(data)
         if size_bytes > RECORD_BYTES:
             raise Unfit("too_large", f"the item has {size_bytes:,} bytes; the limit is {RECORD_BYTES:,}")
         if self._model is not None:
@@ -166,7 +167,16 @@ def _check_odd(error: TypeError) -> None:
         raise Unfit("too_deep", "the item is nested too deeply")
     if "Integer" in said:
         raise Unfit("invalid", "a whole number has more than 64 bits; a field of type string can hold it")
-    # Else half of a surrogate pair, which is replaced when the record is sent.
+    # Else half of a surrogate pair.
+
+
+def _mended(data: Any) -> tuple[Any, int]:
+    """With U+FFFD for halves of surrogate pairs, which no text in UTF-8 can hold; and its size. Raises Unfit."""
+    try:
+        data = storable(data)
+        return data, len(orjson.dumps(data))
+    except (TypeError, RecursionError):
+        raise Unfit("too_deep", "the item is nested too deeply") from None
 
 
 def _fit(model: Any, data: Mapping[str, Any]) -> dict[str, Any]:

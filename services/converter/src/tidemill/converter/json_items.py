@@ -29,6 +29,13 @@ BLANK_LINE = object()
 
 _START = re.compile(rb'[{\["\-0-9]|true|false|null')
 
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_ESCAPE = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+_BEGUN_ESCAPE = re.compile(rb"\\(u[0-9a-fA-F]{0,3}|u[dD][89abAB][0-9a-fA-F]{2}(\\(u[0-9a-fA-F]{0,3})?)?)?")
+BEGUN_ESCAPE_BYTES = 11
+
 
 def check_start(content: BinaryIO) -> None:
     """Leave the content where its JSON starts; Refusal if it is none, by its first bytes."""
@@ -67,7 +74,7 @@ def items_at(path: str, content: BinaryIO, duplicates: bool) -> Iterator[Any]:
     start = content.tell()
     map_type = Noting if duplicates else None
     given = 0
-    guarded = _Guarded(content)
+    guarded = Guarded(content)
     try:
         for item in yajl.items(guarded, path, map_type=map_type, use_float=True):
             yield item
@@ -78,7 +85,7 @@ def items_at(path: str, content: BinaryIO, duplicates: bool) -> Iterator[Any]:
         if "overflow" not in str(error):
             raise _refusal(error, guarded.at_end) from error
     content.seek(start)
-    guarded = _Guarded(content)
+    guarded = Guarded(content)
     try:
         for index, item in enumerate(yajl.items(guarded, path, map_type=map_type)):
             if index >= given:
@@ -165,7 +172,7 @@ def _noting_pairs(pairs: list[tuple[str, Any]]) -> Noting:
     return noting
 
 
-class _Guarded:
+class Guarded:
     """A file to a parser. Refuses what the parser could not hold."""
 
     def __init__(self, content: BinaryIO) -> None:
@@ -180,6 +187,8 @@ class _Guarded:
     def read(self, size: int) -> bytes:
         chunk = self._content.read(size)
         self.at_end = size > 0 and not chunk
+        if b"\\" in chunk:
+            chunk = _without_halves(self._with_last_escape(chunk))
         if self._quote.search(chunk):
             self._unquoted = 0
         elif not self._no_string.fullmatch(chunk):
@@ -191,14 +200,36 @@ class _Guarded:
             raise self._too_large("It is nested thousands deep")
         return chunk
 
+    def _with_last_escape(self, chunk: bytes) -> bytes:
+        while _ends_within_escape(chunk) and (more := self._content.read(1)):
+            chunk += more
+        return chunk
+
     def _too_large(self, what: str) -> Refusal:
         return Refusal(Outcome.TOO_LARGE, f"{what} before byte {self._content.tell():,}.")
+
+
+def _ends_within_escape(chunk: bytes) -> bool:
+    """For a chunk that does not begin within one. A backslash that is escaped itself begins nothing."""
+    for place in range(max(0, len(chunk) - BEGUN_ESCAPE_BYTES), len(chunk)):
+        if _BEGUN_ESCAPE.fullmatch(chunk, place):
+            backslashes_before = place - len(chunk[:place].rstrip(b"\\"))
+            if backslashes_before % 2 == 0:
+                return True
+    return False
+
+
+def _without_halves(chunk: bytes) -> bytes:
+    """With U+FFFD for each half of a surrogate pair: yajl makes other letters of it, or breaks off."""
+    if not _SURROGATE.search(chunk):
+        return chunk
+    return _ESCAPE.sub(lambda escape: b"\\ufffd" if escape["half"] else escape[0], chunk)
 
 
 def _events(content: BinaryIO) -> Iterator[tuple[str, str, Any]]:
     """Paths, kinds and values of everything in a document, up to where it breaks."""
     try:
-        yield from yajl.parse(_Guarded(content))
+        yield from yajl.parse(Guarded(content))
     except (IncompleteJSONError, UnicodeDecodeError):
         return
 
@@ -207,7 +238,7 @@ def _refusal(error: Exception, at_end: bool) -> Refusal:
     if at_end:
         return Refusal(Outcome.TRUNCATED, "It is cut off.")
     if isinstance(error, UnicodeDecodeError):
-        return Refusal(Outcome.UNREADABLE, "It is not valid JSON: there is half of a surrogate pair.")
+        return Refusal(Outcome.UNREADABLE, "It is not valid JSON: half of a surrogate pair is no UTF-8.")
     said = error.args[0]
     text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
     return Refusal(Outcome.UNREADABLE, f"It is not valid JSON: {text.splitlines()[0].rstrip('.')}.")
