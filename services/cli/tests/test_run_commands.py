@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tidemill.cli.main import app
-from tidemill.cli.run import described
+from tidemill.cli.run import Bar, described
 from tidemill.common.events import DocumentFailed, DocumentUnchanged, Event, RunPlanned
 
 SOURCE = """
@@ -148,6 +148,19 @@ def test_an_emergency_stop_needs_no_scheduler(place, nats_url: str) -> None:
     assert (code, "until is 'soon'" in output) == (1, True)
     code, output = tidemill(place, "stop", **servers)
     assert (code, "say what" in output) == (1, True)
+
+
+def test_a_bar_is_as_long_as_the_file_or_as_the_items(capsys: pytest.CaptureFixture[str]) -> None:
+    with Bar("r", live=True) as bar:
+        bar.show({"state": "requested"}, None)
+        bar.show({"state": "running", "items": 1}, {"name": "a.pdf", "bytes": 5, "total": 10})
+        assert bar.share == 0.5
+        bar.show({"state": "running", "items": 4, "new": 1}, {"name": "b.pdf", "bytes": 9, "total": 10})
+        assert bar.share == 0.25
+    with Bar("r", live=False) as bar:
+        for state in ("requested", "running", "running"):
+            bar.show({"state": state}, None)
+    assert capsys.readouterr().err.endswith("r: requested\nr: running\n")
 
 
 def test_progress_is_one_line_of_what_is_known() -> None:

@@ -106,7 +106,7 @@ class Following:
 
         name = run["run"]
         standing: Mapping[str, Any] = run
-        with Bar(name) as bar:
+        with Bar(name, live=sys.stderr.isatty()) as bar:
             while name not in self._finished:
                 bar.show(standing, self._files.get(name))
                 self._heard.clear()
@@ -135,13 +135,16 @@ class Following:
 class Bar:
     """A bar on a terminal; elsewhere a line whenever the state is another one."""
 
-    def __init__(self, run: str) -> None:
+    def __init__(self, run: str, *, live: bool) -> None:
         self._run = run
+        self._live = live
         self._line = ""
+        self.share = 0.0
+        """Of the bar that is filled."""
         self._progress: Any = None
 
     def __enter__(self) -> Bar:
-        if sys.stderr.isatty():
+        if self._live:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -164,6 +167,7 @@ class Bar:
             self._line = state
             return
         done, total = _measure(standing, file)
+        self.share = done / total if total else 0.0
         self._progress.update(self._task, description=line, completed=done, total=total)
 
 
