@@ -155,7 +155,7 @@ class Ground:
         info = await self.nc.jetstream().consumer_info(stream, durable)
         return (info.num_pending or 0) + (info.num_ack_pending or 0)
 
-    async def until(self, condition: Callable[[], Any], within: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], Any], within: float = 30.0) -> None:
         """Wait until `condition`, a function or coroutine function, is true."""
         deadline = asyncio.get_running_loop().time() + within
         while True:
@@ -167,13 +167,13 @@ class Ground:
             assert asyncio.get_running_loop().time() < deadline, f"not within {within} s"
             await asyncio.sleep(0.02)
 
-    async def until_recorded(self, count: int, within: float = 10.0) -> None:
+    async def until_recorded(self, count: int, within: float = 30.0) -> None:
         async def enough() -> bool:
             return len(await self.recorded()) >= count
 
         await self.until(enough, within)
 
-    async def until_settled(self, durable: str = "store", within: float = 10.0) -> None:
+    async def until_settled(self, durable: str = "store", within: float = 30.0) -> None:
         """Nothing pending, nothing unsent."""
 
         async def settled() -> bool:

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.chaos]
 
 WORKER = Path(__file__).parent / "bus_worker.py"
 PARTS = 5
-SECONDS = float(os.environ.get("TIDEMILL_CHAOS_SECONDS", "20"))
+SECONDS = float(os.environ.get("TIDEMILL_CHAOS_SECONDS", "10"))
 
 
 class Workers:
@@ -174,9 +174,13 @@ async def test_kills_at_random_and_an_older_store_lose_nothing_and_double_nothin
     runs: list[str] = []
     started = time.monotonic()
 
+    def enough() -> bool:
+        """A slow machine takes longer for the same."""
+        return time.monotonic() > started + SECONDS and kills["older store"] > 0 and kills.total() >= SECONDS / 2
+
     async def produce(bus: Any) -> None:
         """As a service does that no message drives: in a transaction, again until it is committed."""
-        while time.monotonic() < started + SECONDS:
+        while not enough():
             batch = [f"d{len(documents) + number:05}" for number in range(40)]
             run = f"r{len(runs):04}"
             events = [Outgoing(name, ground.document(name)) for name in batch] + [Outgoing(run, planned(run))]
@@ -193,7 +197,8 @@ async def test_kills_at_random_and_an_older_store_lose_nothing_and_double_nothin
     async with ground.bus() as bus:
         producing = asyncio.create_task(produce(bus))
         older: Path | None = None
-        while (passed := (time.monotonic() - started) / SECONDS) < 1:
+        while not enough():
+            passed = (time.monotonic() - started) / SECONDS
             await asyncio.sleep(dice.uniform(0.4, 1.0))
             for worker in list(workers.alive):
                 if worker.poll() is not None:
@@ -233,7 +238,6 @@ async def test_kills_at_random_and_an_older_store_lose_nothing_and_double_nothin
         await check(ground, documents, runs)
     print(f"{len(documents)} documents, {len(runs)} runs, kills: {dict(kills)}")
     assert kills["older store"] == 1
-    assert kills.total() >= SECONDS / 2
 
 
 async def already_emitted(tx: Any, run: str) -> bool:

@@ -30,7 +30,7 @@ def add_command(ground: Any) -> Command:
 async def until_listening(ground: Any) -> None:
     async def listening() -> bool:
         try:
-            await ground.nc.request("$SRV.INFO.demo", timeout=1)
+            await ground.nc.request("$SRV.INFO.demo", timeout=10)
         except nats.errors.NoRespondersError:
             return False
         return True
@@ -133,9 +133,9 @@ async def test_the_service_is_listed_described_and_counted(ground: Any) -> None:
     async with ground.bus(ground.step(), commands=[add_command(ground)]):
         await until_listening(ground)
         await request_command(ground.nc, "demo", "add", {"name": "x"})
-        ping = json.loads((await ground.nc.request("$SRV.PING", timeout=1)).data)
+        ping = json.loads((await ground.nc.request("$SRV.PING", timeout=10)).data)
         assert (ping["name"], ping["version"], ping["metadata"]) == ("demo", "0.1.0", {"consumers": "store"})
-        info = json.loads((await ground.nc.request("$SRV.INFO.demo", timeout=1)).data)
+        info = json.loads((await ground.nc.request("$SRV.INFO.demo", timeout=10)).data)
         add = next(endpoint for endpoint in info["endpoints"] if endpoint["name"] == "add")
         assert add["subject"] == "tidemill.ctl.demo.add"
         assert add["metadata"] == {"description": "Add a name", "name": "what to add"}
@@ -144,7 +144,7 @@ async def test_the_service_is_listed_described_and_counted(ground: Any) -> None:
             "dead_letters_replay",
             "dead_letters_drop",
         }
-        stats = json.loads((await ground.nc.request("$SRV.STATS.demo", timeout=1)).data)
+        stats = json.loads((await ground.nc.request("$SRV.STATS.demo", timeout=10)).data)
         assert next(e for e in stats["endpoints"] if e["name"] == "add")["num_requests"] == 1
 
 
@@ -162,5 +162,5 @@ async def test_a_service_answers_again_after_a_kill_of_nats_server(ground: Any, 
         await ground.until(lambda: bus.connected)
         await until_listening(ground)
         assert (await request_command(ground.nc, "demo", "add", {"name": "y"}))["added"] == "y"
-        info = json.loads((await ground.nc.request("$SRV.INFO.demo", timeout=1)).data)
+        info = json.loads((await ground.nc.request("$SRV.INFO.demo", timeout=10)).data)
         assert len(info["endpoints"]) == 3

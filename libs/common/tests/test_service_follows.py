@@ -103,11 +103,11 @@ async def millers(tmp_path: Path, nats_url: str, database_url: str) -> AsyncIter
     await engine.dispose()
     yield found
     found.stop.set()
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         await asyncio.gather(*found.running)
 
 
-async def becomes(true: Callable[[], Any], within: float = 15) -> None:
+async def becomes(true: Callable[[], Any], within: float = 30) -> None:
     async with asyncio.timeout(within):
         while True:
             result = true()
@@ -282,7 +282,7 @@ async def test_nats_service_info_shows_the_version_of_each_instance(millers: Mil
     async def facts() -> dict[str, str]:
         client = await nats.connect(millers.addresses.nats_url)
         try:
-            return dict(json.loads((await client.request("$SRV.INFO.mill", timeout=1)).data)["metadata"])
+            return dict(json.loads((await client.request("$SRV.INFO.mill", timeout=10)).data)["metadata"])
         except nats.errors.NoRespondersError:
             return {}
         finally:
