@@ -360,6 +360,31 @@ async def test_html_served_as_pdf_is_refused_at_its_first_bytes(bring: Bring, se
     assert not path.exists()
 
 
+async def test_a_short_error_page_is_refused_too(bring: Bring, server: Hostile, path: Path) -> None:
+    server.says("/issue.pdf", 200, "<html>not yet")
+    assert isinstance(await failure(bring()), NotWhatItShouldBe)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(("extra", "kind"), [(None, Truncated), (b"more", NotWhatItShouldBe)])
+async def test_a_range_of_another_length_than_it_says_is_no_file(
+    bring: Bring, server: Hostile, path: Path, extra: bytes | None, kind: type[FetchFailure]
+) -> None:
+    issue = Issue(server)
+    await broken_off(bring, issue)
+
+    @server.on("/issue.pdf")
+    async def lie(asked: Asked, connection: Connection) -> None:
+        body = b"" if extra is None else PDF[100_000:] + extra
+        told = f"Content-Range: bytes 100000-{len(PDF) - 1}/{len(PDF)}"
+        await connection.send(f'HTTP/1.1 206 X\r\nETag: "1"\r\n{told}\r\nTransfer-Encoding: chunked\r\n\r\n')
+        await connection.send(*([f"{len(body):x}\r\n", body, "\r\n"] if body else []), "0\r\n\r\n")
+
+    assert type(await failure(bring())) is kind
+    server.on("/issue.pdf")(issue.answer)
+    check(await bring())
+
+
 async def test_any_kind_is_taken_when_that_is_said(bring: Bring, server: Hostile) -> None:
     server.says("/issue.pdf", 200, b"<html>")
     check(await bring(expect="any"), b"<html>")
