@@ -49,11 +49,11 @@ def run() -> list[dict[str, Any]]:
         nats.start()
         postgres.start()
         try:
-            late, applied, idle = asyncio.run(measure(Path(folder), nats.url, postgres.url))
+            late, cpu, applied, idle = asyncio.run(measure(Path(folder), nats.url, postgres.url))
         finally:
             nats.stop()
             postgres.stop()
-    peer = asyncio.run(measure_apscheduler())
+    peer, peer_cpu = asyncio.run(measure_apscheduler())
     limit = asyncio.run(measure_timers())
     rows = [
         row(
@@ -61,6 +61,7 @@ def run() -> list[dict[str, Any]]:
         )
         for name, share, goal in (("median", 0.5, None), ("99th percentile", 0.99, LATE_GOAL_MS))
     ]
+    rows.append(row("CPU of the process per slot fired", cpu, peer_cpu, None, None))
     applying = row(f"{SCHEDULES:,} schedules applied", applied, None, None, None, unit="s")
     return [*rows, applying, row("idle CPU of the process", idle, None, None, IDLE_GOAL, unit="% of a core")]
 
@@ -84,8 +85,9 @@ def row(
     }
 
 
-async def measure(folder: Path, nats_url: str, database_url: str) -> tuple[list[float], float, float]:
-    """Milliseconds late of each slot, seconds to apply the schedules, and percent of a core while nothing is due."""
+async def measure(folder: Path, nats_url: str, database_url: str) -> tuple[list[float], float, float, float]:
+    """Milliseconds late of each slot, milliseconds of CPU per slot, seconds to apply the schedules, and percent of a
+    core while nothing is due."""
     await migrate(database_url, [SPEC])
     engine = open_engine(database_url)
     async with scheduler(folder, nats_url, engine) as bus:
@@ -97,19 +99,20 @@ async def measure(folder: Path, nats_url: str, database_url: str) -> tuple[list[
         async with bus.transaction() as tx:
             await apply_schedules(tx, wanted, 0, utc_now())
         applied, applied_at = time.monotonic() - begun, utc_now()
-        fired = 0
+        fired, cpu = 0, cpu_seconds()
         while fired < SCHEDULES:
             await asyncio.sleep(1)
             async with engine.connect() as connection:
                 fired = (
                     await connection.execute(text("SELECT count(DISTINCT source) FROM scheduler.slots"))
                 ).scalar() or 0
+        cpu = cpu_seconds() - cpu
         async with engine.connect() as connection:
             late = [each[0] for each in await connection.execute(COMMITTED, {"applied_at": applied_at})]
         await rest(bus)
         idle = await watch_idle()
     await engine.dispose()
-    return late, applied, idle
+    return late, 1000 * cpu / len(late), applied, idle
 
 
 def sources() -> dict[str, SourceFile]:
@@ -140,11 +143,14 @@ async def rest(bus: Bus) -> None:
     await asyncio.sleep(5)
 
 
+def cpu_seconds() -> float:
+    return sum(psutil.Process().cpu_times()[:2])
+
+
 async def watch_idle() -> float:
-    process = psutil.Process()
-    before, begun = sum(process.cpu_times()[:2]), time.monotonic()
+    before, begun = cpu_seconds(), time.monotonic()
     await asyncio.sleep(IDLE_SECONDS)
-    return 100 * (sum(process.cpu_times()[:2]) - before) / (time.monotonic() - begun)
+    return 100 * (cpu_seconds() - before) / (time.monotonic() - begun)
 
 
 @asynccontextmanager
@@ -164,8 +170,8 @@ async def scheduler(folder: Path, nats_url: str, engine: Any) -> AsyncIterator[B
         await running
 
 
-async def measure_apscheduler() -> list[float]:
-    """Milliseconds late of each call; jobs in memory, nothing stored, nothing published."""
+async def measure_apscheduler() -> tuple[list[float], float]:
+    """Milliseconds late of each call, and of CPU per call; jobs in memory, nothing stored, nothing published."""
     late: list[float] = []
     peer = AsyncIOScheduler(timezone="UTC")
 
@@ -175,9 +181,11 @@ async def measure_apscheduler() -> list[float]:
     for number in range(SCHEDULES):
         peer.add_job(job, "cron", second=number % MINUTE, args=[number % MINUTE], misfire_grace_time=MINUTE)
     peer.start()
+    cpu = cpu_seconds()
     await asyncio.sleep(MINUTE + 2)
+    cpu = cpu_seconds() - cpu
     peer.shutdown(wait=False)
-    return late
+    return late, 1000 * cpu / len(late)
 
 
 async def measure_timers() -> list[float]:
