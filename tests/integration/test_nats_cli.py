@@ -75,12 +75,13 @@ def test_a_message_begins_a_run_with_or_without_parameters(mill: System) -> None
 def test_a_message_with_a_slip_of_the_pen_is_a_dead_letter_that_says_so(mill: System) -> None:
     nats(mill, "pub", "tidemill.trigger.bulletin", '{"parms": {}}')
     nats(mill, "pub", "tidemill.trigger.buletin", "")
+    nats(mill, "pub", "tidemill.trigger.paper", "")
     dead = "SELECT reason, error FROM scheduler.dead_letters WHERE consumer = 'scheduler-trigger' ORDER BY id"
-    eventually(lambda: len(mill.query(dead)) == 2)
+    eventually(lambda: len(mill.query(dead)) == 3)
     told = sorted(mill.query(dead))
-    assert [reason for reason, _ in told] == ["invalid", "poison"]
-    assert "parms" in told[0][1]
-    assert "did you mean bulletin" in told[1][1]
+    assert [reason for reason, _ in told] == ["invalid", "poison", "poison"]
+    for sentence in ("parms", "did you mean bulletin", "paper takes the files that come into"):
+        assert any(sentence in error for _, error in told)
 
 
 def test_a_request_answers_with_the_run_or_with_what_is_wrong(mill: System) -> None:
@@ -92,6 +93,7 @@ def test_a_request_answers_with_the_run_or_with_what_is_wrong(mill: System) -> N
     wrong = {
         '{"source": "buletin"}': "there is no source buletin; did you mean bulletin?",
         '{"sorce": "bulletin"}': "unknown parameter sorce; run takes source",
+        '{"source": "paper"}': "paper takes the files that come into",
         "bulletin": "the payload is not JSON",
     }
     for payload, sentence in wrong.items():

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from tidemill.common.config import Sources
+from tidemill.common.config.sources import SourceFile
 from tidemill.common.events import ConfigApplied, ConfigRefused, RunFinished, RunRequested, SlotSkipped
 from tidemill.common.service import Context, ServiceSpec, Wiring, main
 from tidemill.scheduler.admission import Admission
@@ -39,7 +40,7 @@ async def open_scheduler(context: Context) -> AsyncIterator[Wiring]:
     )
     firing = Firing(context.bus, context.engine, admission, metrics)
     limits = Limits(context.bus, context.engine, admission, metrics, lease=settings.lease)
-    triggers = Triggers(context.bus.control, admission)
+    triggers = Triggers(context.bus.control, admission, lambda source: nothing_to_ask(sources.get(source)))
     backfills = Backfills(admission)
     configurations = ConfigVersions(context.config, metrics)
     keeper = HeadKeeper(context.bus, context.engine, metrics)
@@ -77,6 +78,13 @@ async def open_scheduler(context: Context) -> AsyncIterator[Wiring]:
         layers=LAYERS,
         publishes=(RunRequested, RunFinished, SlotSkipped, ConfigApplied, ConfigRefused),
     )
+
+
+def nothing_to_ask(source: SourceFile | None) -> str:
+    """Why this source has no runs that could be asked for; empty where it has."""
+    if source is None or source.watch is None:
+        return ""
+    return f"{source.source} takes the files that come into {source.watch.folder}: put one there, or copy it again"
 
 
 SPEC = ServiceSpec(

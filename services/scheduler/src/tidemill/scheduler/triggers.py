@@ -1,6 +1,6 @@
 """What else begins a run: people, by a message or a command, and runs of other sources that are complete."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -37,9 +37,13 @@ log = get_logger(__name__)
 class Triggers:
     """The step for `tidemill.trigger.<source>`, the command `run`, and what follows from the end of a run."""
 
-    def __init__(self, control: Control, admission: Admission) -> None:
+    def __init__(
+        self, control: Control, admission: Admission, nothing_to_ask: Callable[[str], str] = lambda source: ""
+    ) -> None:
+        """`nothing_to_ask`: why a source has no runs that could be asked for; empty where it has."""
         self._control = control
         self._admission = admission
+        self._nothing_to_ask = nothing_to_ask
 
     def steps(self) -> list[Step[Any, Any]]:
         return [
@@ -72,6 +76,8 @@ class Triggers:
     async def run(self, tx: Tx, id: str, parameters: Mapping[str, Any]) -> Answer:
         source = word(parameters, "source")
         check_name("source", source, await tx.scalars(SOURCES))
+        if why := self._nothing_to_ask(source):
+            raise CommandRefused(why, "409")
         if held := self._control.paused(source):
             raise CommandRefused(f"{source} is held ({held}): `tidemill resume` lets it go on", "409")
         actor, via = who(parameters)
@@ -91,6 +97,9 @@ class Triggers:
         return Answer({"run": request.run, "state": state, "reason": decision.detail}, answered.events)
 
     async def _begin(self, tx: Tx, results: Sequence[Done[Triggered, None]]) -> list[Outgoing]:
+        for done in results:
+            if why := self._nothing_to_ask(done.event.source):
+                raise Poison(why)
         requests = {
             done.id: RunRequest(
                 run=f"{done.event.source}-{id_letters(done.delivery.id)}",
