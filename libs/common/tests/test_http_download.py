@@ -556,6 +556,24 @@ async def test_whatever_goes_wrong_in_whatever_order_the_file_is_right_in_the_en
         assert await attempt() or len(faults) >= 5  # Five failures in a row open the breaker.
 
 
+async def test_a_download_that_is_cancelled_at_any_moment_is_never_doubled_or_torn(
+    bring: Bring, server: Hostile, path: Path
+) -> None:
+    content = b"%PDF-1.7\n" + random.Random(3).randbytes(2_500_000)
+    Issue(server, content)
+    politeness = server.politeness(obey_robots=False, rate="1000/s")
+    for steps in range(10, 150, 4):
+        bringing = asyncio.ensure_future(bring(politeness=politeness))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        bringing.cancel()
+        await asyncio.wait([bringing])
+        part = find_part(path)
+        if part is not None:
+            assert path.read_bytes()[: part.size] == content[: part.size]
+    check(await bring(politeness=politeness), content)
+
+
 async def test_progress_is_told_to_its_end(bring: Bring, server: Hostile) -> None:
     issue = Issue(server)
     await broken_off(bring, issue)

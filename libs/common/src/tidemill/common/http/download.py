@@ -195,21 +195,26 @@ class _Bringing:
         meter = Meter(file.size, part.total)
         waiting = bytearray()
         judged = False
+
+        async def write() -> None:
+            block = bytes(waiting)
+            waiting.clear()  # First: it is written also when we are cancelled meanwhile.
+            await _in_thread(file.write, block)
+
         try:
             async for chunk in answer.chunks():
                 waiting += chunk
                 if file.size + len(waiting) > self.max_size:
                     raise TooLarge(f"more than the {self.max_size} bytes came that are allowed")
                 if len(waiting) >= BLOCK_BYTES or not judged:
-                    await _in_thread(file.write, bytes(waiting))
-                    waiting.clear()
+                    await write()
                     judged = judged or len(file.head) >= HEAD_BYTES
                     if judged and (wrong := mismatch(self.kind, file.head)):
                         raise NotWhatItShouldBe(f"{answer.url}: {wrong}")
                 self._tell(meter.due(file.size + len(waiting)))
                 if self.bandwidth is not None:
                     await self.bandwidth.take(len(chunk))
-            await _in_thread(file.write, bytes(waiting))
+            await write()
         except (FetchFailure, asyncio.CancelledError):
             await _in_thread(file.save, bytes(waiting))
             raise
@@ -245,4 +250,5 @@ async def _in_thread(work: Callable[P, T], *arguments: P.args, **named: P.kwargs
         return await asyncio.shield(working)
     except asyncio.CancelledError:
         await asyncio.wait([working])
+        working.exception()  # Taken note of; the cancellation is what counts.
         raise

@@ -68,10 +68,10 @@ class PartFile:
         return self._hash.hexdigest()
 
     def write(self, data: bytes) -> None:
-        """Append; now and then it is made safe. Raises OSError."""
-        view = memoryview(data)
-        while view:
-            view = view[self._file.write(view) :]
+        """Append; now and then it is made safe. Raises OSError; then nothing was appended."""
+        written = 0
+        while written < len(data):
+            written += os.pwrite(self._file.fileno(), memoryview(data)[written:], self.size + written)
         self._take(data)
         if self.size - self._safe >= CHECKPOINT_BYTES:
             self.checkpoint()
