@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from tidemill.common.config import ConfigError, ServerUrl, Settings, load_config, masked, printable
 from tidemill.common.config.layers import Layer, leaves
-from tidemill.common.config.references import IDENTITY, Secret, SecretMissing, resolved
+from tidemill.common.config.references import IDENTITY, Secret, UnresolvedReference, resolved
 from tidemill.common.config.secret_places import written_out
 from tidemill.common.config.yamlfile import parse_yaml
 from tidemill.common.telemetry.logs import clean
@@ -66,14 +66,16 @@ def test_an_age_file_is_decrypted_with_the_identity(
     assert mill.token
     assert mill.token.fetch() == "canary-age"
     monkeypatch.setenv(IDENTITY, str(other))
-    with pytest.raises(SecretMissing, match=r"token\.age\}: cannot be decrypted with the key in TIDEMILL_AGE_IDENTITY"):
+    with pytest.raises(
+        UnresolvedReference, match=r"token\.age\}: cannot be decrypted with the key in TIDEMILL_AGE_IDENTITY"
+    ):
         mill.token.fetch()
     monkeypatch.setenv(IDENTITY, "AGE-SECRET-KEY-1NOTONE")
-    with pytest.raises(SecretMissing, match="is no age secret key") as caught:
+    with pytest.raises(UnresolvedReference, match="is no age secret key") as caught:
         mill.token.fetch()
     assert "NOTONE" not in str(caught.value)
     monkeypatch.delenv(IDENTITY)
-    with pytest.raises(SecretMissing, match="needs the age key"):
+    with pytest.raises(UnresolvedReference, match="needs the age key"):
         mill.token.fetch()
 
 
@@ -101,7 +103,7 @@ def test_a_whole_url_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ],
 )
 def test_a_secret_that_cannot_be_had_is_named_by_its_reference(reference: str, why: str) -> None:
-    with pytest.raises(SecretMissing) as caught:
+    with pytest.raises(UnresolvedReference) as caught:
         resolved(f"Bearer {reference}")
     assert str(caught.value) == f"{reference}: {why}"
 
@@ -109,7 +111,7 @@ def test_a_secret_that_cannot_be_had_is_named_by_its_reference(reference: str, w
 def test_an_empty_file_and_one_that_is_no_text_are_no_secrets(tmp_path: Path) -> None:
     for content, why in ((b"\n", "is empty"), (b"\xff\xfe", "is not UTF-8")):
         (tmp_path / "token").write_bytes(content)
-        with pytest.raises(SecretMissing, match=why):
+        with pytest.raises(UnresolvedReference, match=why):
             resolved(f"${{file:{tmp_path}/token}}")
 
 

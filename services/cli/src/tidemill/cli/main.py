@@ -72,9 +72,9 @@ def main() -> None:
         typer.echo(f"tidemill: {refused.strerror}{place}", err=True)
         sys.exit(1)
     except Exception as error:
-        from tidemill.common.config.references import SecretMissing
+        from tidemill.common.config.references import UnresolvedReference
 
-        if not isinstance(error, SecretMissing):
+        if not isinstance(error, UnresolvedReference):
             raise
         typer.echo(f"tidemill: {error}", err=True)
         sys.exit(1)

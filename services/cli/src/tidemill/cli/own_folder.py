@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 
 from tidemill.cli.asking import actor
-from tidemill.common.bus.client import CommandFailed, open_client, request_command
+from tidemill.common.bus.client import open_client, request_command
 from tidemill.common.config import Config, ConfigError
 from tidemill.common.config.content import SETTINGS, digest, read_content
 from tidemill.common.database import open_engine
@@ -39,14 +38,17 @@ class OwnFolder:
         """Until cancelled."""
         before: Signature | None = None
         handled: Signature | None = None
+        told = ""
         while True:
             now = await asyncio.to_thread(self._signature)
             if now == before and now != handled:
                 try:
                     await self._offer(first=handled is None)
-                    handled = now
-                except (CommandFailed, SQLAlchemyError, OSError, TimeoutError) as error:
-                    log.debug("the folder cannot be applied yet", error=str(error))
+                    handled, told = now, ""
+                except Exception as error:  # noqa: BLE001 - scheduler or servers are away; it is tried again
+                    if str(error) != told:
+                        log.warning("the folder cannot be applied yet", error=str(error))
+                    told = str(error)
             before = now
             await asyncio.sleep(LOOK_SECONDS)
 

@@ -21,7 +21,7 @@ FORMS = "${env:NAME}, ${file:/path} or ${age:path}"
 _REFERENCE = re.compile(r"\$\{(?P<kind>env|file|age):(?P<where>[^{}\s][^{}]*)\}")
 
 
-class SecretMissing(Exception):
+class UnresolvedReference(Exception):
     """A secret that is referred to cannot be had. Names the reference, never a value."""
 
     def __init__(self, reference: str, why: str) -> None:
@@ -32,12 +32,12 @@ class Secret(SecretStr):
     """A setting that is a secret, or names one: masked wherever it is printed, fetched where it is used."""
 
     def fetch(self) -> str:
-        """Raises SecretMissing."""
+        """Raises UnresolvedReference."""
         return resolved(self.get_secret_value())
 
 
 def resolved(text: str) -> str:
-    """The text with every reference replaced by its value; in a URL the value is quoted. Raises SecretMissing.
+    """The text with every reference replaced by its value; in a URL the value is quoted. Raises UnresolvedReference.
 
     From now on the values are masked wherever something is printed by this process.
     """
@@ -56,7 +56,7 @@ def resolved(text: str) -> str:
 
 
 def fetch_all(settings: BaseModel) -> None:
-    """Whether every secret that these settings name can be had. Raises SecretMissing for the first that cannot."""
+    """Fetch every secret that these settings name. Raises UnresolvedReference for the first that cannot be had."""
     for value in _texts(settings):
         resolved(value)
 
@@ -91,7 +91,7 @@ def without_references(text: str) -> str:
 def _from_environment(name: str, reference: str) -> str:
     value = os.environ.get(name)
     if not value:
-        raise SecretMissing(reference, "this environment variable is not set")
+        raise UnresolvedReference(reference, "this environment variable is not set")
     return value
 
 
@@ -106,7 +106,7 @@ def _from_age_file(path: str, reference: str) -> str:
     try:
         return _text(pyrage.decrypt(content, list(_identities(reference))), reference)
     except pyrage.DecryptError as refused:
-        raise SecretMissing(reference, f"cannot be decrypted with the key in {IDENTITY}: {refused}") from None
+        raise UnresolvedReference(reference, f"cannot be decrypted with the key in {IDENTITY}: {refused}") from None
 
 
 def _identities(reference: str) -> Iterable[Any]:
@@ -115,20 +115,20 @@ def _identities(reference: str) -> Iterable[Any]:
 
     given = os.environ.get(IDENTITY, "").strip()
     if not given:
-        raise SecretMissing(reference, f"needs the age key, or the file that holds it, in {IDENTITY}")
+        raise UnresolvedReference(reference, f"needs the age key, or the file that holds it, in {IDENTITY}")
     listed = given if given.upper().startswith("AGE-SECRET-KEY-") else _text(_bytes(Path(given), IDENTITY), IDENTITY)
     keys = [line.strip() for line in listed.splitlines() if line.strip() and not line.startswith("#")]
     try:
         return [pyrage.x25519.Identity.from_str(key) for key in keys]
     except pyrage.IdentityError:
-        raise SecretMissing(reference, f"what {IDENTITY} gives is no age secret key") from None
+        raise UnresolvedReference(reference, f"what {IDENTITY} gives is no age secret key") from None
 
 
 def _bytes(path: Path, reference: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise SecretMissing(reference, f"cannot be read: {error.strerror}") from None
+        raise UnresolvedReference(reference, f"cannot be read: {error.strerror}") from None
 
 
 def _text(content: bytes, reference: str) -> str:
@@ -136,9 +136,9 @@ def _text(content: bytes, reference: str) -> str:
     try:
         value = content.decode().rstrip("\r\n")
     except UnicodeDecodeError:
-        raise SecretMissing(reference, "is not UTF-8") from None
+        raise UnresolvedReference(reference, "is not UTF-8") from None
     if not value:
-        raise SecretMissing(reference, "is empty")
+        raise UnresolvedReference(reference, "is empty")
     return value
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.supervise import describe
 from tidemill.common.config import CommonSettings, Config, ConfigError, Sources, load_config, load_sources
-from tidemill.common.config.references import SecretMissing, fetch_all
+from tidemill.common.config.references import UnresolvedReference, fetch_all
 from tidemill.common.config.versions import (
     SEEN_EVERY_SECONDS,
     Acknowledgement,
@@ -145,7 +145,7 @@ class Following:
         """As this service reads it; what belongs to the process stays as it is and is noted."""
         try:
             config, sources = await asyncio.to_thread(self._load, version)
-        except (ConfigError, SecretMissing) as wrong:
+        except (ConfigError, UnresolvedReference) as wrong:
             self._refuse(version.version, str(wrong))
             self._read_again_at = asyncio.get_running_loop().time() + READ_AGAIN_SECONDS
             return None

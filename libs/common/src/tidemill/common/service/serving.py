@@ -17,6 +17,7 @@ from tidemill.common.archive import Archive
 from tidemill.common.bus.bus import Bus
 from tidemill.common.cache import open_cache
 from tidemill.common.config import Config, ConfigError, Sources, load_config, load_sources, parse_assignments
+from tidemill.common.config.references import UnresolvedReference
 from tidemill.common.database import open_engine
 from tidemill.common.events import ConfigApplied
 from tidemill.common.retention import Retention, dead_letters_layer
@@ -238,7 +239,10 @@ def run(spec: ServiceSpec, assignments: Sequence[str] = ()) -> int:
 
 
 async def _as_applied(config: Config, spec: ServiceSpec, database_url: str) -> Config:
-    engine = open_engine(database_url, pool=1, application=f"tidemill-{spec.name}")
+    try:
+        engine = open_engine(database_url, pool=1, application=f"tidemill-{spec.name}")
+    except UnresolvedReference:
+        return config  # The service itself waits for it, and says so.
     try:
         return await as_applied(config, spec, engine)
     finally:
