@@ -32,6 +32,7 @@ from tidemill.common.http.resume import (
     AskWhole,
     Complete,
     Part,
+    Senseless,
     StartOver,
     Unchanged,
     Validators,
@@ -141,10 +142,12 @@ class _Bringing:
         match judge(self.ask, self.part, answer.status, answer.headers):
             case Unchanged():
                 return NotModified(answer.url)
-            case Complete() if self.part is not None:
+            case Complete():
+                assert self.part is not None
                 self.resumed_from = self.part.size
                 return await self._write(answer, self.part, body=False)
-            case Append(total) if self.part is not None:
+            case Append(total):
+                assert self.part is not None
                 self.resumed_from = self.resumed_from or self.part.size
                 return await self._write(answer, replace(self.part, total=total))
             case StartOver(total, resumable):
@@ -155,8 +158,8 @@ class _Bringing:
                 log.info("%s is asked for from the beginning: %s", answer.url, reason)
                 await self._start_over()
                 return None
-            case verdict:
-                raise BadStatus(answer.status, f"{answer.url} {getattr(verdict, 'reason', 'makes no sense')}")
+            case Senseless(reason):
+                raise BadStatus(answer.status, f"{answer.url} {reason}")
 
     async def _start_over(self) -> None:
         self.part, self.ask = None, WHOLE
