@@ -176,6 +176,8 @@ def test_limits_are_kept(folder: Path) -> None:
     ("words", "sentence"),
     [
         (["missing.txt"], "missing.txt cannot be read: No such file"),
+        (["/dev/zero"], "/dev/zero is a device"),
+        (["https://example.org/a.pdf"], "is an address: download the file first"),
         (["{file}", "--memory", "3"], "'3' is not an amount of bytes"),
         (["{file}", "--time", "soon"], "'soon' is not a length of time"),
         (["{file}", "--converter", "pdf"], "converter 'pdf' is not installed; installed: json, notes, szerencsemix"),
@@ -239,6 +241,15 @@ def test_every_bad_file_has_the_outcome_that_tells_what_is_wrong_with_it(shared_
         assert status == (0 if expected == "converted" else 2), path.name
         if expected == "converted":
             assert len(found["matches"]) == WHOLE, path.name
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+def test_what_is_piped_in_is_converted(name: str) -> None:
+    command = [TIDEMILL, "convert", name, "--converter", "notes"]
+    done = subprocess.run(command, input=b"NOTES\ntea", capture_output=True, check=True)
+    found = json.loads(done.stdout)["document"]
+    assert (found["name"], found["outcome"]) == ("stdin", "converted")
+    assert found["sha256"] == hashlib.sha256(b"NOTES\ntea").hexdigest()
 
 
 def test_a_reader_that_has_seen_enough_is_no_failure_to_talk_about(folder: Path) -> None:

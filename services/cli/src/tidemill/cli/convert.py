@@ -6,13 +6,15 @@ import asyncio
 import hashlib
 import json
 import os
+import stat
 import sys
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 CONVERTED, FAILED, REFUSED = 0, 1, 2
 """Exit status: all of it converted; a failure of ours; refused, or records of which some are known to be missing."""
 
+PIPED_BYTES = 1_000_000_000
+
 
 class Form(StrEnum):
     JSON = "json"
@@ -39,7 +43,7 @@ def register(app: typer.Typer) -> None:
 
 
 def convert(
-    file: Annotated[Path, typer.Argument(help="The document.")],
+    file: Annotated[Path, typer.Argument(help="The document; - is standard input.")],
     form: Annotated[
         Form,
         typer.Option("-o", "--output", help="json is one document, jsonl a line for each record, table for people."),
@@ -111,31 +115,54 @@ async def _run(file: Path, form: Form, named: str | None, options: Mapping[str, 
     installed = find_converters()
     if named is not None and named not in installed:
         fail(f"converter {named!r} is not installed; installed: {', '.join(installed)}")
-    try:
-        with file.open("rb") as content:
-            head = content.read(1024)
-            content.seek(0)
-            sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-    except OSError as error:
-        fail(f"{file} cannot be read: {error.strerror}")
-    job = _job(file, sha256, options)
-    candidates = [named] if named else _likely_first(head, file, list(installed))
     show = {Form.JSON: print_json, Form.JSONL: print_lines, Form.TABLE: print_table}[form]
-    async with Workers(1, spare=0) as workers:
+    async with AsyncExitStack() as stack:
+        try:
+            at_hand = stack.enter_context(_at_hand(file))
+            with at_hand.open("rb") as content:
+                head = content.read(1024)
+                content.seek(0)
+                sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+        except OSError as error:
+            fail(f"{file} cannot be read: {error.strerror or error}")
+        job = _job(at_hand, "stdin" if str(file) == "-" else file.name, sha256, options)
+        candidates = [named] if named else _likely_first(head, file, list(installed))
+        workers = await stack.enter_async_context(Workers(1, spare=0))
         conversion = await _first_that_recognises(workers, job, limits, {name: installed[name] for name in candidates})
         async with aclosing(conversion.parts):
             outcome = await show(conversion)
     return {Outcome.CONVERTED: CONVERTED, Outcome.CRASHED: FAILED}.get(outcome, REFUSED)
 
 
-def _job(file: Path, sha256: str, options: Mapping[str, Any]) -> Job:
+@contextmanager
+def _at_hand(file: Path) -> Iterator[Path]:
+    """As a file that can be read from its beginning more than once: what comes through a pipe is kept meanwhile."""
+    if str(file).startswith(("http:/", "https:/")):
+        fail(f"{file} is an address: download the file first")
+    named = Path("/dev/stdin") if str(file) == "-" else file
+    mode = named.stat().st_mode
+    if stat.S_ISCHR(mode):
+        fail(f"{file} is a device: give a file, or - with something piped into it")
+    if not stat.S_ISFIFO(mode):
+        yield named
+        return
+    with NamedTemporaryFile() as copy, named.open("rb") as pipe:
+        while chunk := pipe.read(1024 * 1024):
+            copy.write(chunk)
+            if copy.tell() > PIPED_BYTES:
+                fail(f"more than {PIPED_BYTES:,} bytes came through {file}: save them to a file first")
+        copy.flush()
+        yield Path(copy.name)
+
+
+def _job(file: Path, name: str, sha256: str, options: Mapping[str, Any]) -> Job:
     from tidemill.converter.frames import Job
 
     return Job(
         path=str(file.absolute()),
         sha256=sha256,
         size_bytes=file.stat().st_size,
-        name=file.name,
+        name=name,
         received_at=datetime.now(UTC),
         converter="",
         options=options,
