@@ -121,6 +121,11 @@ async def test_what_is_resumed_may_still_be_held_by_something_else(desk: Desk) -
     answer = await desk.ask("resume", source="paper")
     assert (answer["resumed"], answer["still_held_by"]) == (["pause.source.paper"], "stop.all: fire")
     assert (await desk.ask("resume", source="paper"))["resumed"] == []
+    await desk.ask("stop", source="paper")
+    await desk.station.until(lambda: "stop.source.paper" in desk.station.bus.control.entries)
+    answer = await desk.ask("resume", source="paper")
+    assert (answer["resumed"], answer["still_held_by"]) == (["stop.source.paper"], "stop.all: fire")
+    await desk.station.until(lambda: len(desk.station.bus.control.entries) == 1)
     status = await desk.ask("status")
     assert status["held"] == [{"key": "stop.all", "reason": "fire", "actor": "unknown"}]
     assert status["sources"][0]["held_by"] == "stop.all: fire"

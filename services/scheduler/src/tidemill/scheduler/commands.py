@@ -128,9 +128,9 @@ class Commands:
             await control_mirror.drop_key(tx, key)
             await audit.record(tx, actor=actor, via=via, action="control.resume", target=key, before=before)
             freed.append(key)
-        source = target.removeprefix("source.") if target.startswith("source.") else None
-        still = [why for why in (self._control.paused(source),) if why and why.split(":")[0] not in freed]
-        return Answer({"resumed": freed, "still_held_by": still[0] if still else ""})
+        others = (f"{verb}.{held}" for verb in ("stop", "pause") for held in ("all", target))
+        still = (why for key in others if key not in freed and (why := self._control.reason(key)))
+        return Answer({"resumed": freed, "still_held_by": next(still, "")})
 
     async def cancel(self, tx: Tx, id: str, parameters: Mapping[str, Any]) -> Answer:
         run = await self._run(tx, parameters)
