@@ -63,12 +63,16 @@ class Mill:
         )
 
     async def start(self, *, stop: asyncio.Event | None = None) -> Service:
-        """A downloader in this process."""
+        """A downloader in this process, ready."""
+        service = await self.begin(stop)
+        await self.until(lambda: ready(service))
+        return service
+
+    async def begin(self, stop: asyncio.Event | None = None) -> Service:
         config = load_config(self.folder, services={"downloader": SPEC.settings}, environ={})
         service = Service(SPEC, config, self.sources, self.addresses)
         self.running.append(asyncio.create_task(service.run(stop or self.stop)))
         self.services.append(service)
-        await self.until(lambda: ready(service))
         return service
 
     async def run(self, run: str = "run-1", *, source: str = "paper", **more: Any) -> None:

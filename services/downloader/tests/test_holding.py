@@ -238,3 +238,19 @@ async def test_a_run_that_is_held_until_it_times_out_is_not_planned(mill: Any) -
     await mill.run(deadline=datetime.now(UTC) + timedelta(seconds=30))
     failed = await mill.outcome()
     assert (failed["item"], failed["failure"]) == ("index", "budget_spent")
+
+
+async def test_without_the_limits_that_replicas_share_nothing_is_asked_and_an_event_says_why(mill: Any) -> None:
+    (mill.folder / "tidemill.yaml").write_text("redis_url: redis://127.0.0.1:1/0\n")
+    mill.source(url=mill.site.url("/mix.pdf"))
+    service = await mill.begin()
+    await mill.run()
+
+    async def held() -> bool:
+        return bool(await mill.told("run.held"))
+
+    await mill.until(held)
+    (event,) = await mill.told("run.held")
+    assert (event["reason"], event["run"], event.get("until")) == ("limiter_unavailable", "run-1", None)
+    assert mill.site.asked == []
+    assert "limits" in await service.health.wrong()

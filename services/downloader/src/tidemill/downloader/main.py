@@ -7,6 +7,7 @@ from functools import partial
 from importlib.metadata import version
 
 from tidemill.common.http import PoliteClient, open_limits
+from tidemill.common.retention import rows_layer
 from tidemill.common.service import Context, ServiceSpec, Wiring, main
 from tidemill.downloader.configured import Configured
 from tidemill.downloader.download import Downloader
@@ -21,6 +22,8 @@ from tidemill.downloader.settings import DownloaderSettings
 from tidemill.downloader.steps import PUBLISHES, fetch_step, plan_step
 from tidemill.downloader.tables import bus, metadata
 from tidemill.downloader.tidy import Tidy
+
+LAYERS = (rows_layer("requests", "downloader.requests", "day", example="concat_ws(' ', t.source, t.host, t.day)"),)
 
 
 def now() -> datetime:
@@ -62,6 +65,7 @@ async def open_downloader(context: Context) -> AsyncIterator[Wiring]:
                 ),
                 checks={"limits": limits.complaint},
                 reconfigure=configured.take,
+                layers=LAYERS,
                 publishes=PUBLISHES,
             )
     finally:

@@ -1,7 +1,7 @@
 """Hands out what is due: in order of priority, to each host only what it may start soon."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from tidemill.common.bus.bus import Bus
@@ -33,12 +33,14 @@ class Release:
         while True:
             if self._bus.control.known:
                 async with self._bus.transaction() as tx:
-                    if await store.lock_release(tx):
-                        blocked = await self._drop(tx)
+                    runs = await store.find_open_runs(tx)
+                    self._waiting.set(await store.count_waiting(tx) if runs else 0)
+                    if runs and await store.lock_release(tx):
+                        blocked = await self._drop(tx, runs)
                         await self._bus.emit(tx, [*blocked, *await self._hand_out(tx)])
             await asyncio.sleep(EVERY.total_seconds())
 
-    async def _drop(self, tx: Tx) -> list[Outgoing]:
+    async def _drop(self, tx: Tx, runs: Sequence[str]) -> list[Outgoing]:
         """What cancelled and timed-out runs had left; what a held host kept from them is told. Their clocks stand while
         they are stopped."""
         control = self._bus.control
@@ -46,14 +48,13 @@ class Release:
         await store.freeze(tx, stopped, everything=bool(control.stopped()))
         blocked = await store.take_blocked(tx, BEFORE_DEADLINE)
         await store.drop_late(tx)
-        cancelled = [run for run in await store.find_open_runs(tx) if control.cancelled(run)]
+        cancelled = [run for run in runs if control.cancelled(run)]
         if cancelled:
             await store.drop_runs(tx, cancelled)
         return [_blocked(job, self._now()) for job in blocked]
 
     async def _hand_out(self, tx: Tx) -> list[Outgoing]:
         control = self._bus.control
-        self._waiting.set(await store.count_waiting(tx))
         if control.paused():
             return []
         await store.take_back_lost(tx)

@@ -25,6 +25,7 @@ RELEASE_LOCK = 0x646F776E
 INSERT_SLICE = 1000
 
 _OPEN = jobs.c.state != "done"
+_FROZEN_FOR = func.coalesce(func.now() - jobs.c.frozen_at, timedelta(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +268,7 @@ async def freeze(tx: Tx, sources: Collection[str], *, everything: bool) -> None:
     await tx.execute(
         update(jobs)
         .where(_OPEN, ~stopped, jobs.c.frozen_at.is_not(None))
-        .values(deadline=jobs.c.deadline + (func.now() - jobs.c.frozen_at), frozen_at=None)
+        .values(deadline=jobs.c.deadline + _FROZEN_FOR, frozen_at=None)
     )
 
 
@@ -336,7 +337,7 @@ async def claim(engine: AsyncEngine, run: str, item: str, handed: int) -> Claime
                 update(jobs)
                 .where(jobs.c.run == run, jobs.c.item == item, jobs.c.state == "handed", jobs.c.handed == handed)
                 .values(leased_until=func.now() + LEASE)
-                .returning(jobs.c.source, jobs.c.deadline)
+                .returning(jobs.c.source, (jobs.c.deadline + _FROZEN_FOR).label("deadline"))
             )
         ).one_or_none()
         if mine is None:

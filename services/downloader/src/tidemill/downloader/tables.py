@@ -70,6 +70,7 @@ jobs = Table(
     Column("done_at", MOMENT),
     ForeignKeyConstraint(["source", "item"], [resources.c.source, resources.c.item]),
     Index("ix_jobs_due", "source", "host", "priority", "planned_at", postgresql_where=text("state = 'due'")),
+    Index("ix_jobs_open", "run", postgresql_where=text("state <> 'done'")),
     Index("ix_jobs_handed", "leased_until", postgresql_where=text("state = 'handed'")),
     Index("ix_jobs_done_at", "done_at", postgresql_where=text("state = 'done'")),
     comment="What runs have to ask for: the queue. The stream only dispatches what is handed out.",

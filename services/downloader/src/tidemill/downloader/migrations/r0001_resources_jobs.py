@@ -72,6 +72,7 @@ def upgrade() -> None:
         comment="What runs have to ask for: the queue. The stream only dispatches what is handed out.",
     )
     op.create_index("ix_jobs_done_at", "jobs", ["done_at"], schema=SCHEMA, postgresql_where=sa.text("state = 'done'"))
+    op.create_index("ix_jobs_open", "jobs", ["run"], schema=SCHEMA, postgresql_where=sa.text("state <> 'done'"))
     op.create_index(
         "ix_jobs_handed", "jobs", ["leased_until"], schema=SCHEMA, postgresql_where=sa.text("state = 'handed'")
     )
