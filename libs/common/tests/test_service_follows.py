@@ -19,6 +19,7 @@ from tidemill.common.database import open_engine
 from tidemill.common.migrations import migrate
 from tidemill.common.servers import Addresses
 from tidemill.common.service import Context, Service, Wiring
+from tidemill.common.service.following import as_applied
 from tidemill.common.testing.mill import SPEC
 
 pytestmark = pytest.mark.servers
@@ -295,6 +296,21 @@ async def test_nats_service_info_shows_the_version_of_each_instance(millers: Mil
     assert (await facts())["instance"] == service.instance
     await millers.publish(2)
     await becomes(lambda: shown("2"))
+
+
+async def test_a_process_starts_with_the_settings_of_the_active_version(millers: Millers) -> None:
+    here = load_config(millers.folder, services={"mill": SPEC.settings}, cli={"log.format": "json"}, environ={})
+    engine = open_engine(millers.addresses.database_url)
+    away = open_engine("postgresql://postgres@127.0.0.1:1/none")
+    assert await as_applied(here, SPEC, engine) is here
+    await millers.publish(1, tidemill="log: {level: error, format: console}\nhealth: {port: 7777}\n")
+    applied = (await as_applied(here, SPEC, engine)).common
+    assert (applied.log.level, applied.log.format, applied.health.port) == ("error", "json", 7777)
+    assert await as_applied(here, SPEC, away) is here
+    await millers.publish(2, tidemill="from_the_future: 1\n")
+    assert await as_applied(here, SPEC, engine) is here
+    await engine.dispose()
+    await away.dispose()
 
 
 async def test_one_that_ends_takes_its_acknowledgement_with_it(millers: Millers) -> None:
