@@ -200,7 +200,7 @@ audit = Table(
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     Column("at", MOMENT, nullable=False),
     Column("actor", Text, nullable=False),
-    Column("via", Text, nullable=False, comment="The way it came: cli, bus, file, kv."),
+    Column("via", Text, nullable=False, comment="The way it came: cli, bus, file, bucket."),
     Column("action", Text, nullable=False, comment="For instance `config.apply`, `source.pause`."),
     Column("target", Text, nullable=False),
     Column("before", JSON, comment="As text: its hash is over what is written here."),

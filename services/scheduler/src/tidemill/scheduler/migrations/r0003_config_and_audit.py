@@ -64,7 +64,7 @@ def upgrade() -> None:
         sa.Column("seq", sa.BigInteger, autoincrement=False, nullable=False),
         sa.Column("at", MOMENT, nullable=False),
         sa.Column("actor", sa.Text, nullable=False),
-        sa.Column("via", sa.Text, nullable=False, comment="The way it came: cli, bus, file, kv."),
+        sa.Column("via", sa.Text, nullable=False, comment="The way it came: cli, bus, file, bucket."),
         sa.Column("action", sa.Text, nullable=False, comment="For instance `config.apply`, `source.pause`."),
         sa.Column("target", sa.Text, nullable=False),
         sa.Column("before", sa.JSON, comment="As text: its hash is over what is written here."),
