@@ -1,5 +1,6 @@
 """A folder in which `tidemill` runs as a person would run it, with the mill as its only service."""
 
+import contextlib
 import json
 import os
 import re
@@ -15,14 +16,18 @@ from urllib.request import urlopen
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
+from tidemill.cli.main import app
+from tidemill.common.servers import PostgresServer
 from tidemill.common.testing import mill
+from tidemill.common.testing.fixtures import server_folder
 
 TIDEMILL = Path(sys.executable).parent / "tidemill"
 START_SECONDS = 40.0
 
 
-def eventually(true: Callable[[], object], within: float = 15.0) -> None:
+def eventually(true: Callable[[], object], within: float = 30.0) -> None:
     """Wait until it is so; its last failure is the test's."""
     deadline = time.monotonic() + within
     while True:
@@ -51,7 +56,7 @@ class Up:
         for line in self.process.stdout:
             self.output += line
 
-    def wait_for(self, text: str, within: float = 15.0) -> None:
+    def wait_for(self, text: str, within: float = 40.0) -> None:
         """Until it was printed."""
         deadline = time.monotonic() + within
         while text not in self.output:
@@ -91,8 +96,9 @@ class Up:
 
 
 class Place:
-    def __init__(self, folder: Path, brought: Path) -> None:
+    def __init__(self, folder: Path, brought: Path, cluster: Path) -> None:
         self.folder = folder
+        self._cluster = cluster
         self._started: list[subprocess.Popen[str]] = []
         names = re.compile(r"TIDEMILL_.*|(NATS|DATABASE|REDIS|ARCHIVE)_URL")
         self.environment = {name: value for name, value in os.environ.items() if not names.fullmatch(name)}
@@ -118,8 +124,25 @@ class Place:
         output, _ = process.communicate(timeout=60)
         return process.returncode, output
 
+    def here(self, *words: str) -> tuple[int, str]:
+        """As `run`, in this process: to start one takes most of a command's time."""
+        unset = dict.fromkeys(os.environ.keys() - self.environment.keys())
+        with contextlib.chdir(self.folder):
+            done = CliRunner().invoke(app, list(words), env={**unset, **self.environment})
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return done.exit_code, done.output
+
+    def has_been_used(self) -> None:
+        """Postgres was here before: to make its files takes a second."""
+        data = self.folder / "data/postgres"
+        if not data.exists():
+            data.mkdir(parents=True)
+            subprocess.run(["cp", "-a", self._cluster / "pgdata", self._cluster / "password", data], check=True)
+
     def up(self, *words: str) -> Up:
         """With the mill alone, ready."""
+        self.has_been_used()
         up = Up(self, "--service", "mill", *words)
         up.wait_for("Ctrl-C ends it", within=START_SECONDS)
         return up
@@ -155,11 +178,22 @@ def the_wait() -> Callable[..., None]:
     return eventually
 
 
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Path]:
+    """The folder of a Postgres that was started and stopped."""
+    with server_folder() as folder:
+        with PostgresServer(folder):
+            pass
+        yield folder
+
+
 @pytest.fixture
-def place(open_folder: Path) -> Iterator[Place]:
+def place(open_folder: Path, cluster: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     folder = open_folder / "place"
     folder.mkdir()
-    made = Place(folder, mill.install(open_folder / "brought"))
+    brought = mill.install(open_folder / "brought")
+    monkeypatch.syspath_prepend(brought)
+    made = Place(folder, brought, cluster)
     yield made
     made.close()
 

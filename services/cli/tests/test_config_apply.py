@@ -24,6 +24,7 @@ class Town:
         self.eventually = eventually
         (place.folder / "sources").mkdir()
         self.write("sources/demo.yaml", DEMO.format(1))
+        place.has_been_used()
         self.up = place.begin_up("--service", "scheduler", "--service", "mill")
         self.up.wait_for("Ctrl-C ends it", within=60)
         eventually(lambda: self.versions()["active"] == 1 and len(self.versions()["replicas"]) == 2)

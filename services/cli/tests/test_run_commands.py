@@ -30,6 +30,7 @@ def at(place) -> Iterator[Any]:
     """A place with a source and a scheduler."""
     (place.folder / "sources").mkdir()
     (place.folder / "sources" / "paper.yaml").write_text(SOURCE)
+    place.has_been_used()
     up = place.begin_up("--service", "scheduler")
     up.wait_for("Ctrl-C ends it", within=60)
     place.addresses = up.addresses

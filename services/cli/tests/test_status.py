@@ -19,13 +19,13 @@ pytestmark = [pytest.mark.servers, pytest.mark.slow]
 def at(place, nats_url: str, database_url: str):
     """A place with servers of its own, migrated for the mill."""
     place.environment |= {"NATS_URL": nats_url, "DATABASE_URL": database_url}
-    status, output = place.run("migrate", "--service", "mill")
+    status, output = place.here("migrate", "--service", "mill")
     assert status == 0, output
     return place
 
 
 def status_of(place) -> tuple[int, dict]:
-    code, output = place.run("status", "-o", "json")
+    code, output = place.here("status", "-o", "json")
     return code, json.loads(output)
 
 
@@ -60,13 +60,13 @@ def test_up_makes_the_whole_state_visible(place) -> None:
     assert "DOCUMENTS" in [stream["name"] for stream in found["streams"]]
     assert [(each["stream"], each["consumer"]) for each in found["consumers"]] == [("DOCUMENTS", "mill")]
     assert [(store["schema"], store["outbox"], store["dead_letters"]) for store in found["stores"]] == [("mill", 0, 0)]
-    code, table = place.run("status")
+    code, table = place.here("status")
     assert code == 0
     assert "ready" in table
 
 
 def test_nobody_at_work_is_no_success(at) -> None:
-    code, output = at.run("status")
+    code, output = at.here("status")
     assert code == 1
     assert "No service answers" in output
 
@@ -90,7 +90,7 @@ def test_what_is_held_by_control_is_shown(at, nats_url: str) -> None:
     found = status_of(at)[1]
     assert found["control"] == ["stop.source.field"]
     assert found["held"] == [{"key": "stop.source.field", "reason": "they asked us to", "waiting": 0}]
-    assert "held by control: stop.source.field (they asked us to) · 0 waiting" in at.run("status")[1]
+    assert "held by control: stop.source.field (they asked us to) · 0 waiting" in at.here("status")[1]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,14 @@ def test_at_80_columns_every_line_is_whole(capsys: pytest.CaptureFixture[str], m
                 "replicas": [
                     {"service": "mill", "instance": "a-1", "version": 7, "running": 7, "problem": "", "restart": []},
                     {"service": "mill", "instance": "a-2", "version": 7, "running": 6, "problem": "no", "restart": []},
-                    {"service": "mill", "instance": "a-3", "version": 7, "running": 7, "problem": "", "restart": ["log"]},
+                    {
+                        "service": "mill",
+                        "instance": "a-3",
+                        "version": 7,
+                        "running": 7,
+                        "problem": "",
+                        "restart": ["log"],
+                    },
                 ],
                 "refused": {
                     "at": datetime(2026, 1, 2, tzinfo=UTC),
@@ -166,15 +173,15 @@ def test_replicas_share_the_work_and_end_in_order(at, eventually, nats_url: str,
 
 
 def test_migrations_go_down_for_one_service_and_up_again(at, database_url: str) -> None:
-    assert at.run("migrate")[0] == 0
-    code, output = at.run("migrate", "--down", "base")
+    assert at.here("migrate")[0] == 0
+    code, output = at.here("migrate", "--down", "base")
     assert code == 1
     assert "--service" in output
-    code, output = at.run("migrate", "--service", "mill", "--down", "base")
+    code, output = at.here("migrate", "--service", "mill", "--down", "base")
     assert (code, output.strip()) == (0, "mill: 0001 → nothing")
-    code, output = at.run("migrate", "--service", "mill", "--down", "0009")
+    code, output = at.here("migrate", "--service", "mill", "--down", "0009")
     assert code == 1
     assert "0001" in output
-    code, output = at.run("migrate", "--service", "mill", "-o", "json")
+    code, output = at.here("migrate", "--service", "mill", "-o", "json")
     assert json.loads(output) == [{"service": "mill", "before": None, "after": "0001"}]
-    assert at.run("migrate", "--service", "mill")[1].strip() == "mill: is at 0001"
+    assert at.here("migrate", "--service", "mill")[1].strip() == "mill: is at 0001"
