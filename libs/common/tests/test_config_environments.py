@@ -122,6 +122,14 @@ def test_the_content_of_a_folder_is_read_as_the_folder_is(tmp_path: Path) -> Non
     assert digest(content) != digest({**content, "tidemill.yaml": ""})
 
 
+def test_what_editors_hide_beside_a_file_is_no_source(tmp_path: Path) -> None:
+    write(tmp_path, sources__demo="source: demo\n")
+    (tmp_path / "sources/.#demo.yaml").symlink_to("nobody@nowhere")
+    (tmp_path / "sources/.demo.yaml").write_text("half a f")
+    assert set(load_sources(tmp_path / "sources", environment="")) == {"demo"}
+    assert set(read_content(tmp_path, tmp_path / "sources")) == {"sources/demo.yaml"}
+
+
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "tidemill.yaml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match=r"tidemill\.yaml: is not UTF-8"):

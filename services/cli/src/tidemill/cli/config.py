@@ -88,7 +88,7 @@ def check(
     """Read tidemill.yaml, environment and source files, and say all that is wrong with them, in this environment and in
     every one that has overlays. Starts nothing."""
     from tidemill.common.config import ConfigError, parse_assignments
-    from tidemill.common.config.content import chosen_environment, environments
+    from tidemill.common.config.content import SETTINGS, SOURCES, chosen_environment, environments, files_in
 
     if not folder.is_dir():
         fail(f"{folder} is no folder")
@@ -98,7 +98,7 @@ def check(
     try:
         assigned = parse_assignments(assignments or ())
         chosen = chosen_environment()
-        names = [*(file.name for file in folder.glob("*.yaml")), *(file.name for file in folder.glob("sources/*.yaml"))]
+        names = [file.name for file in (*files_in(folder, SETTINGS), *files_in(folder / "sources", SOURCES))]
         for environment in (chosen, *sorted(environments(names) - {chosen})):
             found, wrong = _judged(folder, assigned, environment, converters)
             sources = sources or found

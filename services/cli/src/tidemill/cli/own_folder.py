@@ -10,7 +10,7 @@ from sqlalchemy import text
 from tidemill.cli.asking import actor
 from tidemill.common.bus.client import open_client, request_command
 from tidemill.common.config import Config, ConfigError
-from tidemill.common.config.content import SETTINGS, digest, read_content
+from tidemill.common.config.content import SETTINGS, SOURCES, digest, files_in, read_content
 from tidemill.common.database import open_engine
 from tidemill.common.servers import Addresses
 from tidemill.common.telemetry.logs import get_logger
@@ -54,7 +54,7 @@ class OwnFolder:
 
     def _signature(self) -> Signature:
         folder, sources = self.config.folder, self.config.common.sources_dir
-        files = [*folder.glob(SETTINGS), *sources.glob("*.y*ml")]
+        files = [*files_in(folder, SETTINGS), *files_in(sources, SOURCES)]
         looks = []
         for file in files:
             try:

@@ -16,6 +16,9 @@ FILE = "tidemill.yaml"
 ENVIRONMENT = "TIDEMILL_ENV"
 """Environment variable: which overlays are laid over the files, for instance `production`."""
 
+SOURCES = "*.y*ml"
+"""Glob of source files, their overlays, and those that are nearly named so."""
+
 Content = Mapping[str, str]
 """Texts by name: `tidemill.yaml`, `tidemill.production.yaml`, `sources/demo.yaml`, …"""
 
@@ -25,6 +28,11 @@ SETTINGS = "tidemill.*yaml"
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _SETTINGS_FILE = re.compile(rf"tidemill(\.{_NAME.pattern})?\.yaml")
 _FORM = "lower-case letters, digits and dashes, for instance production"
+
+
+def files_in(folder: Path, pattern: str) -> list[Path]:
+    """In order of their names, without the hidden ones that editors make."""
+    return sorted(file for file in folder.glob(pattern) if not file.name.startswith("."))
 
 
 def digest(content: Content) -> str:
@@ -68,7 +76,7 @@ class Files:
 
     @classmethod
     def in_folder(cls, folder: Path, pattern: str, prefix: str = "") -> "Files":
-        found = sorted(folder.glob(pattern))
+        found = files_in(folder, pattern)
         return cls({f"{prefix}{file.name}": partial(read_yaml, file, f"{prefix}{file.name}") for file in found})
 
     @classmethod
@@ -104,8 +112,8 @@ def read_content(folder: Path, sources_dir: Path) -> dict[str, str]:
     """All files of a configuration. Raises ConfigError where one cannot be read as text."""
     found: dict[str, str] = {}
     wrong = []
-    files = {file.name: file for file in folder.glob(SETTINGS)}
-    files |= {f"{sources_dir.name}/{file.name}": file for file in sources_dir.glob("*.y*ml")}
+    files = {file.name: file for file in files_in(folder, SETTINGS)}
+    files |= {f"{sources_dir.name}/{file.name}": file for file in files_in(sources_dir, SOURCES)}
     for name, file in sorted(files.items()):
         try:
             found[name] = file.read_bytes().decode("utf-8-sig")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from tidemill.common.config.content import Content, Files, chosen_environment, is_settings
+from tidemill.common.config.content import SOURCES, Content, Files, chosen_environment, is_settings
 from tidemill.common.config.downloading import Download
 from tidemill.common.config.errors import ConfigError, Origin, Problem, dotted
 from tidemill.common.config.layers import Layer
@@ -228,7 +228,7 @@ def load_sources(
 def source_files(folder: Path, content: Content | None) -> Files:
     """The source files and their overlays."""
     if content is None:
-        return Files.in_folder(folder, "*.y*ml", f"{folder.name}/")
+        return Files.in_folder(folder, SOURCES, f"{folder.name}/")
     return Files.of({name: text for name, text in content.items() if not is_settings(name)})
 
 
