@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 
+from tidemill.common.events import DownloadDue
+from tidemill.downloader.partial import PartialFiles
+from tidemill.downloader.policy import item_of
+
 pytestmark = pytest.mark.servers
 
 PDF = b"%PDF-1.7 issue 30" + b"." * 5000
@@ -296,3 +300,63 @@ async def test_progress_is_told_while_it_downloads(mill: Any) -> None:
     assert 0 < first["bytes"] <= first["total"]
     assert first["bytes_per_second"] > 0
     await mill.outcome()
+
+
+async def test_two_runs_that_want_the_same_file_at_once_ask_one_after_the_other(mill: Any) -> None:
+    mill.site.put("/mix.pdf", PDF * 100)
+    mill.site.bytes_per_second = 500_000
+    mill.source(url=mill.site.url("/mix.pdf"))
+    await mill.start()
+    await mill.run("run-1")
+    await mill.run("run-2", trigger="schedule")
+    outcomes = {run: (await mill.outcome(run))["subject"].split(".")[2] for run in ("run-1", "run-2")}
+    assert sorted(outcomes.values()) == ["stored", "unchanged"]
+    assert [asked.status for asked in mill.site.asked if asked.path == "/mix.pdf"] == [200, 304]
+
+
+async def test_a_place_that_somebody_uses_is_waited_for(mill: Any) -> None:
+    mill.site.put("/mix.pdf", PDF)
+    mill.source(url=mill.site.url("/mix.pdf"))
+    places = PartialFiles(mill.folder / "data" / "partial")
+    with places.open("paper", item_of(mill.site.url("/mix.pdf"))):
+        await mill.start()
+        await mill.run()
+
+        async def waits() -> bool:
+            rows = await mill.sql("SELECT state, due_at > now() AS later FROM downloader.jobs")
+            return [tuple(row) for row in rows] == [("due", True)]
+
+        await mill.until(waits)
+    await mill.sql("UPDATE downloader.jobs SET due_at = now()")
+    assert (await mill.outcome())["subject"] == "tidemill.document.stored.lo.paper"
+
+
+async def test_what_was_handed_out_and_lost_is_handed_out_again(mill: Any) -> None:
+    mill.site.put("/mix.pdf", PDF)
+    mill.source(url=mill.site.url("/mix.pdf"))
+    await mill.control("pause.source.paper")
+    await mill.start()
+    await mill.run()
+    # As if it had been planned and handed out, and the message then dropped.
+    url = mill.site.url("/mix.pdf")
+    await mill.sql(
+        "INSERT INTO downloader.resources (source, item, url, name) VALUES ('paper', :item, :url, 'mix.pdf')",
+        item=item_of(url),
+        url=url,
+    )
+    await mill.sql(
+        "INSERT INTO downloader.jobs"
+        " (run, item, source, url, name, host, state, priority, due_at, handed, leased_until)"
+        " VALUES ('run-0', :item, 'paper', :url, 'mix.pdf', 'x', 'handed', 0, now(), 1, now() - interval '1 second')",
+        item=item_of(url),
+        url=url,
+    )
+    await mill.control("pause.source.paper", None)
+    assert (await mill.outcome("run-0"))["name"] == "mix.pdf"
+    due = [event["id"] for event in await mill.told("job.download") if event["run"] == "run-0"]
+    assert due == [f"run-0/{item_of(url)}#2"]
+    await mill.publish(
+        DownloadDue(source="paper", run="run-0", item=item_of(url), url=url, name="mix.pdf"), f"run-0/{item_of(url)}#1"
+    )
+    await mill.outcome("run-1")
+    assert len([event for event in await mill.told("document.") if event["run"] == "run-0"]) == 1
