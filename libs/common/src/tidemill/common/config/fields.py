@@ -47,14 +47,17 @@ def field_at(model: type[BaseModel], path: Path) -> FieldInfo | None:
     """The field that a path leads to; list indices and free keys lead to the field that holds them."""
     field: FieldInfo | None = None
     current: type[BaseModel] | None = model
+    free = False
     for part in path:
-        if isinstance(part, int) or current is None:
+        if isinstance(part, int) or current is None or free:
+            free = False
             continue
         fields = {key_of(name, field): field for name, field in current.model_fields.items()}
         field = fields.get(part)
         if field is None:
             return None
         current = _model_in(field.annotation)
+        free = typing.get_origin(field.annotation) is dict
     return field
 
 

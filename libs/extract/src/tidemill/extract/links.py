@@ -1,0 +1,234 @@
+"""Pure decisions about a search page: what it links to, which page comes next, and when it is enough."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from urllib.parse import urljoin, urlsplit
+
+from tidemill.extract.errors import Unreadable
+from tidemill.extract.extract import plain, read_text
+from tidemill.extract.finding import TooSlow, find
+from tidemill.extract.model import Json
+from tidemill.extract.page import Page, Part
+from tidemill.extract.paths import path_of
+from tidemill.extract.rules import Rule
+from tidemill.extract.search import SearchRules, Start, filled
+from tidemill.extract.states import holds
+from tidemill.extract.types import Form
+from tidemill.extract.types.plain import parse_integer
+
+
+class Stop(StrEnum):
+    """Why a search ends."""
+
+    LAST_PAGE = "last_page"
+    """There is no next page, or all that the site counts were seen."""
+    EMPTY = "empty"
+    """A page without entries after others, or one that says that there are none."""
+    NO_ENTRIES = "no_entries"
+    """A first page without entries that does not say so: blocked, a shell, or a new layout."""
+    REPEATED = "repeated"
+    """A page with the entries of an earlier one: some sites answer so after their last."""
+    LIMIT = "limit"
+    """`max_pages`."""
+    NO_NEXT = "no_next"
+    """The rule for the next page does not come to an end."""
+    RESULT_CAP = "result_cap"
+    """The site ends before it has shown all that it counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An entry of a search page."""
+
+    url: str
+    """Absolute, as the site links it."""
+    key: str = ""
+    hint: str = ""
+    """A digest of what tells of a change; empty without `hint` rules."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a search is. Small and plain: kept beside what was found, it lets a search go on after a crash."""
+
+    url: str
+    """The page to ask for."""
+    template: str
+    """The search it belongs to."""
+    page: int = 0
+    """Pages before this one."""
+    seen: int = 0
+    """Entries on those, those that came twice counted twice."""
+    found: int | None = None
+    """How many there are, by the site."""
+    pages: tuple[str, ...] = ()
+    """Digests of the pages before, to notice one that comes again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a page means for its search: its entries, and either where to go on or why it ends."""
+
+    links: tuple[Link, ...]
+    position: Position
+    """With this page counted; its `url` is the next page's, or this one's where the search ends."""
+    stop: Stop | None
+    problems: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the search saw all there is, as far as a page can tell. Only then may what it did not see be gone."""
+        return self.stop in (Stop.LAST_PAGE, Stop.EMPTY, Stop.REPEATED)
+
+
+def all_seen(search: SearchRules, seen: int, found: int | None) -> bool:
+    """Whether so many entries (distinct ones, if somebody counts them) are all that the site counts, but for `slack`; a
+    site that does not count is believed."""
+    return found is None or seen >= found * (1 - search.slack)
+
+
+def begin(search: SearchRules, start: Start) -> Position:
+    """The first page of a search."""
+    paging = search.paging
+    if paging is None:
+        return Position(start.url, start.url)
+    return Position(filled(start.url, page=str(paging.first), offset="0", cursor=paging.first_cursor), start.url)
+
+
+def advance(search: SearchRules, position: Position, page: Page) -> Step:
+    """What to do after this answer to `position.url`. Never raises, whatever the page."""
+    links, problems = find_links(search, page)
+    found, more_problems = _count(search, page)
+    digest = _digest(links)
+    counted = replace(
+        position,
+        page=position.page + 1,
+        seen=position.seen + len(links),
+        found=position.found if found is None else found,
+        pages=(*position.pages, digest),
+    )
+    stop = _early_stop(search, position, counted, page, links)
+    try:
+        url = _next_url(search, counted, page) if stop is None else None
+    except TooSlow as error:
+        url, stop = None, Stop.NO_NEXT
+        problems.append(f"paging: {error}")
+    if stop is Stop.REPEATED:
+        links, counted = [], replace(counted, seen=position.seen)
+    if stop is None and url is None:
+        stop = Stop.LAST_PAGE
+    if stop in (Stop.LAST_PAGE, Stop.EMPTY, Stop.REPEATED) and not all_seen(search, counted.seen, counted.found):
+        stop = Stop.RESULT_CAP
+    return Step(tuple(links), replace(counted, url=url or position.url), stop, (*problems, *more_problems))
+
+
+def _early_stop(
+    search: SearchRules, before: Position, counted: Position, page: Page, links: Sequence[Link]
+) -> Stop | None:
+    """Why the search ends here, whatever the page says about a next one."""
+    if not links:
+        if before.page == 0 and counted.found != 0 and not any(holds(sign, page) for sign in search.nothing):
+            return Stop.NO_ENTRIES
+        return Stop.EMPTY
+    if counted.pages[-1] in before.pages:
+        return Stop.REPEATED
+    # A page by number is there only while there is something left; after it most sites show nothing, some the last one.
+    by_number = search.paging is not None and search.paging.next is None and search.paging.cursor is None
+    if by_number and counted.found is not None and counted.seen >= counted.found:
+        return Stop.LAST_PAGE
+    return Stop.LIMIT if search.paging is not None and counted.page >= search.max_pages else None
+
+
+def _next_url(search: SearchRules, counted: Position, page: Page) -> str | None:
+    paging = search.paging
+    if paging is None:
+        return None
+    if paging.next is not None:
+        link = _first_text(paging.next, page)
+        url = _absolute(link, page, counted.url) if link else None
+    elif paging.cursor is not None:
+        cursor = _first_text(paging.cursor, page)
+        url = filled(counted.template, cursor=cursor) if cursor else None
+    else:
+        number = paging.first + counted.page * paging.step
+        url = filled(counted.template, page=str(number), offset=str(counted.page * paging.step))
+    return None if url == counted.url else url
+
+
+def find_links(search: SearchRules, page: Page) -> tuple[list[Link], list[str]]:
+    """The entries of a page, each address once, and what is wrong with others. Never raises."""
+    links: dict[str, Link] = {}
+    problems: list[str] = []
+    for part in _entries(search, page):
+        try:
+            texts = _texts(search.link, part, many=search.items is None)
+            key = _first_text(search.key, part) if search.key is not None else ""
+            hint = _hint(search, part)
+        except TooSlow as error:
+            problems.append(str(error))
+            continue
+        for text in texts:
+            url = _absolute(filled(search.link_url, link=text) if search.link_url else text, page, page.url)
+            if url is None:
+                problems.append(f"link: {text[:200]} leads nowhere")
+                continue
+            links.setdefault(url, Link(url, key, hint))
+    return list(links.values()), problems
+
+
+def _entries(search: SearchRules, page: Page) -> list[Part]:
+    if search.items is None:
+        return [page]
+    if search.items.css is not None:
+        return [] if page.node is None else [Part(node) for node in page.node.css(search.items.css)]
+    return [Part(None, value) for value in path_of(search.items.jsonpath or "").find(page.value)]
+
+
+def _hint(search: SearchRules, part: Part) -> str:
+    if search.hint is None:
+        return ""
+    texts = ["\x1f".join(map(_written, find(rule, part, many=True))) for rule in search.hint]
+    return hashlib.sha256("\x1e".join(texts).encode("utf-8", "replace")).hexdigest()[:16] if any(texts) else ""
+
+
+def _count(search: SearchRules, page: Page) -> tuple[int | None, list[str]]:
+    if search.found is None:
+        return None, []
+    try:
+        for text in _texts(search.found, page):
+            return max(parse_integer(text, Form(locale=search.found.locale or search.locale)), 0), []
+    except (Unreadable, TooSlow) as error:
+        return None, [f"found: {error}"]
+    return None, [f"found: {search.found.name} finds nothing"]
+
+
+def _first_text(rule: Rule, part: Part) -> str:
+    return next(iter(_texts(rule, part)), "")
+
+
+def _texts(rule: Rule, part: Part, *, many: bool = False) -> list[str]:
+    """What the rule finds, as it goes into an address. Raises TooSlow."""
+    found = (read_text(value, rule) if isinstance(value, str) else value for value in find(rule, part, many=many))
+    return [text for value in found if (text := _written(value))]
+
+
+def _written(value: Json) -> str:
+    """A value as text: what goes into an address."""
+    if value is None or isinstance(value, (bool, dict, list)):
+        return ""
+    return value.strip() if isinstance(value, str) else str(plain(value))
+
+
+def _absolute(url: str, page: Page, asked: str) -> str | None:
+    try:
+        absolute = urljoin(urljoin(page.url or asked, page.base_url), url.strip())
+        parts = urlsplit(absolute)
+        return absolute if parts.scheme in ("http", "https") and parts.hostname else None
+    except ValueError:
+        return None
+
+
+def _digest(links: Sequence[Link]) -> str:
+    return hashlib.sha256("\n".join(link.url for link in links).encode("utf-8", "replace")).hexdigest()[:16]

@@ -1,0 +1,139 @@
+"""Amounts with their currency."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from tidemill.extract.errors import Unreadable
+from tidemill.extract.model import Json
+from tidemill.extract.types.form import Form
+from tidemill.extract.types.numbers import native, normal, one_number
+from tidemill.extract.types.plain import read_number
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount in whole units of its currency (ISO 4217)."""
+
+    amount: Decimal
+    currency: str
+
+    def __str__(self) -> str:
+        return f"{self.amount} {self.currency}"
+
+
+CODES = frozenset(
+    (
+        "EUR CHF USD GBP HUF SEK NOK DKK ISK CZK PLN RON BGN RSD TRY UAH CAD AUD NZD JPY CNY INR HKD SGD ZAR BRL MXN "
+        "ILS AED"
+    ).split()
+)
+_SIGNS: Mapping[str, str] = {
+    "€": "EUR",
+    "euro": "EUR",
+    "euroa": "EUR",
+    "euros": "EUR",
+    "sfr.": "CHF",
+    "sfr": "CHF",
+    "fr.": "CHF",
+    "fr": "CHF",
+    "franken": "CHF",
+    "£": "GBP",
+    "ft": "HUF",
+    "ft.": "HUF",
+    "forint": "HUF",
+    "kč": "CZK",
+    "zł": "PLN",
+    "us$": "USD",
+    "ca$": "CAD",
+    "c$": "CAD",
+    "au$": "AUD",
+    "a$": "AUD",
+    "nz$": "NZD",
+    "₺": "TRY",
+    "₴": "UAH",
+    "₪": "ILS",
+    "₹": "INR",
+}
+_SHARED: Mapping[str, Mapping[str, str]] = {
+    "$": {"US": "USD", "CA": "CAD", "AU": "AUD", "NZ": "NZD", "HK": "HKD", "SG": "SGD", "MX": "MXN"},
+    "kr": {"sv": "SEK", "SE": "SEK", "nb": "NOK", "nn": "NOK", "no": "NOK", "da": "DKK", "is": "ISK", "FI": "SEK"},
+    "¥": {"ja": "JPY", "JP": "JPY", "zh": "CNY", "CN": "CNY"},
+}
+"""Signs of several currencies, told apart by language or country of the locale."""
+_SAME = {"kr.": "kr", ":-": "kr"}
+
+_WORDS = sorted((*CODES, *_SIGNS, *_SHARED, *_SAME), key=len, reverse=True)
+_NO_LETTER_BEFORE, _NO_LETTER_AFTER = r"(?<![^\W\d_])", r"(?![^\W\d_])"
+
+
+def _as_word(sign: str) -> str:
+    """`kr` is no currency within `krs`, while `€` is one in `k€`."""
+    before = _NO_LETTER_BEFORE if sign[0].isalpha() else ""
+    return before + re.escape(sign) + (_NO_LETTER_AFTER if sign[-1].isalpha() else "")
+
+
+_CURRENCY = re.compile("|".join(map(_as_word, _WORDS)), re.IGNORECASE)
+_TIMES: Mapping[str, int] = {
+    **dict.fromkeys(("k", "t", "tsd", "tuhat", "ezer", "e"), 1_000),
+    **dict.fromkeys(
+        ("m", "mio", "mill", "million", "millions", "millionen", "millió", "milj", "miljoonaa", "mn"), 10**6
+    ),
+    **dict.fromkeys(("mrd", "milliard", "milliards", "milliarden", "milliárd", "bn"), 10**9),
+}
+_GLUED = re.compile(r"^\s?([^\W\d_]+)\.?(?=[\s/]|$)")
+
+
+def parse_money(value: Json, form: Form) -> Money:
+    """`295 000 €`, `CHF 1’250’000.–`, `ab 1'200.-`, `45,9 M Ft`. Raises Unreadable, also where it is not sure in which
+    currency."""
+    number = native(value)
+    if number is not None:
+        if form.currency is None:
+            raise Unreadable(f"{number} has no currency; write `currency`")
+        return Money(number, form.currency)
+    if not isinstance(value, str):
+        raise Unreadable("is no text with an amount")
+    text = normal(value)
+    found = list(_CURRENCY.finditer(text))
+    currencies = list(dict.fromkeys(_currency(sign[0], form) for sign in found))
+    if len(currencies) > 1:
+        raise Unreadable(f"{text[:60]} has two currencies ({', '.join(currencies)})")
+    glued = [sign for sign in found if sign.start() and text[sign.start() - 1].isalpha()]
+    bare = normal(_CURRENCY.sub(" ", text))
+    printed = one_number(bare)
+    currency = currencies[0] if currencies else form.currency
+    if currency is None:
+        raise Unreadable(f"{text[:60]} has no currency; write `currency`")
+    return Money(read_number(printed[0], form) * _times(bare[printed.end() :], bool(glued)), currency)
+
+
+def _currency(sign: str, form: Form) -> str:
+    if sign.upper() in CODES:
+        return sign.upper()
+    sign = _SAME.get(sign.lower(), sign.lower())
+    if sign in _SIGNS:
+        return _SIGNS[sign]
+    shared = _SHARED[sign]
+    if form.currency in shared.values():
+        return str(form.currency)
+    language, _, country = form.locale.partition("-")
+    found = shared.get(country) or shared.get(language)
+    if found is None:
+        raise Unreadable(f"{sign} could be {' or '.join(dict.fromkeys(shared.values()))}; write `currency`")
+    return found
+
+
+def _times(after: str, glued: bool) -> int:
+    """What the word right after the number multiplies it by."""
+    word = _GLUED.match(after)
+    if word is None:
+        return 1
+    # A single letter is a factor in capitals (45 M Ft) or where it touches the sign (250 k€).
+    known = _TIMES.get(word[1].lower())
+    if known is not None and (len(word[1]) > 1 or word[1] == "M" or glued or word[1] == "k"):
+        return known
+    if glued:
+        raise Unreadable(f"nobody here knows how many {word[1]} are")
+    return 1
