@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,8 @@ MINUTE = 60
 IDLE_SECONDS = 20
 LATE_GOAL_MS = 150.0
 IDLE_GOAL = 1.0
-PERIODS = [f"{second} * * * * *" for second in range(MINUTE)]
-"""Each schedule once a minute, the same number of them at each second."""
+EACH_MINUTE = {"cron": "0 * * * * *", "jitter": f"{MINUTE}s"}
+"""The stagger spreads them evenly over the minute."""
 
 # What Postgres itself says of the commit, for rows of the whole minute.
 COMMITTED = text("""
@@ -118,7 +118,7 @@ async def measure(folder: Path, nats_url: str, database_url: str) -> tuple[list[
 def sources() -> dict[str, SourceFile]:
     return {
         f"bench-{number}": SourceFile.model_validate(
-            {"source": f"bench-{number}", "schedule": {"cron": PERIODS[number % MINUTE]}, "run": {"overlap": "allow"}}
+            {"source": f"bench-{number}", "schedule": EACH_MINUTE, "run": {"overlap": "allow"}}
         )
         for number in range(SCHEDULES)
     }
@@ -175,12 +175,15 @@ async def measure_apscheduler() -> tuple[list[float], float]:
     late: list[float] = []
     peer = AsyncIOScheduler(timezone="UTC")
 
-    async def job(second: int) -> None:
-        late.append(1000 * ((time.time() - second) % MINUTE))
+    async def job(due: float) -> None:
+        late.append(1000 * (time.time() - due))
 
+    first = datetime.now(UTC) + timedelta(seconds=15)
     for number in range(SCHEDULES):
-        peer.add_job(job, "cron", second=number % MINUTE, args=[number % MINUTE], misfire_grace_time=MINUTE)
+        due = first + timedelta(seconds=number * MINUTE / SCHEDULES)
+        peer.add_job(job, "interval", seconds=3600, start_date=due, args=[due.timestamp()], misfire_grace_time=MINUTE)
     peer.start()
+    await asyncio.sleep((first - datetime.now(UTC)).total_seconds())
     cpu = cpu_seconds()
     await asyncio.sleep(MINUTE + 2)
     cpu = cpu_seconds() - cpu
