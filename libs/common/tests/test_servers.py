@@ -91,9 +91,29 @@ async def test_a_folder_may_have_any_name(open_folder: Path) -> None:
 
 
 async def test_an_interrupted_initdb_is_begun_again(open_folder: Path) -> None:
-    (open_folder / "pgdata.new" / "half").mkdir(parents=True)
+    (open_folder / "pgdata.new.1" / "half").mkdir(parents=True)
     with PostgresServer(open_folder) as server:
         assert await value(server.url, "SELECT 1") == 1
+    assert not list(open_folder.glob("pgdata.new*"))
+
+
+INITIALISED = """
+import signal, sys
+from pathlib import Path
+from tidemill.common.servers import PostgresServer
+signal.signal(signal.SIGINT, lambda *_: None)
+PostgresServer(Path(sys.argv[1])).start().stop()
+"""
+
+
+def test_ctrl_c_is_for_us_and_not_for_initdb(open_folder: Path) -> None:
+    words = [sys.executable, "-c", INITIALISED, str(open_folder)]
+    with subprocess.Popen(words, start_new_session=True, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not list(open_folder.glob("pgdata.new*/PG_VERSION")):
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
 
 
 async def test_a_stale_pid_file_that_names_a_living_stranger_does_not_block_the_start(open_folder: Path) -> None:

@@ -146,12 +146,10 @@ class ChildServer(ABC):
     def spawn(self) -> None:
         if self.log.exists() and self.log.stat().st_size > LOG_KEPT_BYTES:
             self.log.replace(self.log.with_suffix(".old"))
-        uid, gid = self.owner()
-        launcher = [sys.executable, "-I", "-S", launch.__file__, os.getpid(), int(self.stop_signal), uid, gid]
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "COVERAGE"))}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [str(word) for word in (*launcher, *self.command())],
+                [str(word) for word in (*self.launcher(self.stop_signal), *self.command())],
                 cwd=self.workdir(),
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -159,6 +157,10 @@ class ChildServer(ABC):
                 stderr=log,
                 start_new_session=True,  # Ctrl-C in the terminal is for us; we stop our children in order.
             )
+
+    def launcher(self, at_our_end: signal.Signals) -> Sequence[str | int]:
+        """Words before a command: it runs under its owner, and gets this signal when we end."""
+        return sys.executable, "-I", "-S", launch.__file__, os.getpid(), int(at_our_end), *self.owner()
 
     def wait(self) -> None:
         """Return when the server answers; raises ServerFailed."""

@@ -134,8 +134,9 @@ class PostgresServer(ChildServer):
 
     def _initialise(self) -> None:
         """Make the cluster beside its place, with the database in it, and move it there whole."""
-        draft = self.folder / "pgdata.new"
-        shutil.rmtree(draft, ignore_errors=True)
+        for abandoned in self.folder.glob("pgdata.new*"):
+            shutil.rmtree(abandoned, ignore_errors=True)
+        draft = self.folder / f"pgdata.new.{os.getpid()}"  # A killed predecessor's initdb may still write into its own.
         password = self.folder / "password"
         password.write_text(secrets.token_urlsafe(24))
         password.chmod(0o600)
@@ -149,18 +150,14 @@ class PostgresServer(ChildServer):
         draft.rename(self.data)
 
     def _run(self, *command: str | Path, statement: str = "") -> None:
-        uid, gid = self.owner()
-        root = os.getuid() == 0
         done = subprocess.run(
-            command,
+            [str(word) for word in (*self.launcher(signal.SIGKILL), *command)],
             cwd=self.folder,
             env={k: v for k, v in os.environ.items() if not k.startswith("PG")},
             input=statement,
             capture_output=True,
             text=True,
-            user=uid if root else None,
-            group=gid if root else None,
-            extra_groups=[] if root else None,
+            start_new_session=True,  # Ctrl-C in the terminal is for us: half a cluster would have to be thrown away.
             check=False,
         )
         if done.returncode:
