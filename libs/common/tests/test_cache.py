@@ -54,6 +54,20 @@ class CacheContract:
         await cache.set_many("names", {"a": b"1"}, ttl=timedelta(0), version=version)
         assert await look(cache, "names", "a") == {}
 
+    async def test_whoever_is_cancelled_while_it_asks_ends(self, cache: Cache) -> None:
+        async def ask() -> None:
+            while True:
+                await look(cache, "names", "a")
+                await asyncio.sleep(0)
+
+        for moment in range(60):
+            asking = asyncio.create_task(ask())
+            for _ in range(moment):
+                await asyncio.sleep(0)
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(asyncio.shield(asking), 10)
+
     async def test_a_bump_forgets_one_namespace(self, cache: Cache) -> None:
         await keep(cache, "names", a=b"1")
         await keep(cache, "others", a=b"1")

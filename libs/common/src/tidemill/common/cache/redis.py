@@ -74,6 +74,7 @@ class RedisCache:
         self._failures = 0
         self._try_again_at = 0.0
         self._bumps_due: set[str] = set()
+        self._asking: set[asyncio.Task[Any]] = set()
 
     async def get_many(self, namespace: str, keys: Sequence[str]) -> Found:
         values: dict[str, bytes] = {}
@@ -106,10 +107,20 @@ class RedisCache:
         return f"Redis at {self._name} is lost; work goes on without the cache" if self._failures else None
 
     async def close(self) -> None:
+        if self._asking:
+            await asyncio.wait(self._asking)
         await self._redis.aclose()
 
     async def _ask(self, question: Callable[[], Awaitable[Any]]) -> Any:
-        """The answer, or None while Redis is lost; then only one in a while tries."""
+        """The answer, or None while Redis is lost. In a task of its own: on Python 3.11 redis-py swallows a
+        cancellation that comes while it sends, and whoever asks could not be stopped."""
+        task = asyncio.create_task(self._answer(question))
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+        return await asyncio.shield(task)
+
+    async def _answer(self, question: Callable[[], Awaitable[Any]]) -> Any:
+        """While Redis is lost only one in a while tries."""
         async with self._free:
             if self._failures:
                 if self._clock() < self._try_again_at:

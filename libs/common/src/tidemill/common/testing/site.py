@@ -52,8 +52,8 @@ class Site:
     def url(self, path: str) -> str:
         return f"http://{self.host}{path}"
 
-    def put(self, path: str, content: bytes, **more: str) -> None:
-        self.files[path] = File(content, **more)
+    def put(self, path: str, content: bytes, etag: str | None = None) -> None:
+        self.files[path] = File(content, etag)
 
     def index(self, *names: str) -> None:
         links = "".join(f'<li><a href="{name}">{name}</a>' for name in names)
