@@ -360,3 +360,21 @@ async def test_what_was_handed_out_and_lost_is_handed_out_again(mill: Any) -> No
     )
     await mill.outcome("run-1")
     assert len([event for event in await mill.told("document.") if event["run"] == "run-0"]) == 1
+
+
+async def test_an_index_that_did_not_change_is_not_sent_again(mill: Any) -> None:
+    mill.site.put("/issues/mix-30.pdf", PDF)
+    mill.site.index("mix-30.pdf")
+    mill.source(index={"url": mill.site.url("/issues/"), "links": "*.pdf"})
+    await mill.start()
+    await mill.run()
+    await mill.outcome()
+    await mill.run("run-2")
+    assert (await mill.outcome("run-2"))["subject"] == "tidemill.document.unchanged.paper"
+    plan = await mill.plan("run-2")
+    assert (plan["requests"], plan.get("bytesReceived", "0")) == (1, "0")
+    assert [asked.status for asked in mill.site.asked][-2:] == [304, 304]
+    mill.site.put("/issues/mix-31.pdf", LATER)
+    mill.site.index("mix-31.pdf", "mix-30.pdf")
+    await mill.run("run-3")
+    assert (await mill.outcome("run-3"))["name"] == "mix-31.pdf"

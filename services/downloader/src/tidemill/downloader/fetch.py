@@ -37,6 +37,8 @@ class Page:
     url: str
     """Where it was found in the end."""
     content: bytes
+    etag: str | None = None
+    last_modified: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,10 @@ class Content:
 class Fetch(Protocol):
     """How files are asked for. Everything raises FetchFailure, and Held where a host must not be asked now."""
 
-    async def page(self, source: SourceFile, url: str, usage: Usage) -> Page: ...
+    async def page(
+        self, source: SourceFile, url: str, usage: Usage, known: Validators | None = None, known_bytes: int = 0
+    ) -> Page | None:
+        """None where it is the one that is known."""
 
     async def file(
         self,
@@ -77,11 +82,21 @@ class PoliteFetch:
     def __init__(self, client: PoliteClient) -> None:
         self._client = client
 
-    async def page(self, source: SourceFile, url: str, usage: Usage) -> Page:
+    async def page(
+        self, source: SourceFile, url: str, usage: Usage, known: Validators | None = None, known_bytes: int = 0
+    ) -> Page | None:
         async with self._client.open(
-            url, source=source.source, politeness=source.politeness, sizes=PAGE, usage=usage
+            url,
+            source=source.source,
+            politeness=source.politeness,
+            headers=_conditions(known),
+            sizes=PAGE,
+            known_bytes=known_bytes,
+            usage=usage,
         ) as answer:
-            return Page(answer.url, await answer.read())
+            if answer.status == 304:
+                return None
+            return Page(answer.url, await answer.read(), answer.etag, answer.last_modified)
 
     async def file(
         self,
@@ -124,10 +139,18 @@ class PoliteFetch:
         name = file_name(url)
         address = template.replace("{url}", url).replace("{name}", name)
         page = await self.page(source, address, usage)
-        found = find_checksum(page.content.decode("utf-8", "replace"), name)
+        found = find_checksum(page.content.decode("utf-8", "replace"), name) if page else None
         if found is None:
             raise NoChecksum(f"{address} holds no SHA-256 of {name}")
         return found
+
+
+def _conditions(known: Validators | None) -> dict[str, str]:
+    if known is not None and known.etag:
+        return {"If-None-Match": known.etag}
+    if known is not None and known.last_modified:
+        return {"If-Modified-Since": known.last_modified}
+    return {}
 
 
 class NoChecksum(FetchFailure):

@@ -10,10 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.step import Delivery, Done, Outgoing, Tx, Unavailable
-from tidemill.common.config.downloading import Download
+from tidemill.common.config.downloading import Download, Index
 from tidemill.common.config.sources import SourceFile
 from tidemill.common.events import DocumentFailed, RunPlanned, RunRequested
-from tidemill.common.http import FetchFailure, Held, Usage
+from tidemill.common.http import FetchFailure, Held, Usage, Validators
 from tidemill.downloader import policy, store
 from tidemill.downloader.download import SourceOf
 from tidemill.downloader.errors import Unplannable
@@ -122,12 +122,21 @@ class Planner:
         if download.url is not None:
             return [Wanted(download.url)]
         assert download.index is not None
-        page = await self.fetch.page(source, download.index.url, usage)
-        found = await asyncio.to_thread(find_files, page.content, page.url, download.index)
-        if not found:
-            raise Unplannable(
-                "nothing_matches", f"{download.index.url} links to nothing like {download.index.links} (download.index)"
-            )
+        return await self._read_index(source, download.index, usage)
+
+    async def _read_index(self, source: SourceFile, index: Index, usage: Usage) -> list[Wanted]:
+        """What the page links to; as before, where it did not change."""
+        known = await store.find_index(self.engine, source.source, index.model_dump_json())
+        validators = Validators(known.etag, known.last_modified) if known else None
+        page = await self.fetch.page(source, index.url, usage, validators, known.size_bytes if known else 0)
+        if page is None and known is not None:
+            return [Wanted(url) for url in known.found]
+        found = [] if page is None else await asyncio.to_thread(find_files, page.content, page.url, index)
+        if page is None or not found:
+            raise Unplannable("nothing_matches", f"{index.url} links to nothing like {index.links} (download.index)")
+        said = store.IndexPage(page.etag, page.last_modified, len(page.content), [wanted.url for wanted in found])
+        async with self.engine.begin() as tx:
+            await store.save_index(tx, source.source, index.model_dump_json(), said)
         return found
 
     async def _chosen(self, download: Download, event: RunRequested, found: Sequence[Wanted]) -> Plan:

@@ -14,7 +14,7 @@ from tidemill.common.events import DownloadDue
 from tidemill.common.http import Entry, Usage
 from tidemill.downloader.outcomes import Present
 from tidemill.downloader.policy import Known, Wanted, host_of
-from tidemill.downloader.tables import documents, holds, jobs, requests, resources, windows
+from tidemill.downloader.tables import documents, holds, indexes, jobs, requests, resources, windows
 
 LEASE = timedelta(minutes=3)
 """After so long without a sign a job that was handed out counts as lost. Its message came again long before, unless it
@@ -38,6 +38,17 @@ class Job:
     priority: int
     config_version: int
     deadline: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexPage:
+    """What an index page said last."""
+
+    etag: str | None
+    last_modified: str | None
+    size_bytes: int
+    found: Sequence[str]
+    """Addresses, the newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +165,20 @@ async def find_newest_issue(engine: AsyncEngine, source: str) -> int | None:
     async with engine.connect() as connection:
         newest: int | None = (await connection.execute(query)).scalar()
         return newest
+
+
+async def find_index(engine: AsyncEngine, source: str, rules: str) -> IndexPage | None:
+    """As it was read by these rules."""
+    query = select(indexes.c.etag, indexes.c.last_modified, indexes.c.size_bytes, indexes.c.found)
+    async with engine.connect() as connection:
+        rows = await connection.execute(query.where(indexes.c.source == source, indexes.c.rules == rules))
+        row = rows.one_or_none()
+        return None if row is None else IndexPage(*row)
+
+
+async def save_index(tx: Tx, source: str, rules: str, page: IndexPage) -> None:
+    said = {"source": source, "rules": rules, **asdict(page)}
+    await tx.execute(insert(indexes).values(said).on_conflict_do_update(index_elements=["source"], set_=said))
 
 
 async def add_jobs(tx: Tx, planned: Sequence[Job]) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     func,
     text,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from tidemill.common.bus.tables import bus_tables
 from tidemill.common.database import service_metadata
@@ -43,6 +44,18 @@ resources = Table(
     Column("checked_at", MOMENT, comment="When we last heard what it holds."),
     Column("changed_at", MOMENT, comment="When it last brought other bytes."),
     comment="Files that sources have or had, and what is known of each.",
+)
+
+indexes = Table(
+    "indexes",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("rules", Text, nullable=False, comment="The section `download.index` that it was read with."),
+    Column("etag", Text, comment="Validators of the page, sent with the next request."),
+    Column("last_modified", Text),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("found", ARRAY(Text), nullable=False, comment="Addresses of files, the newest first."),
+    comment="What index pages said last, so that one that did not change need not be sent again.",
 )
 
 jobs = Table(

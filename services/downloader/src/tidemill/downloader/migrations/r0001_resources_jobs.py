@@ -1,8 +1,9 @@
-"""Resources, jobs, documents, holds, windows, requests, and the bus tables."""
+"""Resources, indexes, jobs, documents, holds, windows, requests, and the bus tables."""
 
 import sqlalchemy as sa
 from alembic import op
 from alembic.operations import Operations
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from tidemill.common.bus.migration import create_bus_tables, drop_bus_tables
 
@@ -41,6 +42,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("source", "item", name="pk_resources"),
         schema=SCHEMA,
         comment="Files that sources have or had, and what is known of each.",
+    )
+    op.create_table(
+        "indexes",
+        sa.Column("source", sa.Text, nullable=False),
+        sa.Column("rules", sa.Text, nullable=False, comment="The section `download.index` that it was read with."),
+        sa.Column("etag", sa.Text, comment="Validators of the page, sent with the next request."),
+        sa.Column("last_modified", sa.Text),
+        sa.Column("size_bytes", sa.BigInteger, nullable=False),
+        sa.Column("found", ARRAY(sa.Text), nullable=False, comment="Addresses of files, the newest first."),
+        sa.PrimaryKeyConstraint("source", name="pk_indexes"),
+        schema=SCHEMA,
+        comment="What index pages said last, so that one that did not change need not be sent again.",
     )
     op.create_table(
         "jobs",
@@ -136,6 +149,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("requests", "windows", "holds", "documents", "jobs", "resources"):
+    for table in ("requests", "windows", "holds", "documents", "jobs", "indexes", "resources"):
         op.drop_table(table, schema=SCHEMA)
     drop_bus_tables(Operations(op.get_context()), SCHEMA)
