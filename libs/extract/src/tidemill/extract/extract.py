@@ -17,7 +17,7 @@ from tidemill.extract.page import Page, Part
 from tidemill.extract.paths import path_of
 from tidemill.extract.rules import FieldRules, PageRules, Reading, Rule, form_of
 from tidemill.extract.text import tidy
-from tidemill.extract.types import Coordinates, Money, Single, parse
+from tidemill.extract.types import Coordinates, Form, Money, Single, parse
 
 NOTHING = object()
 LONGEST = 2_000
@@ -126,7 +126,7 @@ def _field(part: Part, field: FieldRules, locale: str) -> Extracted:
         values = []
         for text in found:
             try:
-                value = _value(text, field, rule, locale)
+                value = _value(text, field, rule, field.forms(locale)[place])
             except (Unreadable, TooSlow) as error:
                 problems.append(f"{rule.name}: {error}")
                 continue
@@ -154,7 +154,7 @@ def _default(field: FieldRules, locale: str) -> Any:
     return [value] if field.many else value
 
 
-def _value(found: Json, field: FieldRules, rule: Rule, locale: str) -> Any:
+def _value(found: Json, field: FieldRules, rule: Rule, form: Form) -> Any:
     """None where the map says that there is none; NOTHING where nothing is left of the text."""
     if isinstance(found, str):
         for reading in (rule, field):
@@ -163,7 +163,7 @@ def _value(found: Json, field: FieldRules, rule: Rule, locale: str) -> Any:
                 break
         if found is None or found == "":
             return None if found is None else NOTHING
-    return parse(found, field.type, form_of(locale, field, rule))
+    return parse(found, field.type, form)
 
 
 def read_text(text: str, reading: Reading) -> Json:

@@ -6,7 +6,7 @@ from lxml import etree
 from selectolax.lexbor import LexborNode
 
 from tidemill.extract.embedded import read_json, read_variable
-from tidemill.extract.labels import beside, rows_labelled
+from tidemill.extract.labels import Labelled, beside, rows_labelled
 from tidemill.extract.model import Json, pattern_of
 from tidemill.extract.nodes import own_text_of, text_of
 from tidemill.extract.page import Part
@@ -78,7 +78,8 @@ def _label(rule: Rule, part: Part) -> list[Json]:
     scope = part.below(rule.within) if rule.within else part
     if scope.node is None:
         return []
-    found = [node for label, node in _pairs(rule, scope) if rule.wanted.fits(label)]
+    pairs = _pairs(rule, scope)
+    found = [node for label in rule.wanted.among(pairs) for _, node in pairs[label]]
     texts: list[Json] = [text for node in found if (text := _text(node, rule))]
     if texts or rule.rows or not rule.wanted.may_be_in(scope.folded_html):
         return texts
@@ -91,16 +92,14 @@ def _label(rule: Rule, part: Part) -> list[Json]:
 
 def _table(rule: Rule, part: Part) -> list[Json]:
     scope = part.below(rule.within) if rule.within else part
-    table: dict[str, str] = {}
-    for label, node in _pairs(rule, scope):
-        table.setdefault(label.rstrip(" :"), text_of(node))
+    table = {pairs[0][0].rstrip(" :"): text_of(pairs[0][1]) for pairs in _pairs(rule, scope).values()}
     return [table] if table else []
 
 
-def _pairs(rule: Rule, scope: Part) -> list[tuple[str, LexborNode]]:
+def _pairs(rule: Rule, scope: Part) -> Labelled:
     if rule.rows is None or rule.labels is None or rule.values is None:
         return scope.labelled
-    return [] if scope.node is None else rows_labelled(scope.node, rule.rows, rule.labels, rule.values)
+    return {} if scope.node is None else rows_labelled(scope.node, rule.rows, rule.labels, rule.values)
 
 
 def _xpath(rule: Rule, part: Part) -> list[Json]:

@@ -1,16 +1,18 @@
 """Values beside their labels: definition lists, rows of tables, and anything that stands beside a word."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
 from selectolax.lexbor import LexborNode
 
 from tidemill.extract.nodes import UNSEEN, text_of
-from tidemill.extract.text import fold
+from tidemill.extract.text import fold, fold_tidy
 
-Labelled = list[tuple[str, LexborNode]]
-"""Pairs of a label as it is printed and the element with its value, in the order of the page."""
+Pair = tuple[str, LexborNode]
+"""A label as it is printed, and the element with its value."""
+Labelled = dict[str, list[Pair]]
+"""By folded label, in the order of the page."""
 
 Words = dict[str, list[LexborNode | str]]
 LONGEST = 80
@@ -19,19 +21,26 @@ LONGEST = 80
 
 def labelled(node: LexborNode) -> Labelled:
     """`dt` with the `dd` after it; the cells of rows that have two; columns under a row of `th`."""
-    found: Labelled = []
+    pairs: list[Pair] = []
     for element in node.css("dt, tr"):
-        found += _of_term(element) if element.tag == "dt" else _of_row(element)
+        pairs += _of_term(element) if element.tag == "dt" else _of_row(element)
+    return _by_label(pairs)
+
+
+def _by_label(pairs: Iterable[Pair]) -> Labelled:
+    found: Labelled = {}
+    for label, value in pairs:
+        found.setdefault(fold_tidy(label), []).append((label, value))
     return found
 
 
-def _of_term(term: LexborNode) -> Iterator[tuple[str, LexborNode]]:
+def _of_term(term: LexborNode) -> Iterator[Pair]:
     value = _next_element(term)
     if value is not None and value.tag == "dd" and (label := _label(term)):
         yield label, value
 
 
-def _of_row(row: LexborNode) -> Iterator[tuple[str, LexborNode]]:
+def _of_row(row: LexborNode) -> Iterator[Pair]:
     cells = [cell for cell in row.iter() if cell.tag in ("th", "td")]
     kinds = [cell.tag for cell in cells]
     if len(cells) > 1 and "td" not in kinds:
@@ -46,7 +55,7 @@ def _of_row(row: LexborNode) -> Iterator[tuple[str, LexborNode]]:
                 yield label, cell
 
 
-def _of_columns(row: LexborNode, heads: list[LexborNode]) -> Iterator[tuple[str, LexborNode]]:
+def _of_columns(row: LexborNode, heads: list[LexborNode]) -> Iterator[Pair]:
     below = _next_element(row)
     if below is None and row.parent is not None and row.parent.tag == "thead":
         body = _next_element(row.parent)
@@ -58,12 +67,10 @@ def _of_columns(row: LexborNode, heads: list[LexborNode]) -> Iterator[tuple[str,
 
 def rows_labelled(node: LexborNode, rows: str, labels: str, values: str) -> Labelled:
     """The first label and the first value within each row, by selectors."""
-    found: Labelled = []
-    for row in node.css(rows):
-        head, value = row.css_first(labels), row.css_first(values)
-        if head is not None and value is not None and (label := _label(head)):
-            found.append((label, value))
-    return found
+    pairs = ((row.css_first(labels), row.css_first(values)) for row in node.css(rows))
+    return _by_label(
+        (label, value) for head, value in pairs if head is not None and value is not None and (label := _label(head))
+    )
 
 
 def words(node: LexborNode) -> Words:
@@ -141,15 +148,11 @@ class Wanted:
         # Letters that HTML writes in one way only.
         self._parts = [max(re.split("[^a-z0-9]+", label), key=len) for label in (*self.exact, *self.beginnings)]
 
-    def fits(self, label: str) -> bool:
-        folded = fold(label)
-        return folded in self.exact or folded.startswith(self.beginnings)
-
-    def among(self, words: Words) -> list[str]:
-        """Those of the words that are one of the labels."""
-        if not self.beginnings:
-            return [label for label in self.exact if label in words]
-        return [word for word in words if word in self.exact or word.startswith(self.beginnings)]
+    def among(self, labels: Mapping[str, object]) -> list[str]:
+        """Those of the folded labels that are meant, in their order where there are several."""
+        if self.beginnings or len(self.exact) > 1:
+            return [label for label in labels if label in self.exact or label.startswith(self.beginnings)]
+        return [label for label in self.exact if label in labels]
 
     def may_be_in(self, html: str) -> bool:
         """False where a look at the source, in lower case, tells that none of the labels is there."""

@@ -17,6 +17,7 @@ DEEPEST = 600
 ATTRIBUTES = 4_000
 """Of one element; lexbor compares each with all others."""
 _MANY_TAGS = 3_000
+_ROOM_FOR_ATTRIBUTES = 60_000
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
 _WITHOUT_END = frozenset(
     (
@@ -30,11 +31,12 @@ def too_hard(html: str) -> str | None:
     """Why a page is not parsed: what would take minutes is no page that anybody reads."""
     if len(html) > LONGEST:
         return f"it has {len(html):,} characters, more than {LONGEST:,}"
-    if html.count("<") > _MANY_TAGS or html.count("<") - 2 * html.count("</") > DEEPEST:
+    tags = html.count("<")
+    if tags > _MANY_TAGS or (tags > 2 * DEEPEST and tags - 2 * html.count("</") > DEEPEST):
         depth = _depth(html)
         if depth > DEEPEST:
             return f"its elements are {depth:,} deep, more than {DEEPEST:,}"
-    if len(html) > ATTRIBUTES * 3:
+    if len(html) > _ROOM_FOR_ATTRIBUTES:
         for tag in _ATTRIBUTES.finditer(html):
             count = len(tag[0].split())
             if count > ATTRIBUTES:

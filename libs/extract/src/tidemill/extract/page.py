@@ -35,7 +35,7 @@ class Part:
 
     @cached_property
     def labelled(self) -> Labelled:
-        return [] if self.node is None else labelled(self.node)
+        return {} if self.node is None else labelled(self.node)
 
     @cached_property
     def words(self) -> Words:

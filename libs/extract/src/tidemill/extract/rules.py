@@ -262,6 +262,16 @@ class FieldRules(Reading):
     box: Box | None = None
     """Of coordinates: south, west, north and east of where they must lie."""
 
+    @cached_property
+    def _forms(self) -> dict[str, tuple[Form, ...]]:
+        return {}
+
+    def forms(self, locale: str) -> tuple[Form, ...]:
+        """How each of its rules reads, on a page of this locale."""
+        if locale not in self._forms:
+            self._forms[locale] = tuple(form_of(locale, self, rule) for rule in self.from_)
+        return self._forms[locale]
+
     @model_validator(mode="after")
     def _default_is_readable(self) -> "FieldRules":
         if self.default is not None:

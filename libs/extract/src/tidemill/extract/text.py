@@ -18,4 +18,9 @@ def tidy(text: str) -> str:
 
 def fold(text: str) -> str:
     """For comparing labels: tidy, upper and lower case the same, without the colon at the end."""
-    return tidy(text).casefold().rstrip(" :")
+    return fold_tidy(tidy(text))
+
+
+def fold_tidy(text: str) -> str:
+    """The same for a text that is tidy already."""
+    return text.casefold().rstrip(" :")

@@ -64,17 +64,21 @@ _SHARED: Mapping[str, Mapping[str, str]] = {
 """Signs of several currencies, told apart by language or country of the locale."""
 _SAME = {"kr.": "kr", ":-": "kr"}
 
-_WORDS = sorted((*CODES, *_SIGNS, *_SHARED, *_SAME), key=len, reverse=True)
-_NO_LETTER_BEFORE, _NO_LETTER_AFTER = r"(?<![^\W\d_])", r"(?![^\W\d_])"
+_KNOWN = {code.lower() for code in CODES} | _SIGNS.keys() | _SHARED.keys() | _SAME.keys()
+_WORD = re.compile(r"[^\W\d_]{1,2}\$|[^\W\d_]+\.?|:-|[€£¥$₺₴₪₹]")
 
 
-def _as_word(sign: str) -> str:
-    """`kr` is no currency within `krs`, while `€` is one in `k€`."""
-    before = _NO_LETTER_BEFORE if sign[0].isalpha() else ""
-    return before + re.escape(sign) + (_NO_LETTER_AFTER if sign[-1].isalpha() else "")
+def _signs(text: str) -> list["re.Match[str]"]:
+    """What of a text is a currency: whole words (`kr` is none within `krs`), and signs wherever they stand (`k€`)."""
+    return [word for word in _WORD.finditer(text) if _known(word[0]) is not None]
 
 
-_CURRENCY = re.compile("|".join(map(_as_word, _WORDS)), re.IGNORECASE)
+def _known(word: str) -> str | None:
+    """The word as the tables have it."""
+    word = word.lower()
+    return next((each for each in (word, word.rstrip(".")) if each in _KNOWN), None)
+
+
 _TIMES: Mapping[str, int] = {
     **dict.fromkeys(("k", "t", "tsd", "tuhat", "ezer", "e"), 1_000),
     **dict.fromkeys(
@@ -96,23 +100,27 @@ def parse_money(value: Json, form: Form) -> Money:
     if not isinstance(value, str):
         raise Unreadable("is no text with an amount")
     text = normal(value)
-    found = list(_CURRENCY.finditer(text))
+    found = _signs(text)
     currencies = list(dict.fromkeys(_currency(sign[0], form) for sign in found))
     if len(currencies) > 1:
         raise Unreadable(f"{text[:60]} has two currencies ({', '.join(currencies)})")
-    glued = [sign for sign in found if sign.start() and text[sign.start() - 1].isalpha()]
-    bare = normal(_CURRENCY.sub(" ", text))
+    glued = any(text[: sign.start()][-1:].isalpha() for sign in found)
+    bare = text
+    for sign in reversed(found):
+        bare = f"{bare[: sign.start()]} {bare[sign.end() :]}"
+    bare = normal(bare)
     printed = one_number(bare)
     currency = currencies[0] if currencies else form.currency
     if currency is None:
         raise Unreadable(f"{text[:60]} has no currency; write `currency`")
-    return Money(read_number(printed[0], form) * _times(bare[printed.end() :], bool(glued)), currency)
+    return Money(read_number(printed[0], form) * _times(bare[printed.end() :], glued), currency)
 
 
 def _currency(sign: str, form: Form) -> str:
+    sign = _known(sign) or sign
     if sign.upper() in CODES:
         return sign.upper()
-    sign = _SAME.get(sign.lower(), sign.lower())
+    sign = _SAME.get(sign, sign)
     if sign in _SIGNS:
         return _SIGNS[sign]
     shared = _SHARED[sign]
