@@ -121,9 +121,9 @@ class Ground:
         server.spawn()
         await asyncio.to_thread(server.wait)
 
-    async def sql(self, statement: str) -> list[Any]:
+    async def sql(self, statement: str, **values: Any) -> list[Any]:
         async with self.engine.begin() as tx:
-            found = await tx.execute(text(statement))
+            found = await tx.execute(text(statement), values)
             return list(found.all()) if found.returns_rows else []
 
     async def recorded(self) -> list[str]:

@@ -152,8 +152,9 @@ async def test_a_kill_while_a_late_retry_is_handed_out_changes_nothing(ground: A
     await ground.sql(
         "INSERT INTO demo.retries (consumer, event_id, origin_id, source, attempts, deliveries, due_at, subject, "
         "payload, headers, error) VALUES ('store', 'd1', 'd1', 'demo', 1, 1, now(), "
-        f"'tidemill.document.stored.lo.demo', convert_to('{ground.document('d1').to_json().decode()}', 'UTF8'), "
-        "'{\"Tidemill-Id\": \"d1\"}', 'x')"
+        "'tidemill.document.stored.lo.demo', :payload, CAST(:headers AS jsonb), 'x')",
+        payload=ground.document("d1").to_json(),
+        headers='{"Tidemill-Id": "d1"}',
     )
     await ground.until(lambda: workers.alive[0].poll() is not None, within=20)
     assert workers.alive[0].returncode == -signal.SIGKILL

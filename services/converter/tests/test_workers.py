@@ -139,8 +139,8 @@ async def test_what_was_found_before_a_limit_stays(workers: Workers, job: JobMak
 
 async def test_waiting_for_us_is_not_time_the_document_takes(workers: Workers, job: JobMaker) -> None:
     ending = None
-    async for part in workers.convert(job("done 20000"), Limits(time=timedelta(seconds=1))):
-        await asyncio.sleep(0.04)
+    async for part in workers.convert(job("done 20000"), Limits(time=timedelta(seconds=2))):
+        await asyncio.sleep(0.06)
         ending = part.ending
     assert ending is not None
     assert ending.outcome is Outcome.CONVERTED
@@ -358,7 +358,7 @@ async def test_the_event_loop_is_never_held_up_by_a_document(workers: Workers, j
         pass
     ticking.cancel()
     gc.unfreeze()
-    assert longest < 0.02
+    assert longest < 0.1  # The whole document takes many times that.
 
 
 async def settled(workers: Workers) -> None:
