@@ -6,13 +6,13 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from getpass import getuser
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tidemill.cli.asking import actor, ask
 from tidemill.cli.reading import database_url, moment, open_store
-from tidemill.cli.running import Assignments, Output, OutputOption, addresses, fail, program, read_config
+from tidemill.cli.running import Assignments, Output, OutputOption, fail, program
 from tidemill.cli.tables import Column, print_table
 
 if TYPE_CHECKING:
@@ -216,15 +216,4 @@ async def _fetch(statement: str, parameters: Mapping[str, Any], assignments: lis
 
 
 def _command(verb: str, parameters: Mapping[str, Any], assignments: list[str] | None) -> dict[str, Any]:
-    from tidemill.common.bus.client import CommandFailed, open_client, request_command
-
-    at = addresses(read_config(assignments))
-
-    async def ask() -> dict[str, Any]:
-        async with open_client(at.nats_url) as client:
-            return await request_command(client, "converter", verb, {"author": getuser(), **parameters})
-
-    try:
-        return asyncio.run(ask())
-    except CommandFailed as failed:
-        fail(str(failed))
+    return ask(verb, {"author": actor(), **parameters}, assignments, service="converter")

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
-from tidemill.cli.running import Assignments, Output, OutputOption, addresses, fail, program, read_config
+from tidemill.cli.asking import ask
+from tidemill.cli.running import Assignments, Output, OutputOption, program
 from tidemill.cli.tables import Column, print_table
-
-if TYPE_CHECKING:
-    from nats.aio.client import Client
 
 ANSWER_SECONDS = 120.0
 """A preview reads whole tables."""
@@ -31,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 def preview(at: At = "", output: OutputOption = Output.TABLE, assignments: Assignments = None) -> None:
     """Show what would be removed, by service and layer; removes nothing."""
-    told = asyncio.run(_preview(at, assignments))
+    told = _preview(at, assignments)
     if output is Output.JSON:
         typer.echo(json.dumps(told, ensure_ascii=False, indent=1))
         return
@@ -44,58 +40,39 @@ def run(
     yes: Annotated[bool, typer.Option("--yes", help="Without asking.")] = False, assignments: Assignments = None
 ) -> None:
     """Show what is too old, and remove exactly that."""
-    told = asyncio.run(_preview("", assignments))
+    told = _preview("", assignments)
     _print(told)
     if not any(_going(one) for service in told for one in service["layers"].values()):
         typer.echo("\nnothing is too old")
         return
     if not yes and not typer.confirm("\nRemove this?"):
         raise typer.Exit(1)
-    asyncio.run(_remove(told, assignments))
+    _remove(told, assignments)
 
 
-async def _preview(at: str, assignments: list[str] | None) -> list[dict[str, Any]]:
+def _preview(at: str, assignments: list[str] | None) -> list[dict[str, Any]]:
     from tidemill.common.service import service_names
 
     said = {"at": at} if at else {}
-    async with _client(assignments) as client:
-        return [await _ask(client, service, "retention_preview", said) for service in service_names()]
+    return [_ask(service, "retention_preview", said, assignments) for service in service_names()]
 
 
-async def _remove(told: list[dict[str, Any]], assignments: list[str] | None) -> None:
-    async with _client(assignments) as client:
-        for service in told:
-            for name, layer in service["layers"].items():
-                removed = 0
-                said = {"layer": name, "before": layer.get("before", "")}
-                while _going(layer):
-                    count = (await _ask(client, service["service"], "retention_remove", said))["removed"]
-                    removed += count
-                    if not count:
-                        break
-                if removed:
-                    typer.echo(f"removed {removed} of {service['service']} {name}")
+def _remove(told: list[dict[str, Any]], assignments: list[str] | None) -> None:
+    for service in told:
+        for name, layer in service["layers"].items():
+            removed = 0
+            said = {"layer": name, "before": layer.get("before", "")}
+            while _going(layer):
+                count = _ask(service["service"], "retention_remove", said, assignments)["removed"]
+                removed += count
+                if not count:
+                    break
+            if removed:
+                typer.echo(f"removed {removed} of {service['service']} {name}")
 
 
-async def _ask(client: Client, service: str, verb: str, said: Mapping[str, Any]) -> dict[str, Any]:
-    from tidemill.common.bus.client import CommandFailed, request_command
-
-    try:
-        return await request_command(client, service, verb, said, timeout=ANSWER_SECONDS)
-    except CommandFailed as failed:
-        fail(str(failed))
-
-
-@asynccontextmanager
-async def _client(assignments: list[str] | None) -> AsyncIterator[Client]:
-    from tidemill.common.bus.client import CommandFailed, open_client
-
-    at = addresses(read_config(assignments))
-    try:
-        async with open_client(at.nats_url) as client:
-            yield client
-    except CommandFailed as failed:
-        fail(str(failed))
+def _ask(service: str, verb: str, said: Mapping[str, Any], assignments: list[str] | None) -> dict[str, Any]:
+    return ask(verb, said, assignments, service=service, seconds=ANSWER_SECONDS)
 
 
 def _going(layer: Mapping[str, Any]) -> int:

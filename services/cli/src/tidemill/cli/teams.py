@@ -7,14 +7,14 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from getpass import getuser
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tidemill.cli.asking import actor, ask
 from tidemill.cli.files import until_the_reader_leaves
 from tidemill.cli.reading import database_url, open_store
-from tidemill.cli.running import Assignments, Output, OutputOption, addresses, fail, read_config
+from tidemill.cli.running import Assignments, Output, OutputOption, fail
 from tidemill.cli.tables import Column, print_table
 
 if TYPE_CHECKING:
@@ -162,19 +162,8 @@ def _pairs(bad: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _command(verb: str, parameters: Mapping[str, str], assignments: list[str] | None) -> dict[str, Any]:
-    from tidemill.common.bus.client import CommandFailed, open_client, request_command
-
-    at = addresses(read_config(assignments))
-    said = {"vocabulary": VOCABULARY, "author": getuser(), **parameters}
-
-    async def ask() -> dict[str, Any]:
-        async with open_client(at.nats_url) as client:
-            return await request_command(client, "converter", verb, said, timeout=ANSWER_SECONDS)
-
-    try:
-        return asyncio.run(ask())
-    except CommandFailed as failed:
-        fail(str(failed))
+    said = {"vocabulary": VOCABULARY, "author": actor(), **parameters}
+    return ask(verb, said, assignments, service="converter", seconds=ANSWER_SECONDS)
 
 
 def _fetch(statement: str, assignments: list[str] | None, **values: str) -> list[dict[str, Any]]:
