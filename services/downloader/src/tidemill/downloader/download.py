@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -37,6 +37,7 @@ SourceOf = Callable[[str, int], SourceFile | None]
 
 SIGN_EVERY = store.LEASE / 6
 """How often a long download says that it is still at work."""
+BUSY_AGAIN = timedelta(seconds=2)
 GONE = (404, 410)
 
 
@@ -92,7 +93,7 @@ class Downloader:
         except Held as held:
             return HeldBack(held.host, held.reason, held.detail, held.until)
         except Busy as busy:
-            return HeldBack(policy.host_of(due.url), "busy", str(busy), None)
+            return HeldBack(policy.host_of(due.url), "busy", str(busy), self.now() + BUSY_AGAIN)
         except FetchFailure as failure:
             return _outcome_of(failure, download)
         except OSError as disk:
