@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from tidemill.cli.main import app
 from tidemill.cli.running import copyable, program
+from tidemill.common.service import find_services
 
 HEAVY = ("sqlalchemy", "nats", "pydantic", "opentelemetry", "asyncpg", "rich", "polars", "alembic")
 
@@ -69,6 +70,7 @@ def test_the_data_of_another_user_is_one_sentence_and_no_traceback(
         # Another user may not be able to read the interpreter's own folder: what commands import is there before.
         for module in ("tidemill.cli.together", "tidemill.common.migrations", "alembic.config", "encodings.idna"):
             import_module(module)
+        find_services()
         os.seteuid(65534)
     try:
         result = CliRunner().invoke(app, words)
