@@ -103,3 +103,11 @@ def test_a_full_disk_is_one_sentence() -> None:
     done = subprocess.run([sys.executable, "-c", full], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == "tidemill: No space left on device\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no such device here")
+def test_output_that_cannot_be_written_is_one_sentence() -> None:
+    words = [sys.executable, "-c", "from tidemill.cli.main import main; main()", "--help"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "tidemill: No space left on device\n")

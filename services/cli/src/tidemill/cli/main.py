@@ -1,6 +1,7 @@
 """The `tidemill` command. Modules of commands are light to import: what they need is imported when they run."""
 
 import errno
+import os
 import sys
 from importlib import import_module
 from typing import Annotated
@@ -62,10 +63,25 @@ def options(
     """What stands before a command."""
 
 
+def write_out(*, told: bool) -> None:
+    """What is still buffered. Python would do it after us, and print an exception; what fails twice is told once."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not told and not isinstance(error, BrokenPipeError):
+            raise
+
+
 def main() -> None:
     try:
-        app()
+        try:
+            app()
+        except SystemExit as end:
+            write_out(told=bool(end.code))
+            raise
     except OSError as refused:  # A disk that is full, a folder of another user.
+        write_out(told=True)
         if refused.errno not in (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise
         place = f": {refused.filename}" if refused.filename else ""
