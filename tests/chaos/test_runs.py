@@ -3,11 +3,9 @@
 import asyncio
 import json
 import random
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +13,7 @@ import nats
 import pytest
 
 from tests.system import System, running
-from tidemill.common.testing.site import Site, open_site
+from tidemill.common.testing.site import Site, site_in_a_thread
 
 pytestmark = [pytest.mark.chaos, pytest.mark.servers, pytest.mark.timeout(900)]
 
@@ -23,29 +21,6 @@ REPLICAS = ("scheduler-1", "scheduler-2", "downloader-1", "downloader-2")
 VICTIMS = (*REPLICAS, *REPLICAS, "nats", "postgres")
 SOURCES = 8
 SECOND = timedelta(seconds=1)
-
-
-@contextmanager
-def site_in_a_thread() -> Iterator[Site]:
-    """Its own loop, so that it answers while the test waits for processes."""
-    found: list[Site] = []
-    up, down = threading.Event(), asyncio.Event()
-    loop = asyncio.new_event_loop()
-
-    async def serve() -> None:
-        async with open_site() as site:
-            found.append(site)
-            up.set()
-            await down.wait()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
-    thread.start()
-    assert up.wait(10)
-    try:
-        yield found[0]
-    finally:
-        loop.call_soon_threadsafe(down.set)
-        thread.join(10)
 
 
 def source(site: Site, number: int) -> Mapping[str, Any]:

@@ -3,9 +3,10 @@
 import asyncio
 import hashlib
 import re
+import threading
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
 
@@ -131,3 +132,26 @@ async def open_site() -> AsyncIterator[Site]:
         yield site
     finally:
         server.close()
+
+
+@contextmanager
+def site_in_a_thread() -> Iterator[Site]:
+    """With a loop of its own, so that it answers while a test waits for processes."""
+    found: list[Site] = []
+    up, down = threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    async def serve() -> None:
+        async with open_site() as site:
+            found.append(site)
+            up.set()
+            await down.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
+    thread.start()
+    assert up.wait(10)
+    try:
+        yield found[0]
+    finally:
+        loop.call_soon_threadsafe(down.set)
+        thread.join(10)
