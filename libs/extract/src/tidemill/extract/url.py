@@ -62,7 +62,7 @@ def canonical(url: str, rules: UrlRules | None = None) -> str:
     path = _path(parts.path, rules)
     query = _query(parts.query, rules)
     fragment = _escaped(parts.fragment, _IN_PATH | {ord("?")}) if rules.fragment else ""
-    return f"{scheme}://{host}{_port(parts, url)}{path}{'?' if query else ''}{query}{'#' if fragment else ''}{fragment}"
+    return f"{scheme}://{host}{_port(parts, scheme, url)}{path}{'?' if query else ''}{query}{'#' if fragment else ''}{fragment}"
 
 
 DEFAULT = UrlRules()
@@ -93,12 +93,12 @@ def _host(parts: SplitResult, url: str) -> str:
         raise InvalidUrl(f"{url[:200]} has no host that can be") from None
 
 
-def _port(parts: SplitResult, url: str) -> str:
+def _port(parts: SplitResult, scheme: str, url: str) -> str:
     try:
         port = parts.port
     except ValueError:
         raise InvalidUrl(f"{url[:200]} has no port that can be") from None
-    return "" if port is None or port == _PORTS[parts.scheme.lower()] else f":{port}"
+    return "" if port in (None, _PORTS[parts.scheme.lower()], _PORTS[scheme]) else f":{port}"
 
 
 def _path(path: str, rules: UrlRules) -> str:
