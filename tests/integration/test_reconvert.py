@@ -1,5 +1,6 @@
 """A source file is corrected, and what it made of earlier documents is corrected with it, without asking anybody."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -11,8 +12,10 @@ from typing import Any
 
 import pytest
 import yaml
+from sqlalchemy import text
 
 from tests.system import System, running
+from tidemill.common.database import open_engine
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
@@ -21,6 +24,8 @@ GAUGE = {
     "watch": {"folder": "gauge", "stable_for": "100ms"},
     "convert": {"with": "json", "options": {"key": "id", "fields": {"level": "metres"}}},
 }
+
+MEASURED = [{"id": 1, "metres": 2, "feet": 7}, {"id": 2, "metres": 3, "feet": 10}, {"metres": 9}]
 
 
 def write(system: System, source: dict[str, Any]) -> None:
@@ -45,7 +50,7 @@ def test_a_corrected_source_file_corrects_what_was_converted_before() -> None:
         write(system, GAUGE)
         inbox = system.folder / "data" / "gauge"
         inbox.mkdir(parents=True, exist_ok=True)
-        (inbox / "monday.json").write_text('[{"id": 1, "metres": 2, "feet": 7}, {"id": 2, "metres": 3, "feet": 10}]')
+        (inbox / "monday.json").write_text(json.dumps(MEASURED))
         system.wait_until_quiet(1, within=60)
 
         write(system, GAUGE | {"convert": {"with": "json", "options": {"key": "id", "fields": {"level": "feet"}}}})
@@ -62,6 +67,7 @@ def test_a_corrected_source_file_corrects_what_was_converted_before() -> None:
             ("gauge/2", {"level": 3}, {"level": 10}),
         ]
         assert level(system) == 2, "nothing counts yet"
+        assert_rejected_rows_go(system)
 
         status, said = tidemill(system, "reconvert", "--id", str(shown["id"]), "--accept")
         assert (status, "1 accepted" in said) == (0, True), said
@@ -89,6 +95,27 @@ def test_a_corrected_source_file_corrects_what_was_converted_before() -> None:
             assert tidemill(system, "reconvert", *wrong)[0] == 1
         assert tidemill(system, "documents")[1].count("monday.json") == 1, "what was superseded is listed no more"
         assert "source=gauge" in tidemill(system, "reconvert")[1]
+
+
+def assert_rejected_rows_go(system: System) -> None:
+    """After a year, and what is removed is what was shown."""
+    assert "nothing is too old" in tidemill(system, "retention", "run")[1]
+    asyncio.run(let_a_year_pass(system))
+    status, said = tidemill(system, "retention", "preview", "-o", "json")
+    assert status == 0, said
+    shown = next(one for one in json.JSONDecoder().raw_decode(said)[0] if one["service"] == "converter")
+    count = shown["layers"]["rejected"]["items"]
+    status, said = tidemill(system, "retention", "run", "--yes")
+    assert (status, f"removed {count} of converter rejected" in said) == (0, True), said
+    assert "downloader does not run" in said
+    assert system.count("converter.rejected") == 0
+
+
+async def let_a_year_pass(system: System) -> None:
+    engine = open_engine(system.postgres.url, pool=1)
+    async with engine.begin() as tx:
+        await tx.execute(text("UPDATE converter.rejected SET recorded_at = recorded_at - interval '400 days'"))
+    await engine.dispose()
 
 
 def level(system: System) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -9,9 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from tidemill.cli.asking import ask
-from tidemill.cli.running import Assignments, Output, OutputOption, program
+from tidemill.cli.running import Assignments, Output, OutputOption, addresses, fail, program, read_config
 from tidemill.cli.tables import Column, print_table
 
+NOBODY = "404"
 ANSWER_SECONDS = 120.0
 """A preview reads whole tables."""
 
@@ -51,10 +53,31 @@ def run(
 
 
 def _preview(at: str, assignments: list[str] | None) -> list[dict[str, Any]]:
+    """Of the services that run; the others are named."""
+    from tidemill.common.bus.client import CommandFailed, open_client, request_command
     from tidemill.common.service import service_names
 
+    url = addresses(read_config(assignments)).nats_url
     said = {"at": at} if at else {}
-    return [_ask(service, "retention_preview", said, assignments) for service in service_names()]
+
+    async def ask_each() -> list[dict[str, Any]]:
+        told = []
+        async with open_client(url) as client:
+            for service in service_names():
+                try:
+                    told.append(
+                        await request_command(client, service, "retention_preview", said, timeout=ANSWER_SECONDS)
+                    )
+                except CommandFailed as failed:
+                    if failed.code != NOBODY:
+                        raise
+                    typer.echo(f"{service} does not run, so nothing is known of its tables", err=True)
+        return told
+
+    try:
+        return asyncio.run(ask_each())
+    except CommandFailed as failed:
+        fail(str(failed))
 
 
 def _remove(told: list[dict[str, Any]], assignments: list[str] | None) -> None:
