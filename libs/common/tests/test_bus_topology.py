@@ -32,7 +32,7 @@ async def test_all_streams_are_made_as_declared(ground: Any) -> None:
     js = ground.nc.jetstream()
     await ensure_topology(js)  # again
     found = {stream.config.name: stream.config for stream in await js.streams_info()}
-    assert set(found) == {*(stream.name for stream in STREAMS), "KV_tidemill-control"}
+    assert set(found) == {*(stream.name for stream in STREAMS), "KV_tidemill-control", "KV_tidemill-audit"}
     documents = found["DOCUMENTS"]
     assert documents.storage == "file"
     assert documents.retention == "limits"
