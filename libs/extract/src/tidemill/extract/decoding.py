@@ -7,12 +7,13 @@ _CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([\w:.-]+)", re.IGNORECASE)
 _META = re.compile(rb"<(?:meta|\?xml)[^>]{0,500}?(?:charset|encoding)\s*=\s*[\"']?\s*([\w:.-]+)", re.IGNORECASE)
 _HEAD_BYTES = 4096
 _WEB = re.compile(
-    r"(utf-?8|utf-?(16|32)([bl]e)?|iso-?8859-?\d+|latin-?\d+|(windows-?|cp)(125\d|874|866)|koi8-[ru]|macintosh|us-?ascii"
+    r"(utf-?8|utf-?(16|32)(-?[bl]e)?|iso-?8859-?\d+|latin-?\d+|(windows-?|cp)(125\d|874|866)|koi8-[ru]|macintosh|us-?ascii"
     r"|shift[_-]?jis|euc-(jp|kr)|gb(2312|k|18030)|big5)",
     re.IGNORECASE,
 )
 """Python knows more encodings, of which some take very long (idna) or are none (rot13)."""
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_WIDE = re.compile(r"utf-?(16|32)", re.IGNORECASE)
 _LATIN = re.compile(r"(iso-?8859-?1|latin-?1|us-?ascii)", re.IGNORECASE)
 
 
@@ -24,8 +25,9 @@ def decode(body: bytes, content_type: str = "") -> tuple[str, str]:
         if body.startswith(mark):
             return body.decode(encoding, "replace"), encoding.removesuffix("-sig")
     declared = _declared(body, content_type)
-    wide = [encoding for encoding in declared if re.match(r"utf-?(16|32)", encoding, re.IGNORECASE)]
-    for encoding in (*(wide if b"\0" in body[:_HEAD_BYTES] else ()), "utf-8", *declared):
+    wide = [encoding for encoding in declared if _WIDE.match(encoding)]
+    narrow = [encoding for encoding in declared if encoding not in wide]
+    for encoding in (*(wide if b"\0" in body[:_HEAD_BYTES] else ()), "utf-8", *narrow):
         try:
             return body.decode(_as_browsers(encoding)), _as_browsers(encoding)
         except (UnicodeDecodeError, LookupError):

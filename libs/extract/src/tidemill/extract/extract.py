@@ -13,6 +13,7 @@ from typing import Any
 from tidemill.extract.errors import Unreadable
 from tidemill.extract.finding import TooSlow, find, matches
 from tidemill.extract.model import Json, pattern_of
+from tidemill.extract.nodes import select
 from tidemill.extract.page import Page, Part
 from tidemill.extract.paths import path_of
 from tidemill.extract.rules import FieldRules, PageRules, Reading, Rule, form_of
@@ -104,7 +105,7 @@ def parts_of(page: Page, rules: PageRules) -> list[Part]:
     if rules.items is None:
         return [page]
     if rules.items.css is not None:
-        return [] if page.node is None else [Part(node) for node in page.node.css(rules.items.css)]
+        return [] if page.node is None else [Part(node) for node in select(page.node, rules.items.css)]
     return [Part(None, value) for value in path_of(rules.items.jsonpath or "").find(page.value)]
 
 

@@ -8,7 +8,7 @@ from selectolax.lexbor import LexborNode
 from tidemill.extract.embedded import read_json, read_variable
 from tidemill.extract.labels import Labelled, beside, rows_labelled
 from tidemill.extract.model import Json, pattern_of
-from tidemill.extract.nodes import own_text_of, text_of
+from tidemill.extract.nodes import own_text_of, select, text_of
 from tidemill.extract.page import Part
 from tidemill.extract.paths import path_of
 from tidemill.extract.rules import Rule, xpath_of
@@ -59,7 +59,7 @@ def _css(rule: Rule, part: Part) -> list[Json]:
     scope = part.below(rule.within) if rule.within else part
     if scope.node is None or rule.css is None:
         return []
-    nodes = scope.node.css(rule.css)
+    nodes = select(scope.node, rule.css)
     if rule.contains is not None:
         wanted = tidy(rule.contains).casefold()
         nodes = [node for node in nodes if wanted in text_of(node).casefold()]

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from selectolax.lexbor import LexborNode
 
-from tidemill.extract.nodes import UNSEEN, text_of
+from tidemill.extract.nodes import UNSEEN, select, text_of
 from tidemill.extract.text import fold, fold_tidy
 
 Pair = tuple[str, LexborNode]
@@ -67,7 +67,7 @@ def _of_columns(row: LexborNode, heads: list[LexborNode]) -> Iterator[Pair]:
 
 def rows_labelled(node: LexborNode, rows: str, labels: str, values: str) -> Labelled:
     """The first label and the first value within each row, by selectors."""
-    pairs = ((row.css_first(labels), row.css_first(values)) for row in node.css(rows))
+    pairs = ((row.css_first(labels), row.css_first(values)) for row in select(node, rows))
     return _by_label(
         (label, value) for head, value in pairs if head is not None and value is not None and (label := _label(head))
     )

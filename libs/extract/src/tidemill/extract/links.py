@@ -10,6 +10,7 @@ from tidemill.extract.errors import Unreadable
 from tidemill.extract.extract import plain, read_text
 from tidemill.extract.finding import TooSlow, find
 from tidemill.extract.model import Json
+from tidemill.extract.nodes import select
 from tidemill.extract.page import Page, Part
 from tidemill.extract.paths import path_of
 from tidemill.extract.rules import Rule
@@ -182,7 +183,7 @@ def _entries(search: SearchRules, page: Page) -> list[Part]:
     if search.items is None:
         return [page]
     if search.items.css is not None:
-        return [] if page.node is None else [Part(node) for node in page.node.css(search.items.css)]
+        return [] if page.node is None else [Part(node) for node in select(page.node, search.items.css)]
     return [Part(None, value) for value in path_of(search.items.jsonpath or "").find(page.value)]
 
 

@@ -74,6 +74,12 @@ def checked_css(selector: str) -> str:
     return selector
 
 
+def select(node: LexborNode, selector: str) -> list[LexborNode]:
+    """The elements within that fit, each once. lexbor gives one that fits two parts of a list twice."""
+    found = node.css(selector)
+    return list({each.mem_id: each for each in found}.values()) if "," in selector else found
+
+
 def text_of(node: LexborNode) -> str:
     """All text that is seen within, tidy. Blocks are set apart as on the screen: `<b>1</b>000` is one number,
     `<p>1</p><p>2</p>` are two."""

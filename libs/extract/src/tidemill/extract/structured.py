@@ -75,7 +75,7 @@ def micro_data(node: LexborNode) -> list[Thing]:
     """The items (`itemscope`) below the node, outer ones first; properties are texts or items within."""
     items: dict[int, Thing] = {}
     found = []
-    for element in node.css("[itemscope], [itemprop]"):
+    for element in node.css(":is([itemscope], [itemprop])"):
         attributes = element.attributes
         value: Json
         if "itemscope" in attributes:

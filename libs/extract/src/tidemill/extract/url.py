@@ -62,7 +62,8 @@ def canonical(url: str, rules: UrlRules | None = None) -> str:
     path = _path(parts.path, rules)
     query = _query(parts.query, rules)
     fragment = _escaped(parts.fragment, _IN_PATH | {ord("?")}) if rules.fragment else ""
-    return f"{scheme}://{host}{_port(parts, scheme, url)}{path}{'?' if query else ''}{query}{'#' if fragment else ''}{fragment}"
+    place = f"{scheme}://{host}{_port(parts, scheme, url)}{path}"
+    return f"{place}{'?' if query else ''}{query}{'#' if fragment else ''}{fragment}"
 
 
 DEFAULT = UrlRules()

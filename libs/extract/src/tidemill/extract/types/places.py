@@ -18,7 +18,7 @@ class Coordinates:
 
 
 _LAT = ("lat", "latitude", "y")
-_LON = ("lon", "lng", "long", "longitude", "x")
+_LON = ("lon", "longitude", "lng", "long", "x")
 _NUMBER = r"(?<![0-9.,])[+-]?[0-9]{1,3}(?:[.,][0-9]{1,17})?(?![.,]?[0-9])"
 _SIDE_FIRST = re.compile(rf"([NSEWO])\s?({_NUMBER})", re.IGNORECASE)
 _SIDE_LAST = re.compile(rf"({_NUMBER})\s?°?\s?([NSEWO])?", re.IGNORECASE)
