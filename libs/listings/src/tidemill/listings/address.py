@@ -348,13 +348,15 @@ class HouseNumber:
 
 
 def parse_numbers(number: str) -> tuple[HouseNumber, ...]:
-    """The house numbers that `Address.number` means; none where it has none."""
+    """The house numbers that `Address.number`, or a register's `23 B` and `7;9`, means; none if
+    it has none."""
     return tuple(_each_number(number.lower()))
 
 
 def _each_number(number: str) -> Iterator[HouseNumber]:
-    for one in re.split(r"[;+&,]", number.replace(" ", "")):
-        if match := NUMBER.match(one):
+    first, *others = re.split(r"[;+&,]", re.sub(r"\s", "", number))
+    for match in (NUMBER.match(first), *map(NUMBER.fullmatch, others)):
+        if match:
             low = int(match["low"])
             high = max(int(match["high"] or low), low)
             yield HouseNumber(low, high, match["letter"], match["last"] or "")
@@ -366,7 +368,7 @@ def fold_street(street: str) -> str:
     one, `Müllerweg` and `Muellerweg`, `St. Johanner` and `Sankt Johanner`, too. Keeps letters and digits."""
     text = street.casefold().strip()
     text = re.sub(r"\b(?:sankt|saint)\b|\bst\.", "st ", text)
-    text = re.sub(r"str(?:asse|\.)?$", "str", text)  # `casefold` has made ss of ß.
+    text = re.sub(r"str(?:ass?e|\.)?$", "str", text)  # `casefold` has made ss of ß.
     text = re.sub(r"(?<=\w)pl\.$", "platz", text)
     text = re.sub(r"(?<=[^\W\d_]{4})k\.$", "katu", text)
     text = re.sub(r"(?<=[^\W\d_]{4})t\.$", "tie", text)
@@ -379,10 +381,13 @@ def fold_city(city: str) -> str:
     return _letters(CANTON.sub("", city.strip()).casefold())
 
 
+UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "æ": "ae", "ø": "oe"})
+
+
 def _letters(text: str) -> str:
-    # Who has no umlauts writes either a or ae: both sides lose the e.
-    bare = "".join(one for one in unicodedata.normalize("NFKD", text) if one.isalnum())
-    return re.sub(r"(?<=[aou])e", "", bare.replace("ø", "o"))
+    # Not a for ä: Triesenberg has a Bödastrasse and a Bodastrasse, 1.2 km apart.
+    spelled = unicodedata.normalize("NFC", text).translate(UMLAUTS)
+    return "".join(one for one in unicodedata.normalize("NFKD", spelled) if one.isalnum())
 
 
 def comparable(address: Address) -> tuple[str, str, str, str]:
