@@ -4,11 +4,14 @@ import json
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import islice
 
 from tidemill.extract.model import Json
 
 DEEPEST = 200
 """Levels of a JSON value; Python's own limit depends on the caller."""
+TRIED = 20
+"""Places in a script where a variable may be given its value."""
 _DECODER = json.JSONDecoder(strict=False, parse_constant=lambda _name: None)
 _STRING = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`", re.DOTALL)
 _TOKEN = re.compile(
@@ -65,7 +68,7 @@ def read_variable(scripts: Iterable[str], variable: str) -> Json:
     for script in scripts:
         if variable not in script:
             continue
-        for found in _assignment(variable).finditer(script):
+        for found in islice(_assignment(variable).finditer(script), TRIED):
             value = read_literal(script, found.end())
             if value is not None:
                 return value

@@ -11,11 +11,9 @@ from functools import cached_property
 from typing import Any
 
 from tidemill.extract.errors import Unreadable
-from tidemill.extract.finding import TooSlow, find, matches
-from tidemill.extract.model import Json, pattern_of
-from tidemill.extract.nodes import select
+from tidemill.extract.finding import TooSlow, find, matches, parts_of, replaced
+from tidemill.extract.model import Json
 from tidemill.extract.page import Page, Part
-from tidemill.extract.paths import path_of
 from tidemill.extract.rules import FieldRules, PageRules, Reading, Rule, form_of
 from tidemill.extract.text import tidy
 from tidemill.extract.types import Coordinates, Form, Money, Single, parse
@@ -97,16 +95,7 @@ def extract(page: Page, rules: PageRules) -> Record:
 
 def extract_items(page: Page, rules: PageRules) -> list[Record]:
     """A record for each item of the page; the page itself is the only one where the rules have no `items`."""
-    return [extract_part(part, rules) for part in parts_of(page, rules)]
-
-
-def parts_of(page: Page, rules: PageRules) -> list[Part]:
-    """The parts of the page that hold one record each."""
-    if rules.items is None:
-        return [page]
-    if rules.items.css is not None:
-        return [] if page.node is None else [Part(node) for node in select(page.node, rules.items.css)]
-    return [Part(None, value) for value in path_of(rules.items.jsonpath or "").find(page.value)]
+    return [extract_part(part, rules) for part in parts_of(page, rules.items)]
 
 
 def extract_part(part: Part, rules: PageRules) -> Record:
@@ -172,7 +161,7 @@ def read_text(text: str, reading: Reading) -> Json:
     if reading.match is not None:
         text = next(iter(matches(reading.match, text)), "")
     for pattern, replacement in reading.replace.items():
-        text = pattern_of(pattern).sub(replacement, text)
+        text = replaced(pattern, replacement, text)
     for word in reading.strip:
         text = _stripped(tidy(text), tidy(word))
     if reading.map:

@@ -5,19 +5,18 @@ from collections.abc import Callable, Mapping
 from lxml import etree
 from selectolax.lexbor import LexborNode
 
-from tidemill.extract.embedded import read_json, read_variable
 from tidemill.extract.labels import Labelled, beside, rows_labelled
 from tidemill.extract.model import Json, pattern_of
 from tidemill.extract.nodes import own_text_of, select, text_of
-from tidemill.extract.page import Part
+from tidemill.extract.page import Page, Part
 from tidemill.extract.paths import path_of
-from tidemill.extract.rules import Rule, xpath_of
+from tidemill.extract.rules import GROUP, Items, Rule, xpath_of
 from tidemill.extract.structured import of_type
 from tidemill.extract.text import tidy
 
 MOST = 1_000
 """Values of one rule; the rest is left."""
-PATIENCE_SECONDS = 1.0
+PATIENCE_SECONDS = 0.5
 """For a regular expression; one that takes longer goes back and forth for ever."""
 
 
@@ -38,6 +37,16 @@ def find(rule: Rule, part: Part, *, many: bool = False) -> list[Json]:
         return found[:MOST]
     place = {"first": 0, "last": -1}.get(rule.pick, rule.pick) if isinstance(rule.pick, str) else rule.pick
     return found[int(place) :][:1] if place != -1 else found[-1:]
+
+
+def parts_of(page: Page, items: Items | None) -> list[Part]:
+    """The parts of a page that hold one record each; all of it without `items`."""
+    if items is None:
+        return [page]
+    if items.css is not None:
+        return [] if page.node is None else [Part(node) for node in select(page.node, items.css)]
+    found = (path_of(path).find(page.value) for path in items.jsonpath or ())
+    return [Part(None, value) for value in next(filter(None, found), [])]
 
 
 def _as_text(value: Json) -> str:
@@ -139,19 +148,12 @@ def _scalars(values: list[Json]) -> list[Json]:
 def _json_path(rule: Rule, part: Part) -> list[Json]:
     path = path_of(rule.jsonpath or "")
     if rule.variable is not None:
-        root = read_variable(part.scripts, rule.variable)
+        root = part.json_of_variable(rule.variable)
     elif rule.script is not None:
-        root = _in_element(rule.script, rule.attribute, part)
+        root = part.json_of_element(rule.script, rule.attribute)
     else:
         root = part.value
     return [value for value in path.find(root) if value is not None and value != ""] if root is not None else []
-
-
-def _in_element(selector: str, attribute: str | None, part: Part) -> Json:
-    node = None if part.node is None else part.node.css_first(selector)
-    if node is None:
-        return None
-    return read_json((node.attributes.get(attribute) or "") if attribute else node.text() or "")
 
 
 def _regex(rule: Rule, part: Part) -> list[Json]:
@@ -173,6 +175,20 @@ def matches(pattern: str, text: str) -> list[str]:
     except TimeoutError:
         raise TooSlow(f"the regular expression {pattern} takes more than {PATIENCE_SECONDS:g} s") from None
     return found
+
+
+def replaced(pattern: str, replacement: str, text: str) -> str:
+    """The text with the replacement for all that the regular expression finds. Raises TooSlow."""
+    try:
+        return str(
+            pattern_of(pattern).sub(
+                lambda match: GROUP.sub(lambda group: match[int(group[1])] or "", replacement),
+                text,
+                timeout=PATIENCE_SECONDS,
+            )
+        )
+    except TimeoutError:
+        raise TooSlow(f"the regular expression {pattern} takes more than {PATIENCE_SECONDS:g} s") from None
 
 
 def _concat(rule: Rule, part: Part) -> list[Json]:

@@ -121,7 +121,7 @@ def _following(node: LexborNode | None, *, forwards: bool) -> LexborNode | str |
     while node is not None:
         if node.is_text_node and (text := (node.text_content or "").strip(" \t\r\n\xa0:–-")):
             return text
-        if node.is_element_node and node.tag not in UNSEEN:
+        if node.is_element_node and node.tag not in _NO_VALUE:
             return node
         node = node.next if forwards else node.prev
     return None
@@ -137,6 +137,9 @@ def _next_element(node: LexborNode) -> LexborNode | None:
     while following is not None and not following.is_element_node:
         following = following.next
     return following
+
+
+_NO_VALUE = UNSEEN | {"br", "wbr", "hr"}
 
 
 class Wanted:

@@ -8,11 +8,9 @@ from urllib.parse import urljoin, urlsplit
 
 from tidemill.extract.errors import Unreadable
 from tidemill.extract.extract import plain, read_text
-from tidemill.extract.finding import TooSlow, find
+from tidemill.extract.finding import TooSlow, find, parts_of
 from tidemill.extract.model import Json
-from tidemill.extract.nodes import select
 from tidemill.extract.page import Page, Part
-from tidemill.extract.paths import path_of
 from tidemill.extract.rules import Rule
 from tidemill.extract.search import SearchRules, Start, filled
 from tidemill.extract.states import holds
@@ -162,7 +160,7 @@ def find_links(search: SearchRules, page: Page) -> tuple[list[Link], list[str]]:
     """The entries of a page, each address once, and what is wrong with others. Never raises."""
     links: dict[str, Link] = {}
     problems: list[str] = []
-    for part in _entries(search, page):
+    for part in parts_of(page, search.items):
         try:
             texts = _texts(search.link, part, many=search.items is None)
             key = _first_text(search.key, part) if search.key is not None else ""
@@ -177,14 +175,6 @@ def find_links(search: SearchRules, page: Page) -> tuple[list[Link], list[str]]:
                 continue
             links.setdefault(url, Link(url, key, hint))
     return list(links.values()), problems
-
-
-def _entries(search: SearchRules, page: Page) -> list[Part]:
-    if search.items is None:
-        return [page]
-    if search.items.css is not None:
-        return [] if page.node is None else [Part(node) for node in select(page.node, search.items.css)]
-    return [Part(None, value) for value in path_of(search.items.jsonpath or "").find(page.value)]
 
 
 def _hint(search: SearchRules, part: Part) -> str:

@@ -9,7 +9,7 @@ from lxml import etree
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from tidemill.extract.decoding import decode
-from tidemill.extract.embedded import read_json
+from tidemill.extract.embedded import read_json, read_variable
 from tidemill.extract.labels import Labelled, Words, labelled, words
 from tidemill.extract.model import Json
 from tidemill.extract.nodes import text_of, too_hard
@@ -24,6 +24,7 @@ class Part:
     def __init__(self, node: LexborNode | None, value: Json = None) -> None:
         self.node = node
         self.value = value
+        self._embedded: dict[tuple[str, str | None], Json] = {}
 
     @cached_property
     def json_ld(self) -> list[Thing]:
@@ -70,6 +71,22 @@ class Part:
             return etree.fromstring(html.encode("utf-8", "replace"), parser)
         except (etree.XMLSyntaxError, ValueError):
             return None
+
+    def json_of_variable(self, variable: str) -> Json:
+        """What its scripts give to a variable; None where they do not."""
+        key = (variable, None)
+        if key not in self._embedded:
+            self._embedded[key] = read_variable(self.scripts, variable)
+        return self._embedded[key]
+
+    def json_of_element(self, selector: str, attribute: str | None) -> Json:
+        """The JSON in its first element that fits, or in an attribute of that; None where there is none."""
+        key = (selector, attribute or "")
+        if key not in self._embedded:
+            node = self.below(selector).node
+            text = "" if node is None else node.attributes.get(attribute) if attribute else node.text()
+            self._embedded[key] = read_json(text or "")
+        return self._embedded[key]
 
     def below(self, selector: str) -> "Part":
         """Its first element that fits; without HTML where there is none."""

@@ -1,5 +1,6 @@
 """The rules of a source file about a page: which fields it has, and where each of them stands."""
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -9,7 +10,7 @@ from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Ta
 
 from tidemill.extract.errors import InvalidRule
 from tidemill.extract.labels import Wanted
-from tidemill.extract.model import Json, Model, Pattern, Text
+from tidemill.extract.model import Json, Model, Pattern, Text, pattern_of
 from tidemill.extract.nodes import checked_css
 from tidemill.extract.paths import path_of
 from tidemill.extract.types import CODES, Form, Kind, Unreadable, known_locale, parse
@@ -52,6 +53,8 @@ XPath = Annotated[Text, AfterValidator(_checked_xpath)]
 JsonPath = Annotated[Text, AfterValidator(_checked_path)]
 Locale = Annotated[str, AfterValidator(_checked_locale)]
 Currency = Annotated[str, AfterValidator(_checked_currency)]
+GROUP = re.compile(r"\\([1-9])")
+"""A group in a replacement."""
 Box = tuple[float, float, float, float]
 
 
@@ -71,14 +74,19 @@ def _any_of(schema: dict[str, Any]) -> None:
 
 if TYPE_CHECKING:
     Texts = tuple[str, ...]
+    JsonPaths = tuple[str, ...]
 else:
     # Written as one or as a list, read as a tuple.
-    Texts = Annotated[
-        Annotated[Text, Tag("one")] | Annotated[tuple[Text, ...], Tag("several")],
-        Discriminator(_how_many),
-        AfterValidator(_as_tuple),
-        Field(json_schema_extra=_any_of),
-    ]
+    def _one_or_several(each: Any) -> Any:
+        return Annotated[
+            Annotated[each, Tag("one")] | Annotated[tuple[each, ...], Tag("several")],
+            Discriminator(_how_many),
+            AfterValidator(_as_tuple),
+            Field(json_schema_extra=_any_of),
+        ]
+
+    Texts = _one_or_several(Text)
+    JsonPaths = _one_or_several(JsonPath)
 
 
 def _text_or_rule(value: Any) -> str:
@@ -105,6 +113,15 @@ class Reading(Model):
     """Of areas that are printed without one."""
     order: Literal["dmy", "mdy", "ymd", "lat-lon", "lon-lat"] | None = None
     """Of day, month and year in a date, or of the two coordinates."""
+
+    @model_validator(mode="after")
+    def _groups_exist(self) -> "Reading":
+        for pattern, replacement in self.replace.items():
+            groups = pattern_of(pattern).groups
+            wrong = [group for group in GROUP.findall(replacement) if int(group) > groups]
+            if wrong:
+                raise InvalidRule(f"replace: {pattern} has {groups} groups, and `\\{wrong[0]}` is none of them")
+        return self
 
     @cached_property
     def meanings(self) -> Mapping[str, Json]:
@@ -236,12 +253,7 @@ Rule.model_rebuild()
 if TYPE_CHECKING:
     Rules = tuple[Rule, ...]
 else:
-    Rules = Annotated[
-        Annotated[Rule, Tag("one")] | Annotated[tuple[Rule, ...], Tag("several")],
-        Discriminator(_how_many),
-        AfterValidator(_as_tuple),
-        Field(json_schema_extra=_any_of),
-    ]
+    Rules = _one_or_several(Rule)
 
 
 class FieldRules(Reading):
@@ -345,8 +357,8 @@ class Items(Model):
     """What holds one record each, on a page with many; the rules of the fields look inside. One of the two."""
 
     css: Css | None = None
-    jsonpath: JsonPath | None = None
-    """Of the answer of an API."""
+    jsonpath: JsonPaths | None = None
+    """In the answer of an API; of several paths the first one counts that finds anything."""
 
     @model_validator(mode="after")
     def _is_one(self) -> "Items":

@@ -69,7 +69,7 @@ _GONE_WORDS = re.compile(
     re.IGNORECASE,
 )
 _NOT_FOUND_WORDS = re.compile(
-    r"\b404\b|not found|page (?:does not|doesn[’']t) exist|sivua ei (?:löyd|ole)|nicht gefunden|existiert nicht"
+    r"\b404\b|not found|page (?:does not|doesn[’']t) exist|sivua ei (?:löy[dt]|ole)|nicht gefunden|existiert nicht"
     r"|(?:page )?introuvable|n[’']existe pas|non trovata|nem található|hittades inte|finns inte",
     re.IGNORECASE,
 )
