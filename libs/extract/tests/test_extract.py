@@ -6,7 +6,18 @@ from decimal import Decimal
 
 import pytest
 
-from tidemill.extract import Coordinates, Money, Page, PageRules, extract, extract_items, plain
+from tidemill.extract import (
+    Coordinates,
+    Money,
+    Page,
+    PageRules,
+    Rule,
+    extract,
+    extract_items,
+    find_text,
+    find_texts,
+    plain,
+)
 
 ReadRules = Callable[[str], PageRules]
 
@@ -134,6 +145,14 @@ def test_a_value_stands_beside_its_label_in_many_ways(html: str, value: str | No
         else page_rules("fields: {f: {from: {label: rooms}}}")
     )
     assert extract(Page(html), rules).values.get("f") == value
+
+
+def test_tokens_are_found_by_a_rule_alone() -> None:
+    page = Page('<meta name="api-token" content=" abc "><p>5</p>')
+    assert find_text(Rule(css='meta[name="api-token"]', attribute="content"), page) == "abc"
+    assert find_text(Rule(css="meta[name=cuid]", attribute="content"), page) == ""
+    assert find_texts(Rule(const=5.50), page) == ["5.5"]
+    assert find_texts(Rule(const=True), page) == []
 
 
 def test_a_regular_expression_that_takes_for_ever_is_a_problem(page_rules: ReadRules) -> None:

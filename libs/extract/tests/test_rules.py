@@ -99,5 +99,10 @@ def test_the_version_is_of_what_the_rules_say(page_rules: Callable[[str], PageRu
     swapped = page_rules("fields: {a: {from: [{css: h1}, {css: h2}]}, b: {from: {label: x}}}")
     turned = page_rules("fields: {a: {from: [{css: h2}, {css: h1}]}, b: {from: {label: x}}}")
     assert version(rules) == version(same)
+    replaced, otherwise = (
+        page_rules(f"fields: {{a: {{from: {{css: p}}, replace: {order}}}}}")
+        for order in ("{a: b, b: c}", "{b: c, a: b}")
+    )
+    assert version(replaced) != version(otherwise)
     assert len({version(rules), version(other), version(swapped), version(turned), version(rules, rules)}) == 5
     assert len(version(rules)) == 12

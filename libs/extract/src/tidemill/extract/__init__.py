@@ -1,7 +1,8 @@
 """The rule engine of source files: pages of HTML or JSON to typed fields, pure."""
 
 from tidemill.extract.errors import InvalidRule, InvalidUrl, Unreadable
-from tidemill.extract.extract import Extracted, Record, extract, extract_items, plain
+from tidemill.extract.extract import Extracted, Record, extract, extract_items, find_text, find_texts, plain
+from tidemill.extract.finding import TooSlow
 from tidemill.extract.links import Link, Position, Step, Stop, advance, all_seen, begin, find_links
 from tidemill.extract.page import Page, Part
 from tidemill.extract.rules import FieldRules, Items, PageRules, Rule, Sign, StateRules
@@ -36,6 +37,7 @@ __all__ = [
     "StateRules",
     "Step",
     "Stop",
+    "TooSlow",
     "Unreadable",
     "UrlRules",
     "Why",
@@ -46,6 +48,8 @@ __all__ = [
     "extract",
     "extract_items",
     "find_links",
+    "find_text",
+    "find_texts",
     "judge",
     "parse",
     "parse_number",

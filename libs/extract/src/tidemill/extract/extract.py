@@ -88,6 +88,24 @@ def plain(value: Single | list[Single] | None) -> Json:
     return value
 
 
+def find_texts(rule: Rule, part: Part, *, many: bool = False) -> list[str]:
+    """What one rule finds, as text: addresses, tokens, counts. Raises TooSlow."""
+    found = (read_text(value, rule) if isinstance(value, str) else value for value in find(rule, part, many=many))
+    return [text for value in found if (text := written(value))]
+
+
+def find_text(rule: Rule, part: Part) -> str:
+    """The first of them; empty where there is none. Raises TooSlow."""
+    return next(iter(find_texts(rule, part)), "")
+
+
+def written(value: Json) -> str:
+    """A text or a number as it is written into an address or a header; empty for anything else."""
+    if value is None or isinstance(value, (bool, dict, list)):
+        return ""
+    return value.strip() if isinstance(value, str) else str(plain(value))
+
+
 def extract(page: Page, rules: PageRules) -> Record:
     """The record of a page. Never raises, whatever the page: what is wrong is in the fields."""
     return extract_part(page, rules)

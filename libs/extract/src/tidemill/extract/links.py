@@ -7,11 +7,9 @@ from enum import StrEnum
 from urllib.parse import urljoin, urlsplit
 
 from tidemill.extract.errors import Unreadable
-from tidemill.extract.extract import plain, read_text
+from tidemill.extract.extract import find_text, find_texts, written
 from tidemill.extract.finding import TooSlow, find, parts_of
-from tidemill.extract.model import Json
 from tidemill.extract.page import Page, Part
-from tidemill.extract.rules import Rule
 from tidemill.extract.search import SearchRules, Start, filled
 from tidemill.extract.states import holds
 from tidemill.extract.types import Form
@@ -145,10 +143,10 @@ def _next_url(search: SearchRules, counted: Position, page: Page) -> str | None:
     if paging is None:
         return None
     if paging.next is not None:
-        link = _first_text(paging.next, page)
+        link = find_text(paging.next, page)
         url = _absolute(link, page, counted.url) if link else None
     elif paging.cursor is not None:
-        cursor = _first_text(paging.cursor, page)
+        cursor = find_text(paging.cursor, page)
         url = filled(counted.template, cursor=cursor) if cursor else None
     else:
         number = paging.first + counted.page * paging.step
@@ -162,8 +160,8 @@ def find_links(search: SearchRules, page: Page) -> tuple[list[Link], list[str]]:
     problems: list[str] = []
     for part in parts_of(page, search.items):
         try:
-            texts = _texts(search.link, part, many=search.items is None)
-            key = _first_text(search.key, part) if search.key is not None else ""
+            texts = find_texts(search.link, part, many=search.items is None)
+            key = find_text(search.key, part) if search.key is not None else ""
             hint = _hint(search, part)
         except TooSlow as error:
             problems.append(str(error))
@@ -180,7 +178,7 @@ def find_links(search: SearchRules, page: Page) -> tuple[list[Link], list[str]]:
 def _hint(search: SearchRules, part: Part) -> str:
     if search.hint is None:
         return ""
-    texts = ["\x1f".join(map(_written, find(rule, part, many=True))) for rule in search.hint]
+    texts = ["\x1f".join(map(written, find(rule, part, many=True))) for rule in search.hint]
     return hashlib.sha256("\x1e".join(texts).encode("utf-8", "replace")).hexdigest()[:16] if any(texts) else ""
 
 
@@ -188,28 +186,11 @@ def _count(search: SearchRules, page: Page) -> tuple[int | None, list[str]]:
     if search.found is None:
         return None, []
     try:
-        for text in _texts(search.found, page):
+        for text in find_texts(search.found, page):
             return max(parse_integer(text, Form(locale=search.found.locale or search.locale)), 0), []
     except (Unreadable, TooSlow) as error:
         return None, [f"found: {error}"]
     return None, [f"found: {search.found.name} finds nothing"]
-
-
-def _first_text(rule: Rule, part: Part) -> str:
-    return next(iter(_texts(rule, part)), "")
-
-
-def _texts(rule: Rule, part: Part, *, many: bool = False) -> list[str]:
-    """What the rule finds, as it goes into an address. Raises TooSlow."""
-    found = (read_text(value, rule) if isinstance(value, str) else value for value in find(rule, part, many=many))
-    return [text for value in found if (text := _written(value))]
-
-
-def _written(value: Json) -> str:
-    """A value as text: what goes into an address."""
-    if value is None or isinstance(value, (bool, dict, list)):
-        return ""
-    return value.strip() if isinstance(value, str) else str(plain(value))
 
 
 def _absolute(url: str, page: Page, asked: str) -> str | None:

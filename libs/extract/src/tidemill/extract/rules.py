@@ -1,7 +1,7 @@
 """The rules of a source file about a page: which fields it has, and where each of them stands."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -386,7 +386,3 @@ class PageRules(Model):
     def stable(self) -> frozenset[str]:
         """The fields that make the content hash."""
         return frozenset(name for name, field in self.fields.items() if not field.volatile)
-
-    def rules(self) -> Iterator[Rule]:
-        """All of them, without those within `concat`."""
-        return (rule for field in self.fields.values() for rule in field.from_)

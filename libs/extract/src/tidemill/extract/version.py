@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-from tidemill.extract.model import Model
+from tidemill.extract.model import Json, Model
 
 ENGINE = 1
 """Counts up when the engine reads the same page by the same rules otherwise."""
@@ -12,5 +12,19 @@ ENGINE = 1
 def version(*rules: Model) -> str:
     """Twelve hex digits: the same for rules that say the same, whatever their layout; others for others, or after a
     change of the engine. Keys with their default value do not count, so that a new key changes nothing."""
-    content = [ENGINE, *(each.model_dump(mode="json", by_alias=True, exclude_defaults=True) for each in rules)]
+    dumped = [each.model_dump(mode="json", by_alias=True, exclude_defaults=True) for each in rules]
+    content = [ENGINE, *map(_with_order, dumped)]
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:12]
+
+
+def _with_order(value: Json) -> Json:
+    """Replacements are made one after the other, so their order counts; that of no other keys does."""
+    match value:
+        case dict():
+            return {
+                key: list(inner.items()) if key == "replace" and isinstance(inner, dict) else _with_order(inner)
+                for key, inner in value.items()
+            }
+        case list():
+            return [_with_order(inner) for inner in value]
+    return value
