@@ -30,6 +30,10 @@ def read(text: object, kind: Kind, **form: object) -> object:
         ("1.25 Mio. CHF", {"locale": "de-CH"}, 1250000, "CHF"),
         ("250 k€", {}, 250000, "EUR"),
         ("250 t€", {}, 250000, "EUR"),
+        ("250 e Ft", {}, 250000, "HUF"),
+        ("CHF 250 pro Monat", {}, 250, "CHF"),
+        ("CHF250", {}, 250, "CHF"),
+        ("1 200 000 EUR (Euro)", {}, 1200000, "EUR"),
         ("8 400 kr/mån", {"locale": "sv"}, 8400, "SEK"),
         ("8 400 kr.", {"locale": "da"}, 8400, "DKK"),
         ("8 400 kr", {"currency": "NOK"}, 8400, "NOK"),
@@ -62,6 +66,11 @@ def test_an_amount_has_its_currency(text: object, form: dict[str, object], amoun
         ("money", 1200, "no currency"),
         ("money", "12 € 13 CHF", "two currencies"),
         ("money", "250 X€", "how many X"),
+        ("money", "250 X €", "how many X"),
+        ("money", "€ 250 m", "how many m"),
+        ("money", "850 € 120", "has 2 numbers"),
+        ("money", "Miete 850 € 120 Nebenkosten", "has 2 numbers"),
+        ("money", "1 CHF 200", "has 2 numbers"),
         ("money", ".5 €", "no number"),
         ("money", None, "no text"),
         ("money", True, "no text"),
@@ -117,6 +126,14 @@ def test_an_amount_has_its_currency(text: object, form: dict[str, object], amoun
 def test_what_is_not_sure_is_refused_with_the_reason(kind: Kind, text: object, reason: str) -> None:
     with pytest.raises(Unreadable, match=reason):
         read(text, kind)
+
+
+@given(st.integers(1, 999), st.integers(1, 999), st.sampled_from([" ", "", "\u00a0", "’"]))
+def test_two_amounts_are_never_read_as_one(one: int, other: int, between: str) -> None:
+    with pytest.raises(Unreadable):
+        read(f"{one} €{between}{other:03} €", "money")
+    with pytest.raises(Unreadable):
+        read(f"{one} €{between}{other:03}", "money")
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,6 @@ class Money:
     amount: Decimal
     currency: str
 
-    def __str__(self) -> str:
-        return f"{self.amount} {self.currency}"
-
 
 CODES = frozenset(
     (
@@ -86,7 +83,8 @@ _TIMES: Mapping[str, int] = {
     ),
     **dict.fromkeys(("mrd", "milliard", "milliards", "milliarden", "milliárd", "bn"), 10**9),
 }
-_GLUED = re.compile(r"^\s?([^\W\d_]+)\.?(?=[\s/]|$)")
+_SIGN = "¤"
+_FACTOR = re.compile(rf"\s?([^\W\d_]+)\.?(?:\s?({_SIGN})|(?=[\s/]|$))")
 
 
 def parse_money(value: Json, form: Form) -> Money:
@@ -104,16 +102,15 @@ def parse_money(value: Json, form: Form) -> Money:
     currencies = list(dict.fromkeys(_currency(sign[0], form) for sign in found))
     if len(currencies) > 1:
         raise Unreadable(f"{text[:60]} has two currencies ({', '.join(currencies)})")
-    glued = any(text[: sign.start()][-1:].isalpha() for sign in found)
+    # What stands in place of a sign keeps the numbers around it apart.
     bare = text
-    for sign in reversed(found):
-        bare = f"{bare[: sign.start()]} {bare[sign.end() :]}"
-    bare = normal(bare)
+    for sign in found:
+        bare = f"{bare[: sign.start()]}{_SIGN * len(sign[0])}{bare[sign.end() :]}"
     printed = one_number(bare)
     currency = currencies[0] if currencies else form.currency
     if currency is None:
         raise Unreadable(f"{text[:60]} has no currency; write `currency`")
-    return Money(read_number(printed[0], form) * _times(bare[printed.end() :], glued), currency)
+    return Money(read_number(printed[0], form) * _times(bare[printed.end() :]), currency)
 
 
 def _currency(sign: str, form: Form) -> str:
@@ -133,15 +130,14 @@ def _currency(sign: str, form: Form) -> str:
     return found
 
 
-def _times(after: str, glued: bool) -> int:
+def _times(after: str) -> int:
     """What the word right after the number multiplies it by."""
-    word = _GLUED.match(after)
+    word = _FACTOR.match(after)
     if word is None:
         return 1
-    # A single letter is a factor in capitals (45 M Ft) or where it touches the sign (250 k€).
     known = _TIMES.get(word[1].lower())
-    if known is not None and (len(word[1]) > 1 or word[1] == "M" or glued or word[1] == "k"):
+    if known is not None and (word[2] or len(word[1]) > 1 or word[1] in ("M", "k")):
         return known
-    if glued:
+    if known is not None or word[2]:
         raise Unreadable(f"nobody here knows how many {word[1]} are")
     return 1
