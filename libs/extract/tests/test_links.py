@@ -108,6 +108,21 @@ def test_a_first_page_without_entries_is_a_failure_unless_it_says_so(search_rule
         assert (step.stop, step.complete) == (stop, stop is Stop.EMPTY)
 
 
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<title>Just a moment...</title>",
+        "<div id=root></div><script src=a.js></script>",
+        "",
+        "<div>" * 5000,
+    ],
+)
+def test_a_wall_in_the_middle_of_a_search_is_not_its_end(html: str, search_rules: ReadRules) -> None:
+    search = search_rules(NUMBERED.replace("found: {css: .count}", ""))
+    _, step = walk(search, lambda url: cards(1, 2) if url.endswith("=1") else html)
+    assert (step.stop, step.complete, step.position.page) == (Stop.NO_ENTRIES, False, 2)
+
+
 def test_a_next_link_is_followed_until_there_is_none_or_it_leads_to_itself(search_rules: ReadRules) -> None:
     search = search_rules(
         """

@@ -27,6 +27,7 @@ def state(page: Page, rules: PageRules) -> tuple[str, set[str]]:
         (PRICE, 403, "blocked", {"status"}),
         ("<title>Access denied</title>", 429, "blocked", {"status", "bot_wall"}),
         (FILLER, 200, "incomplete", {"required_missing"}),
+        (f"<div class=g-recaptcha></div>{FILLER * 3}", 200, "incomplete", {"required_missing"}),
         ("", 200, "incomplete", {"empty"}),
         (" \n", 200, "incomplete", {"empty"}),
         ("<div>" * 5000, 200, "incomplete", {"unreadable"}),

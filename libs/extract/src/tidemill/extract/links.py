@@ -11,7 +11,7 @@ from tidemill.extract.extract import find_text, find_texts, written
 from tidemill.extract.finding import TooSlow, find, parts_of
 from tidemill.extract.page import Page, Part
 from tidemill.extract.search import SearchRules, Start, filled
-from tidemill.extract.states import holds
+from tidemill.extract.states import holds, stands_in
 from tidemill.extract.types import Form
 from tidemill.extract.types.plain import parse_integer
 
@@ -24,7 +24,7 @@ class Stop(StrEnum):
     EMPTY = "empty"
     """A page without entries after others, or one that says that there are none."""
     NO_ENTRIES = "no_entries"
-    """A first page without entries that does not say so: blocked, a shell, or a new layout."""
+    """A page without entries that is the first one and does not say so, or that is an error, a wall or a shell."""
     REPEATED = "repeated"
     """A page with the entries of an earlier one: some sites answer so after their last."""
     LIMIT = "limit"
@@ -126,9 +126,9 @@ def _early_stop(
 ) -> Stop | None:
     """Why the search ends here, whatever the page says about a next one."""
     if not links:
-        if before.page == 0 and counted.found != 0 and not any(holds(sign, page) for sign in search.nothing):
-            return Stop.NO_ENTRIES
-        return Stop.EMPTY
+        if counted.found == 0 or any(holds(sign, page) for sign in search.nothing):
+            return Stop.EMPTY
+        return Stop.NO_ENTRIES if before.page == 0 or stands_in(page) else Stop.EMPTY
     if counted.pages[-1] in before.pages:
         return Stop.REPEATED
     # A page by number is there only while there is something left; after it most sites show nothing, some the last one.

@@ -16,7 +16,8 @@ DEEPEST = 600
 """Elements within one another. lexbor takes 27 seconds for 100,000, and 3.5 for 3,000 unclosed `<b id=…><p>`."""
 ATTRIBUTES = 4_000
 """Of one element; lexbor compares each with all others."""
-_MANY_TAGS = 3_000
+_SOME_TAGS, _MANY_TAGS = 2_000, 8_000
+"""Fewer take no second, however they are nested; up to the other number they may only if few of them are closed."""
 _ROOM_FOR_ATTRIBUTES = 60_000
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
 _WITHOUT_END = frozenset(
@@ -32,7 +33,7 @@ def too_hard(html: str) -> str | None:
     if len(html) > LONGEST:
         return f"it has {len(html):,} characters, more than {LONGEST:,}"
     tags = html.count("<")
-    if tags > _MANY_TAGS or (tags > 2 * DEEPEST and tags - 2 * html.count("</") > DEEPEST):
+    if tags > _MANY_TAGS or (tags > _SOME_TAGS and tags - 2 * html.count("</") > DEEPEST):
         depth = _depth(html)
         if depth > DEEPEST:
             return f"its elements are {depth:,} deep, more than {DEEPEST:,}"

@@ -1,5 +1,6 @@
 """A page as it came, and the parts of it that rules look at; each is parsed when a rule needs it, and once."""
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
@@ -97,8 +98,16 @@ class Page(Part):
     """One answer of a server: HTML or JSON, never parsed twice. Nothing about it raises, whatever the bytes."""
 
     def __init__(
-        self, source: str, *, url: str = "", status: int = 200, content_type: str = "", encoding: str = "utf-8"
+        self,
+        source: str,
+        *,
+        url: str = "",
+        status: int = 200,
+        content_type: str = "",
+        encoding: str = "utf-8",
+        utf_8: bytes | None = None,
     ) -> None:
+        """`utf_8`: the same as bytes, where they are at hand; it saves encoding them for the parser."""
         self.source = source
         """The text as it came."""
         self.url = url
@@ -114,7 +123,7 @@ class Page(Part):
             self.unread = "it is no JSON" if value is None and source.strip() != "null" else None
         else:
             self.unread = too_hard(source)
-            self._tree = LexborHTMLParser(_EMPTY if self.unread or not source.strip() else source)
+            self._tree = LexborHTMLParser(_EMPTY if self.unread or not source.strip() else utf_8 or source)
         super().__init__(None if self._tree is None else self._tree.root, value)
 
     @classmethod
@@ -129,7 +138,8 @@ class Page(Part):
         """Of the bytes as they were received (unpacked), and the headers they came with."""
         content_type = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
         source, encoding = decode(body, content_type)
-        return cls(source, url=url, status=status, content_type=content_type, encoding=encoding)
+        utf_8 = body if encoding == "utf-8" and not body.startswith(BOM_UTF8) else None
+        return cls(source, url=url, status=status, content_type=content_type, encoding=encoding, utf_8=utf_8)
 
     @cached_property
     def title(self) -> str:

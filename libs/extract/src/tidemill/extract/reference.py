@@ -53,7 +53,7 @@ A search goes on from page to page until there is no next one, or until
 | `last_page` | there is no next page, or all that the site counts were seen | yes |
 | `empty` | a page has no entries, and others had, or it says that there are none | yes |
 | `repeated` | a page has the entries of an earlier one | yes |
-| `no_entries` | the first page has none and does not say so | no |
+| `no_entries` | the first page has none and does not say so, or a page is an error, a wall or a shell | no |
 | `result_cap` | the site ends before it has shown as many as it counts (`found`), but for `slack` | no |
 | `limit` | `max_pages` | no |
 | `no_next` | the rule for the next page takes too long | no |

@@ -83,8 +83,8 @@ _NEEDS_SCRIPT = re.compile(
 )
 _GONE_STATUS = (404, 410)
 _BLOCKED_STATUS = (401, 403, 407, 429, 503)
-LITTLE_TEXT = 400
-"""Characters that are seen of a page which only JavaScript fills, or of a wall."""
+LITTLE_TEXT, WALL_TEXT = 400, 2_000
+"""Characters that are seen at most of a page which only JavaScript fills, and of a wall."""
 
 
 def judge(page: Page, rules: PageRules, record: Record | None = None) -> Judgement:
@@ -106,6 +106,11 @@ def judge(page: Page, rules: PageRules, record: Record | None = None) -> Judgeme
             if told := tuple(look(page)):
                 return Judgement(state, (*told, *lacking))
     return Judgement("incomplete", lacking)
+
+
+def stands_in(page: Page) -> bool:
+    """Whether a page without entries is no page of the search at all: an error, a wall, a shell, or unreadable."""
+    return page.status >= 400 or bool(page.unread) or not page.source.strip() or any(_wall(page)) or any(_shell(page))
 
 
 def _lacking(page: Page, record: Record | None) -> tuple[Why, ...]:
@@ -160,10 +165,13 @@ _HOLDS: Mapping[str, Callable[..., bool]] = {
 
 
 def _wall(page: Page) -> Iterator[Why]:
+    # Pages with content hold the same scripts: a CAPTCHA of the contact form, a wall that let us pass.
+    if len(page.text) > WALL_TEXT:
+        return
     source = page.source[:200_000].lower()
     if name := next((name for sign, name in _BOT_WALLS.items() if sign in source), None):
         yield Why("bot_wall", name)
-    if len(page.text) <= LITTLE_TEXT * 5 and (found := _BOT_WORDS.search(f"{page.title} {page.text}")):
+    if found := _BOT_WORDS.search(f"{page.title} {page.text}"):
         yield Why("bot_wall", found[0])
 
 
