@@ -1,5 +1,6 @@
 """Numbers in six locales: what was written is read, and what could be two numbers is not."""
 
+from contextlib import suppress
 from decimal import Decimal
 
 import pytest
@@ -113,6 +114,7 @@ def test_numbers_that_are_sure_are_read(text: str, locale: str, number: str | in
         ("1,234.50", "fi", "mixes its marks"),
         ("1.2,3.4", "auto", "not grouped"),
         ("1.234'5", "auto", "mixes its marks"),
+        ("1'234,5'6", "auto", "mixes its marks"),
         ("12 34", "auto", "not grouped"),
         ("1.2.3", "auto", "not grouped"),
         ("1 234.567.890", "auto", "mixes"),
@@ -126,6 +128,12 @@ def test_numbers_that_are_sure_are_read(text: str, locale: str, number: str | in
 def test_numbers_that_are_not_sure_are_refused_with_the_reason(text: str, locale: str, reason: str) -> None:
     with pytest.raises(Unreadable, match=reason):
         parse_number(text, locale)
+
+
+@given(st.text("0123456789.,' ’-+ ", max_size=14), st.sampled_from(["auto", "plain", *sorted(NOTATIONS)]))
+def test_any_digits_and_marks_are_a_number_or_refused(text: str, locale: str) -> None:
+    with suppress(Unreadable):
+        assert parse_number(text, locale).is_finite()
 
 
 def test_a_locale_with_a_country_falls_back_to_its_language() -> None:

@@ -92,6 +92,8 @@ def _split(digits: str, notation: Notation | None, text: str) -> tuple[str, str]
         if len(kinds) > 2 or last not in ".," or marks.count(last) > 1 or _contradicts(notation, kinds):
             raise Unreadable(f"{text} mixes its marks")
         whole, _, fraction = digits.partition(last)
+        if not fraction.isdigit():
+            raise Unreadable(f"{text} mixes its marks")
         return _ungrouped(whole, kinds[0], text), fraction
     if last not in ".," or len(marks) > 1:
         return _ungrouped(digits, last, text), ""
