@@ -3,12 +3,14 @@
 import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from coverage import Coverage
 
 LONGEST_FIRST = ("chaos", "slow")
 """Marks; at the end of the run, only short tests are left to share among the workers."""
+WHOLE_SYSTEMS = Path(__file__).parent
 CHILDREN = "COVERAGE_PROCESS_CONFIG"
 """Variable by which child processes know that they are measured."""
 
@@ -22,10 +24,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Tracing doubles the time of whatever computes much."""
     measuring = Coverage.current()
-    if measuring is None or item.get_closest_marker("unmeasured") is None:
+    if measuring is None or not _unmeasured(item):
         return (yield)
     with paused(measuring):
         return (yield)
+
+
+def _unmeasured(item: pytest.Item) -> bool:
+    """Whole systems under kills run for their own sake; the lines they run are those that others test."""
+    return any(item.get_closest_marker(mark) for mark in ("unmeasured", "chaos")) or WHOLE_SYSTEMS in item.path.parents
 
 
 @contextmanager

@@ -21,9 +21,9 @@ from tidemill.common.bus.topology import ensure_topology
 from tidemill.common.config import Sources, load_config, load_sources
 from tidemill.common.database import open_engine
 from tidemill.common.events import Event, RunRequested
-from tidemill.common.migrations import migrate
 from tidemill.common.servers import Addresses
 from tidemill.common.service import Service
+from tidemill.common.testing.fixtures import NewDatabase
 from tidemill.common.testing.site import Site, open_site
 from tidemill.downloader.main import SPEC
 
@@ -150,8 +150,13 @@ async def ready(service: Service) -> bool:
 
 
 @pytest.fixture
+def database_url(new_database: NewDatabase) -> str:
+    """A fresh database with the downloader's tables."""
+    return new_database(SPEC)
+
+
+@pytest.fixture
 async def mill(tmp_path: Path, nats_url: str, database_url: str) -> AsyncIterator[Mill]:
-    await migrate(database_url, [SPEC])
     async with AsyncExitStack() as stack:
         site = await stack.enter_async_context(open_site())
         nc = await nats.connect(nats_url)

@@ -12,11 +12,10 @@ from tidemill.common.config.politeness import Politeness
 from tidemill.common.database import open_engine
 from tidemill.common.http import Entry, Held, open_limits
 from tidemill.common.http.pacing import terms_of
-from tidemill.common.migrations import migrate
 from tidemill.common.telemetry.metrics import Metrics
 from tidemill.downloader import store
 from tidemill.downloader.ledger import RequestLedger, restore_limits
-from tidemill.downloader.main import LAYERS, SPEC
+from tidemill.downloader.main import LAYERS
 
 NOW = datetime.now(UTC)
 REQUEST = Entry(source="paper", host="paper.example", at=NOW, day=NOW.date(), url="/", purpose="page", status=200)
@@ -24,7 +23,6 @@ REQUEST = Entry(source="paper", host="paper.example", at=NOW, day=NOW.date(), ur
 
 @pytest.fixture
 async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
-    await migrate(database_url, [SPEC])
     engine = open_engine(database_url)
     yield engine
     await engine.dispose()

@@ -20,8 +20,8 @@ from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.topology import ensure_topology
 from tidemill.common.config.sources import SourceFile
 from tidemill.common.database import open_engine
-from tidemill.common.migrations import migrate
 from tidemill.common.telemetry.tracing import Telemetry
+from tidemill.common.testing.fixtures import NewDatabase
 from tidemill.scheduler.admission import Admission
 from tidemill.scheduler.firing import Firing
 from tidemill.scheduler.limits import Limits
@@ -148,8 +148,13 @@ class Station:
 
 
 @pytest.fixture
+def database_url(new_database: NewDatabase) -> str:
+    """A fresh database with the scheduler's tables."""
+    return new_database(SPEC)
+
+
+@pytest.fixture
 async def station(nats_url: str, database_url: str, tmp_path: Path) -> AsyncIterator[Station]:
-    await migrate(database_url, [SPEC])
     engine = open_engine(database_url)
     telemetry = Telemetry.open("scheduler", "0.1.0")
     nc = await nats.connect(nats_url)

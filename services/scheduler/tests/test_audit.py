@@ -13,7 +13,6 @@ from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.client import CommandFailed, request_command
 from tidemill.common.bus.topology import AUDIT_BUCKET
 from tidemill.common.database import open_engine
-from tidemill.common.migrations import migrate
 from tidemill.common.telemetry.metrics import value
 from tidemill.common.telemetry.tracing import Telemetry
 from tidemill.scheduler import audit
@@ -26,7 +25,6 @@ pytestmark = pytest.mark.servers
 
 @pytest.fixture
 async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
-    await migrate(database_url, [SPEC])
     engine = open_engine(database_url, pool=10)
     yield engine
     await engine.dispose()

@@ -15,7 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tidemill.common.bus.client import CommandFailed, request_command
 from tidemill.common.config import Sources, load_config
 from tidemill.common.database import open_engine
-from tidemill.common.migrations import migrate
 from tidemill.common.servers import Addresses
 from tidemill.common.service import Service
 from tidemill.common.telemetry.metrics import value
@@ -53,7 +52,6 @@ class Office:
 
 @pytest.fixture
 async def office(tmp_path: Path, nats_url: str, database_url: str) -> AsyncIterator[Office]:
-    await migrate(database_url, [SPEC])
     config = load_config(tmp_path, services={"scheduler": SPEC.settings}, environ={})
     service = Service(SPEC, config, Sources(), Addresses(nats_url, database_url))
     stop = asyncio.Event()

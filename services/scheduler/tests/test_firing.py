@@ -124,9 +124,9 @@ async def test_the_loop_sleeps_until_the_next_slot_and_wakes_for_changes(station
     async with station.running(tasks=[firing.run]):
         await station.apply(demo={"schedule": {"every": "1s"}, "run": {"overlap": "allow"}})
         for _ in range(3):
+            count = len(await station.slots())
             station.clock.pass_by(seconds=1)
             firing.wake()
-            count = len(await station.slots())
             await station.until(lambda count=count: has_more(station, count))
         await station.hold("stop.all")
         station.clock.pass_by(seconds=5)

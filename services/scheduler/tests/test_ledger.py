@@ -33,7 +33,6 @@ from tidemill.common.events import (
     RunFinished,
     RunPlanned,
 )
-from tidemill.common.migrations import migrate
 from tidemill.common.service import Context
 from tidemill.common.telemetry.logs import get_logger
 from tidemill.common.telemetry.tracing import Telemetry
@@ -114,7 +113,6 @@ READERS: dict[type[Event], Callable[..., Word]] = {
 
 @pytest.fixture
 async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
-    await migrate(database_url, [SPEC])
     engine = open_engine(database_url)
     yield engine
     await engine.dispose()
