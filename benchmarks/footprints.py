@@ -1,5 +1,6 @@
 """Points against building footprints, with classes and metres: all polygons of an OpenStreetMap extract."""
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +27,8 @@ ROUNDS = 3
 def run() -> list[dict[str, Any]]:
     folder = shared_data()
     if folder is None:
-        raise SystemExit("the development data are not beside the repository")
+        print("footprints: the buildings are among the development data, which are not here", file=sys.stderr)
+        return []
     query = "SELECT geometry, lat, lon FROM read_parquet(?)"
     rows = duckdb.execute(query, [str(folder / "osm" / "buildings.parquet")]).fetchall()
     polygons = shapely.from_wkb([row[0] for row in rows])
