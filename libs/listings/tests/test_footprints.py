@@ -19,15 +19,14 @@ from tidemill.listings.footprints import (
     CROWD,
     FLAWS,
     Box,
-    Flaw,
     Footprints,
-    Verdict,
     compare_with_chance,
     find_flaws,
     match_rate,
     random_points,
 )
 from tidemill.listings.metres import distance_m, metres_per_degree
+from tidemill.listings.verdict import Flaw, Verdict
 
 DATA = shared_data()
 VADUZ = Box(47.10, 9.48, 47.18, 9.56)

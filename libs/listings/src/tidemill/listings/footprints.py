@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tidemill.listings.address import Address, same_address
 from tidemill.listings.metres import ECCENTRICITY_SQUARED, SEMI_MAJOR_M, Floats
+from tidemill.listings.verdict import Flaw, Verdict
 
 Indices = NDArray[np.int64]
 Codes = NDArray[np.uint8]
@@ -25,33 +25,6 @@ CROWD = 5
 NEIGHBOURHOOD_M = 200.0
 SAME_POINT = 1e-6
 """Degrees, a tenth of a metre: closer points are one."""
-
-
-class Verdict(StrEnum):
-    """How a point stands to the buildings."""
-
-    INSIDE = "inside"
-    """Within a footprint, its edge included."""
-    NEAR = "near"
-    NONE = "none"
-    IMPLAUSIBLE = "implausible"
-    """No statement about a building, see `Flaw`."""
-
-
-class Flaw(StrEnum):
-    """Why a point cannot be the place of a home."""
-
-    SOUND = ""
-    MISSING = "missing"
-    """No number, or not on Earth."""
-    ZERO = "zero"
-    """0, 0: a portal's way to say nothing."""
-    SWAPPED = "swapped"
-    """Outside the city's box, but within it with latitude and longitude exchanged."""
-    OUTSIDE = "outside"
-    """Outside the city's box."""
-    CENTROID = "centroid"
-    """The middle of a city or postcode: known as such, or shared by many addresses."""
 
 
 VERDICTS = tuple(Verdict)
