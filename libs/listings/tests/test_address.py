@@ -17,6 +17,7 @@ from tidemill.listings.address import (
     fold_city,
     fold_street,
     format_address,
+    listing_fields,
     parse_address,
     parse_numbers,
     same_address,
@@ -204,3 +205,20 @@ def test_who_receives_the_post_is_kept_apart() -> None:
 )
 def test_the_country_is_named_where_it_is_certain(text: str, country: str | None) -> None:
     assert parse_address(text).country == country
+
+
+def test_an_address_fills_the_fields_of_a_listing() -> None:
+    assert listing_fields(parse_address("Koskelantie 6 A 2, 00610 Helsinki")) == {
+        "street": "Koskelantie",
+        "number": "6",
+        "stair": "A",
+        "flat": "2",
+        "postcode": "00610",
+        "city": "Helsinki",
+        "country": "FI",
+    }
+
+
+def test_a_whole_page_is_no_address() -> None:
+    text = "Koskelantie 6, 00610 Helsinki, " * 20
+    assert parse_address(text) == Address(rest=(text,))

@@ -19,6 +19,8 @@ COUNTRIES: dict[str, Country] = {
 LIECHTENSTEIN = range(9485, 9499)
 """Its postcodes stand within the numbering of Switzerland."""
 
+MOST_LETTERS = 500
+
 NORDIC = re.compile(
     r"(?:katu|tie|kuja|polku|kaari|ranta|rannikko|aukio|tori|rinne|raitti|väylä|esplanadi|puisto|mäki|bulevardi|linja"
     r"|portti|piha|laita|penger|kulma|silta|reitti|gatan|gata|vägen|väg|gränden|gränd|stigen|brinken|stranden|kajen"
@@ -84,7 +86,10 @@ STREET_END = re.compile(r"(?<=[^\W\d_.])\s+(?=(?:nr|nro|no)?\.?\s*\d)|(?<=[.)\d'
 ATTACHED = re.compile(
     r"(?P<stem>[^\W\d_]{3,}(?:str\.|straße|strasse|weg|gasse|katu|tie))(?P<number>\d.*)", re.IGNORECASE
 )
-ORDINAL = re.compile(r"\d{1,3}\.\s?(?=[^\W\d_])|\d{1,3}(?:er|ère|re|ème)\b", re.IGNORECASE)
+ORDINAL = re.compile(
+    r"\d{1,3}\.\s?(?=[^\W\d_])|\d{1,3}(?:er|ère|re|ème)\b|(?<=^Straße\s)\d{1,3}(?=\s\d{1,3}(?!\d))", re.IGNORECASE
+)
+"""Digits that belong to the street: `Straße des 17. Juni`, `Boulevard Albert 1er`, Berlin's `Straße 101`."""
 CANTON = re.compile(r"\s+\(?(?:ZH|BE|LU|UR|SZ|OW|NW|GL|ZG|FR|SO|BS|BL|SH|AR|AI|SG|GR|AG|TG|TI|VD|VS|NE|GE|JU)\)?$")
 NUMBER = re.compile(r"(?P<low>\d+)(?P<letter>[a-z]*)(?:-(?P<high>\d*)(?P<last>[a-z]?))?")
 
@@ -115,11 +120,20 @@ def parse_address(text: str, country: Country | None = None) -> Address:
     Parts are set apart by commas or line ends: `Koukkurannankatu 6 B 68, Vuores, 33870 Tampere`. A spaced letter after
     the number is a stair in Finland (`6 B`) and belongs to the number elsewhere (`26 a`). A number is a postcode only
     where it begins a part, follows a house number, carries a country prefix, or has five digits; four digits between
-    street and city are a postcode if `country` has such postcodes, else a house number. Never raises.
+    street and city are a postcode if `country` has such postcodes, else a house number. Never raises; a text of
+    more than `MOST_LETTERS` is no address, and all of it `rest`.
     """
+    if len(text) > MOST_LETTERS:
+        return Address(country=country, rest=(text,))
     joined = re.sub(rf"\s*,\s*(?=(?:stiege\s|stg\.?\s|{FLAT_WORD})\s*\d)", " ", _plain(text), flags=re.IGNORECASE)
     parts = [_tidy(part) for part in re.split(r"[,\n|•·]", joined)]
     return _Reading(country).read([part for part in parts if part])
+
+
+def listing_fields(address: Address) -> dict[str, str]:
+    """What an address says, by the names of a `Listing`'s fields."""
+    names = ("street", "number", "stair", "flat", "postcode", "city", "district", "country")
+    return {name: value for name in names if (value := getattr(address, name))}
 
 
 def format_address(address: Address) -> str:
