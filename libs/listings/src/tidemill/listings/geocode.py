@@ -68,7 +68,7 @@ class Answer:
 
 
 class AddressTable:
-    """Addresses by street and city. About 20 bytes per address and 300 per street; immutable, so safe to share.
+    """Addresses by street and city. About 30 bytes per address and 700 per street; immutable, so safe to share.
 
     Rows without coordinates on Earth, without street or without city are left out and counted in `ignored`.
     """
