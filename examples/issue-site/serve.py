@@ -19,6 +19,7 @@ from urllib.parse import unquote
 from issues import ISSUES, make_issue
 
 PORT = 8765
+PORT_FILE = ".port"
 FAULTS = {
     "unavailable": "503 for every file",
     "too-many": "429, and Retry-After: 3",
@@ -189,18 +190,28 @@ class Answer(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
+def port_of(folder: Path) -> int:
+    """Where the site of this folder listens, or did last."""
+    try:
+        return int((folder / PORT_FILE).read_text())
+    except FileNotFoundError:
+        return PORT
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, default=PORT, help=f"{PORT} unless said otherwise; 0 takes a free one")
+    parser.add_argument("--port", type=int, help=f"{PORT} unless said otherwise; 0 takes a free one")
     parser.add_argument("--folder", type=Path, default=Path("data/issue-site"), help="where its issues are kept")
-    parser.add_argument("--publish", action="store_true", help="have the site that runs there publish its next issue")
+    parser.add_argument("--publish", action="store_true", help="have the site of that folder publish its next issue")
     arguments = parser.parse_args()
     if arguments.publish:
-        ask = urllib.request.Request(f"http://127.0.0.1:{arguments.port}/publish", method="POST")
+        port = arguments.port or port_of(arguments.folder)
+        ask = urllib.request.Request(f"http://127.0.0.1:{port}/publish", method="POST")
         with urllib.request.urlopen(ask) as answer:
             print(answer.read().decode(), end="")
         return
-    with IssueSite(arguments.folder, arguments.port) as site:
+    with IssueSite(arguments.folder, PORT if arguments.port is None else arguments.port) as site:
+        (arguments.folder / PORT_FILE).write_text(str(site.server_address[1]))
         print(f"http://{site.host}/ publishes {', '.join(each.name for each in site.published())}", flush=True)
         site.serve_forever()
 

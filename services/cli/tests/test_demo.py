@@ -70,7 +70,7 @@ def test_it_shows_a_run_by_itself_then_nothing_new_then_odds_that_moved(place: A
 
     eventually(lambda: count(new=1) and count(unchanged=1), within=60)
     program = demo_site.sample.find() / demo_site.SITE / "serve.py"
-    subprocess.run([sys.executable, program, "--port", str(port), "--publish"], check=True)
+    subprocess.run([sys.executable, program, "--publish"], cwd=place.folder, check=True)
     eventually(lambda: count(new=1) == 2, within=60)
     status, output = place.run("records", "football.market", "--history", "--key", "10481:kapa:lahti")
     assert status == 0
