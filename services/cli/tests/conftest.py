@@ -19,7 +19,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tidemill.cli.main import app
-from tidemill.common.servers import PostgresServer
+from tidemill.common.servers import PostgresServer, free_port
 from tidemill.common.testing import mill
 from tidemill.common.testing.fixtures import server_folder
 
@@ -140,9 +140,17 @@ class Place:
             data.mkdir(parents=True)
             subprocess.run(["cp", "-a", self._cluster / "pgdata", self._cluster / "password", data], check=True)
 
+    def has_a_port_of_its_own(self) -> None:
+        """As if an earlier start had it: the well-known one goes to whichever test starts first."""
+        note = self.folder / "data/nats/port"
+        if not note.exists():
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.write_text(str(free_port()))
+
     def up(self, *words: str) -> Up:
         """With the mill alone, ready."""
         self.has_been_used()
+        self.has_a_port_of_its_own()
         up = Up(self, "--service", "mill", *words)
         up.wait_for("Ctrl-C ends it", within=START_SECONDS)
         return up
