@@ -133,7 +133,7 @@ def test_another_subject_is_a_breaking_change() -> None:
 
 
 def test_a_removed_message_is_a_breaking_change_and_a_new_field_is_not() -> None:
-    assert changed(lambda message: setattr(message, "name", "Other")) == ["tidemill.v1.DocumentStored is gone"]
+    assert "tidemill.v1.DocumentStored is gone" in changed(lambda message: setattr(message, "name", "Other"))
     assert changed(lambda message: message.field.add(name="added", number=99, type=9, label=1)) == []
 
 

@@ -59,6 +59,10 @@ class DocumentStored(Event):
     requests: int = 0
     bytes_received: Int64 = 0
     """Over the network, repeats included."""
+    context: dict[str, str] = Field(default_factory=dict)
+    """What the place that linked to it said of it, by the names of the source file."""
+    reappeared: bool = False
+    """The item was gone, and is there again."""
 
 
 class DocumentUnchanged(Event):
@@ -119,6 +123,27 @@ class DocumentFailed(Event):
     failed_at: AwareDatetime
 
 
+class DocumentGone(Event):
+    """What a source kept visiting is not there any more."""
+
+    subject = "tidemill.document.gone.{source}"
+    stream = "DOCUMENTS"
+
+    run: str
+    item: str
+    name: str = ""
+    url: str
+    """Where its documents were found: their path."""
+    reason: str
+    """Slug that can be counted: unlisted, not_found, removed."""
+    detail: str = ""
+    sha256: str = ""
+    """What we had of it last; empty: nothing."""
+    requests: int = 0
+    bytes_received: Int64 = 0
+    gone_at: AwareDatetime
+
+
 class DownloadDue(Event):
     """A file may be asked for now."""
 
@@ -130,6 +155,23 @@ class DownloadDue(Event):
     url: str
     name: str = ""
     """File name that it gets."""
+    config_version: Int64 = 0
+    deadline: AwareDatetime | None = None
+    """When the run is timed out, and the job with it."""
+
+
+class ScrapeDue(Event):
+    """A page may be asked for now."""
+
+    subject = "tidemill.job.scrape.{source}"
+    stream = "JOBS_SCRAPE"
+
+    run: str
+    item: str
+    """Of the run's plan; of a search page, the search."""
+    url: str
+    kind: str
+    """search or target."""
     config_version: Int64 = 0
     deadline: AwareDatetime | None = None
     """When the run is timed out, and the job with it."""
@@ -249,6 +291,8 @@ class Changes(Message):
     unchanged: int = 0
     history: int = 0
     """Versions older than the current one: a late document."""
+    gone: int = 0
+    """Records that are not there any more."""
 
 
 class RunFinished(Event):
@@ -286,6 +330,8 @@ class RunFinished(Event):
     finished_at: AwareDatetime
     records: dict[str, Changes] = Field(default_factory=dict)
     """By dataset."""
+    reappeared: int = 0
+    """Items that were gone, and are there again."""
 
 
 class DocumentConverted(Event):
@@ -315,6 +361,7 @@ class DocumentConverted(Event):
     previous_sha256: str = ""
     requests: int = 0
     bytes_received: Int64 = 0
+    reappeared: bool = False
 
 
 class RecordsStored(Event):
@@ -397,7 +444,9 @@ EVENTS: tuple[type[Event], ...] = (
     DocumentUnchanged,
     DocumentRefused,
     DocumentFailed,
+    DocumentGone,
     DownloadDue,
+    ScrapeDue,
     Triggered,
     RunRequested,
     RunPlanned,

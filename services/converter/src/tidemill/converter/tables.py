@@ -60,6 +60,9 @@ documents = Table(
     Column("converter_version", Text, nullable=False),
     Column("name", Text, nullable=False),
     Column("path", Text, nullable=False, server_default=""),
+    Column(
+        "context", JSONB, nullable=False, server_default="{}", comment="What the place that linked to it said of it."
+    ),
     Column("size_bytes", BigInteger, nullable=False),
     Column("received_at", Time, nullable=False),
     Column("modified_at", Time, comment="The source's own time of the bytes."),
@@ -87,6 +90,7 @@ documents = Table(
     Index(None, "sha256"),
     Index(None, "run"),
     Index(None, "received_at"),
+    Index(None, "source", "path"),
     comment="One conversion of a document in a run: what its records were made of, and by what.",
 )
 
@@ -100,6 +104,7 @@ batches = Table(
     Column("changed", Integer, nullable=False),
     Column("unchanged", Integer, nullable=False),
     Column("history", Integer, nullable=False),
+    Column("gone", Integer, nullable=False, server_default="0"),
     comment="What storing each part of a document changed.",
 )
 
