@@ -48,7 +48,7 @@ def test_a_source_comes_one_way(tmp_path: Path) -> None:
     (folder / "paper.yaml").write_text(
         "source: paper\nwatch: {folder: inbox}\ndownload: {url: https://paper.example/a.pdf}\n", encoding="utf-8"
     )
-    with pytest.raises(ConfigError, match="make two sources of it"):
+    with pytest.raises(ConfigError, match="make 2 sources of it"):
         load_sources(folder)
 
 

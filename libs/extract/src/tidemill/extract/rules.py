@@ -357,6 +357,7 @@ class Items(Model):
     """What holds one record each, on a page with many; the rules of the fields look inside. One of the two."""
 
     css: Css | None = None
+    """Elements, each of which holds one."""
     jsonpath: JsonPaths | None = None
     """In the answer of an API; of several paths the first one counts that finds anything."""
 

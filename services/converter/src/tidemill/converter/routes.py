@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from tidemill.common.config.sources import Convert, Sources
+from tidemill.common.config.sources import SourceFile, Sources
 from tidemill.converter.converters import Converters
 from tidemill.converter.errors import UnknownSource, UnusableConverter
 from tidemill.converter.frames import BATCH_BYTES, BATCH_ITEMS
@@ -36,7 +36,7 @@ Routes = Mapping[str, Route | str | None]
 
 async def find_routes(sources: Sources, converters: Converters, workers: Workers, max_size: int) -> Routes:
     """Raises WorkerLost."""
-    return {name: await _route(source.convert, converters, workers, max_size) for name, source in sources.items()}
+    return {name: await _route(source, converters, workers, max_size) for name, source in sources.items()}
 
 
 def get_route(routes: Routes, source: str) -> Route | None:
@@ -58,16 +58,15 @@ def unusable_routes(routes: Routes) -> dict[str, str]:
     return {name: route for name, route in routes.items() if isinstance(route, str)}
 
 
-async def _route(
-    convert: Convert | None, converters: Converters, workers: Workers, max_size: int
-) -> Route | str | None:
+async def _route(source: SourceFile, converters: Converters, workers: Workers, max_size: int) -> Route | str | None:
+    convert, options = source.convert, source.convert_options
     if convert is None:
         return None
     reference = converters.get(convert.with_)
     if reference is None:
         return f"converter {convert.with_!r} is not installed; installed: {', '.join(converters)}"
     try:
-        description = await _describe(workers, reference, convert.options)
+        description = await _describe(workers, reference, options)
     except ConverterUnusable as error:
         return str(error)
     limits = Limits(
@@ -77,8 +76,8 @@ async def _route(
         pages=convert.limits.pages,
         size_bytes=max_size,
     )
-    version = description.version + _suffix(convert.options)
-    return Route(convert.with_, version, reference, convert.options, limits)
+    version = description.version + _suffix(options)
+    return Route(convert.with_, version, reference, options, limits)
 
 
 async def _describe(workers: Workers, reference: str, options: Mapping[str, Any]) -> Description:

@@ -23,6 +23,8 @@ _FORMS = {
     "path": "path",
     "password": "secret",
 }
+SHORT = 6
+"""Keys of a section that is repeated wherever it may stand; of longer ones only the first is written out."""
 _TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
 
 _INTRODUCTION = f"""\
@@ -93,9 +95,13 @@ def reference(model: type[BaseModel]) -> str:
     return "\n".join(parts)
 
 
-def _sections(schema: Schema, key: str, definitions: Schema | None = None) -> Iterator[str]:
-    """A table of the settings at this level, then one for each section below it."""
+def _sections(
+    schema: Schema, key: str, definitions: Schema | None = None, written: dict[str, str] | None = None
+) -> Iterator[str]:
+    """A table of the settings at this level, then one for each section below it. `written`: which model stands where
+    already."""
     definitions = definitions if definitions is not None else schema.get("$defs", {})
+    written = {} if written is None else written
     below: dict[str, Schema] = {}
     rows = []
     for name, entry in schema.get("properties", {}).items():
@@ -112,7 +118,11 @@ def _sections(schema: Schema, key: str, definitions: Schema | None = None) -> It
         yield "\n".join(("| key | form | default | |", "|---|---|---|---|", *rows, ""))
     for here, section in below.items():
         yield f"### `{here}`\n\n{_text(section)}\n"
-        yield from _sections(section, here, definitions)
+        first = written.setdefault(section.get("title", here), here)
+        if first != here and len(section["properties"]) > SHORT:
+            yield f"The keys are those of `{first}`.\n"
+        else:
+            yield from _sections(section, here, definitions, written)
 
 
 def _resolved(entry: Schema, definitions: Schema) -> Schema:

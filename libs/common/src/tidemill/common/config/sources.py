@@ -17,9 +17,11 @@ from tidemill.common.config.layers import Layer
 from tidemill.common.config.patterns import Selection, common_file, matching
 from tidemill.common.config.politeness import Politeness
 from tidemill.common.config.scheduling import Run, Schedule, Schedules
+from tidemill.common.config.scraping import Scrape
 from tidemill.common.config.settings import Settings
 from tidemill.common.config.units import ByteSize, Duration, size_text
 from tidemill.common.config.validate import unknown_choice, validated
+from tidemill.extract import PageRules
 
 OptionsError = Callable[[Mapping[str, Any]], str | None]
 """A converter's judgement of `convert.options`: what is wrong with them, or None."""
@@ -123,6 +125,17 @@ class Convert(Settings):
     limits: Limits = Limits()
 
 
+class Licence(Settings):
+    """Under what terms the data is had; it stands in governance reports and exports."""
+
+    name: str = ""
+    """For instance `ODbL 1.0`, or `terms of use`."""
+    url: str = ""
+    """Where the terms are."""
+    attribution: str = ""
+    """What must be said where the data is shown: `© OpenStreetMap contributors`."""
+
+
 class SourceFile(Settings):
     """One source: `sources/<source>.yaml`."""
 
@@ -132,13 +145,26 @@ class SourceFile(Settings):
     """For people."""
     watch: Watch | None = None
     download: Download | None = None
-    """A source has this or `watch`."""
+    """In place of `watch`."""
+    scrape: Scrape | None = None
+    """In place of `watch` or `download`."""
+    extract: PageRules | None = None
+    """What is on a page: read by the scraper, for what changed, and by the converter, for records."""
+    licence: Licence = Licence()
     politeness: Politeness = Politeness()
     convert: Convert | None = None
     """Without it documents are stored and not converted."""
     schedule: Schedules = ()
     """Without it runs begin by hand, by `run.after`, or by a file that comes."""
     run: Run = Run()
+
+    @property
+    def convert_options(self) -> dict[str, Any]:
+        """What the converter is given: its options, and the rules for pages where there are some."""
+        options = dict(self.convert.options) if self.convert else {}
+        if self.extract is not None:
+            options["extract"] = self.extract.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        return options
 
     @property
     def schedules(self) -> tuple[Schedule, ...]:
@@ -148,8 +174,15 @@ class SourceFile(Settings):
 
     @model_validator(mode="after")
     def _comes_one_way(self) -> "SourceFile":
-        if self.watch is not None and self.download is not None:
-            raise ValueError("has both watch and download; make two sources of it")
+        ways = [way for way in ("watch", "download", "scrape") if getattr(self, way) is not None]
+        if len(ways) > 1:
+            raise ValueError(f"has {' and '.join(ways)}; make {len(ways)} sources of it")
+        return self
+
+    @model_validator(mode="after")
+    def _knows_what_is_on_pages(self) -> "SourceFile":
+        if self.scrape is not None and self.extract is None:
+            raise ValueError("scrapes pages and does not say what is on them; write extract.fields")
         return self
 
     @model_validator(mode="after")
@@ -263,7 +296,7 @@ def _convert_problems(read: _Read, converters: Mapping[str, OptionsError] | None
     if convert.with_ not in converters:
         yield read.problem(("convert", "with"), unknown_choice(convert.with_, converters))
         return
-    wrong = converters[convert.with_](convert.options)
+    wrong = converters[convert.with_](read.source.convert_options)
     if wrong:
         yield read.problem(("convert", "options"), wrong)
 
