@@ -102,6 +102,42 @@ async def test_the_same_bytes_under_another_name_are_a_duplicate_of_the_first(mi
     assert (twin["name"], twin["bytesReceived"]) == ("mix-31.pdf", str(len(PDF)))
 
 
+async def test_bytes_that_a_file_holds_again_after_others_are_news(mill: Any) -> None:
+    mill.source(url=mill.site.url("/mix.pdf"))
+    await mill.start()
+    for number, content in enumerate((PDF, LATER, PDF, LATER)):
+        mill.site.put("/mix.pdf", content)
+        await mill.run(f"run-{number}")
+        stored = await mill.outcome(f"run-{number}")
+        assert stored["subject"] == "tidemill.document.stored.lo.paper"
+        assert stored["sha256"] == sha256(content)
+    assert stored["previousSha256"] == sha256(PDF)
+    mill.site.put("/mix.pdf", LATER)  # with another validator, perhaps
+    await mill.sql("UPDATE downloader.resources SET etag = NULL, last_modified = NULL")
+    await mill.run("run-again")
+    assert (await mill.outcome("run-again"))["subject"] == "tidemill.document.unchanged.paper"
+
+
+async def test_an_address_that_turns_to_what_another_brought_meanwhile_brings_a_duplicate(mill: Any) -> None:
+    mill.site.put("/30.pdf", PDF)
+    mill.site.put("/latest.pdf", PDF)
+    mill.source(index={"url": mill.site.url("/issues/"), "links": "*.pdf", "newest": False})
+    mill.site.index("/30.pdf", "/latest.pdf")
+    await mill.start()
+    await mill.run()
+    await mill.until(lambda: came(mill, stored=1, unchanged=1))
+    mill.site.put("/31.pdf", LATER)
+    mill.site.put("/latest.pdf", LATER)
+    mill.site.index("/30.pdf", "/31.pdf", "/latest.pdf")
+    await mill.sql("UPDATE downloader.resources SET checked_at = NULL")
+    await mill.run("run-2")
+    await mill.until(lambda: came(mill, stored=2, unchanged=3))
+
+
+async def came(mill: Any, **expected: int) -> bool:
+    return bool(await mill.kinds() == expected)
+
+
 async def test_an_index_without_files_fails_the_run_with_its_reason(mill: Any) -> None:
     mill.site.index("news.html")
     mill.source(index={"url": mill.site.url("/issues/"), "links": "*.pdf"})

@@ -63,11 +63,12 @@ async def _outcome(tx: Tx, due: DownloadDue, attempt: Attempt, tally: store.Tall
 
 
 async def _downloaded(tx: Tx, due: DownloadDue, attempt: Attempt, downloaded: Downloaded, tally: store.Tally) -> Event:
-    """New bytes are a document; known ones are no news, under whatever name they come."""
+    """New bytes are a document, and so are those that an item holds again after others; the rest are no news, under
+    whatever name they come."""
     before = await store.lock_present(tx, due.source, due.item)
     now_present = downloaded.present
-    first_name = await store.add_document(tx, due, now_present.sha256, attempt.at)
     changed = before is None or before.sha256 != now_present.sha256
+    first_name = await store.add_document(tx, due, now_present.sha256, attempt.at, changed=changed)
     await store.note_present(tx, due.source, due.item, now_present, attempt.at, changed=changed)
     if first_name is not None:
         return _known(due, attempt, now_present.sha256, now_present.size_bytes, first_name, tally)

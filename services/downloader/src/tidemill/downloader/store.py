@@ -449,14 +449,31 @@ async def lock_present(tx: Tx, source: str, item: str) -> Present | None:
     return None if row.sha256 is None else Present(*row)
 
 
-async def add_document(tx: Tx, due: DownloadDue, sha256: str, received_at: datetime) -> str | None:
-    """None when these bytes came for the first time; else the name under which they did."""
+async def add_document(tx: Tx, due: DownloadDue, sha256: str, received_at: datetime, *, changed: bool) -> str | None:
+    """None when these bytes are news: they came for the first time, or the item held others since they came last. Else
+    the name under which they came first."""
     inserted = await tx.execute(
         insert(documents)
         .values(source=due.source, sha256=sha256, name=due.name, item=due.item, run=due.run, received_at=received_at)
         .on_conflict_do_nothing()
     )
-    return None if inserted.rowcount else await get_document_name(tx, due.source, sha256)
+    if inserted.rowcount or (changed and await _renew_document(tx, due, sha256, received_at)):
+        return None
+    return await get_document_name(tx, due.source, sha256)
+
+
+async def _renew_document(tx: Tx, due: DownloadDue, sha256: str, received_at: datetime) -> bool:
+    since = select(resources.c.changed_at).where(resources.c.source == due.source, resources.c.item == due.item)
+    renewed = await tx.execute(
+        update(documents)
+        .where(
+            documents.c.source == due.source,
+            documents.c.sha256 == sha256,
+            documents.c.received_at < since.scalar_subquery(),
+        )
+        .values(run=due.run, received_at=received_at)
+    )
+    return bool(renewed.rowcount)
 
 
 async def get_document_name(tx: Tx, source: str, sha256: str) -> str:
@@ -519,7 +536,7 @@ async def forget_holds(tx: Tx, source: str, host: str, asked_at: datetime) -> No
 
 
 async def came_since(tx: Tx, source: str, moment: datetime) -> bool:
-    """Whether a document came, one that was not known, at that moment or later."""
+    """Whether a document came, one that was news, at that moment or later."""
     query = exists().where(documents.c.source == source, documents.c.received_at >= moment)
     return bool((await tx.execute(select(query))).scalar())
 

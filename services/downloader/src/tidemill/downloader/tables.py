@@ -94,12 +94,12 @@ documents = Table(
     metadata,
     Column("source", Text, primary_key=True),
     Column("sha256", Text, primary_key=True),
-    Column("name", Text, nullable=False),
+    Column("name", Text, nullable=False, comment="Under which it came first."),
     Column("item", Text, nullable=False),
     Column("run", Text, nullable=False),
-    Column("received_at", MOMENT, nullable=False),
+    Column("received_at", MOMENT, nullable=False, comment="When it was news last."),
     Index("ix_documents_source_received_at", "source", "received_at"),
-    comment="The first time each content came; whoever inserts the row has the document, all others a duplicate.",
+    comment="Each content that came; whoever inserts or renews the row has the document, all others a duplicate.",
 )
 
 holds = Table(

@@ -100,13 +100,13 @@ def upgrade() -> None:
         "documents",
         sa.Column("source", sa.Text, nullable=False),
         sa.Column("sha256", sa.Text, nullable=False),
-        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("name", sa.Text, nullable=False, comment="Under which it came first."),
         sa.Column("item", sa.Text, nullable=False),
         sa.Column("run", sa.Text, nullable=False),
-        sa.Column("received_at", MOMENT, nullable=False),
+        sa.Column("received_at", MOMENT, nullable=False, comment="When it was news last."),
         sa.PrimaryKeyConstraint("source", "sha256", name="pk_documents"),
         schema=SCHEMA,
-        comment="The first time each content came; whoever inserts the row has the document, all others a duplicate.",
+        comment="Each content that came; whoever inserts or renews the row has the document, all others a duplicate.",
     )
     op.create_index("ix_documents_source_received_at", "documents", ["source", "received_at"], schema=SCHEMA)
     op.create_table(
