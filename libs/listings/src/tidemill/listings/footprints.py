@@ -1,6 +1,7 @@
 """Points against building footprints: inside, near, none, implausible; and what chance alone would give."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -104,6 +105,12 @@ class Footprints:
 
     def __len__(self) -> int:
         return len(self._plane)
+
+    def with_addresses(self, addresses: Mapping[int, Sequence[Address]]) -> "Footprints":
+        """The same buildings with these addresses, by index of the polygon; shares what was built."""
+        other = copy(self)
+        other._addresses = addresses
+        return other
 
     def check(
         self, latitudes: ArrayLike, longitudes: ArrayLike, flaws: Codes | None = None, *, near_m: float = NEAR_M

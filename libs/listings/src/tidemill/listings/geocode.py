@@ -124,6 +124,21 @@ class AddressTable:
         self._postcodes = np.array(places, dtype=np.int32)[order]
         self._starts = np.searchsorted(np.array(streets, dtype=np.int32)[order], np.arange(len(self._streets) + 1))
 
+    def bounds(self) -> tuple[float, float, float, float] | None:
+        """(south, west, north, east) of all addresses, in degrees; None for an empty table."""
+        return self._bounds(np.arange(len(self)))
+
+    def city_bounds(self, city: str) -> tuple[float, float, float, float] | None:
+        """(south, west, north, east) of a city's addresses; None for one that is not in the table."""
+        return self._bounds(self._rows_of_city(fold_city(city)))
+
+    def _bounds(self, rows: Indices) -> tuple[float, float, float, float] | None:
+        if not len(rows):
+            return None
+        edges = [edge(axis[rows]) / SCALE for edge in (np.min, np.max) for axis in (self._latitude, self._longitude)]
+        south, west, north, east = map(float, edges)
+        return south, west, north, east
+
     def find(self, address: Address) -> Answer:
         """Where an address is: its number, else a neighbour, else the middle of its street, postcode or city.
 
@@ -223,10 +238,15 @@ class AddressTable:
         rows = self._rows_of_postcode(address.postcode)
         if len(rows):
             return Answer(self._place(*self._spread(rows), "postcode"), reason)
-        if streets := self._by_city.get(city):
-            rows = np.concatenate([np.arange(self._starts[one], self._starts[one + 1]) for one in streets])
+        rows = self._rows_of_city(city)
+        if len(rows):
             return Answer(self._place(*self._spread(rows), "city"), reason)
         return Answer(None, reason)
+
+    def _rows_of_city(self, city: str) -> Indices:
+        streets = self._by_city.get(city, ())
+        ranges = [np.arange(self._starts[one], self._starts[one + 1]) for one in streets]
+        return np.concatenate(ranges) if ranges else np.empty(0, dtype=np.int64)
 
     def _spread(self, rows: Indices, centre: int | None = None) -> tuple[int, float]:
         """The row in the middle of some, and metres to the farthest of them."""

@@ -1,4 +1,4 @@
-"""What a domain implements: converters, datasets and vocabularies, found by entry point."""
+"""What a domain implements: converters, datasets, vocabularies and enrichers, found by entry point."""
 
 from tidemill.plugin.conversion import (
     API_VERSION,
@@ -17,6 +17,7 @@ from tidemill.plugin.conversion import (
     Rejection,
 )
 from tidemill.plugin.dataset import Dataset, NameField
+from tidemill.plugin.enrichment import Enricher, Enrichment, Located, References, Subject
 from tidemill.plugin.vocabulary import Candidate, KnownName, Resolution, Resolver, Vocabulary
 
 __all__ = [
@@ -27,18 +28,23 @@ __all__ = [
     "Dataset",
     "Described",
     "Document",
+    "Enricher",
+    "Enrichment",
     "Item",
     "KnownName",
+    "Located",
     "NameField",
     "Options",
     "Outcome",
     "Position",
     "Progress",
     "Record",
+    "References",
     "Refusal",
     "Rejected",
     "Rejection",
     "Resolution",
     "Resolver",
+    "Subject",
     "Vocabulary",
 ]

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from tidemill.plugin.enrichment import Enricher
+
 if TYPE_CHECKING:
     from pydantic import BaseModel  # 13 MB that a worker process does without
 
@@ -42,3 +44,5 @@ class Dataset:
     names: Mapping[str, NameField] = field(default_factory=dict)
     summary: Sequence[str] = ()
     """Columns of the typed view that tell a person most, the first the most: what a narrow table shows."""
+    enrichers: Sequence[Enricher] = ()
+    """Of whatever packages, by entry point: filled in where datasets are found, never where one is declared."""
