@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 
 from sqlalchemy import select, text, update
@@ -13,17 +13,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tidemill.common.bus.step import Tx
 from tidemill.converter.tables import SCHEMA, datasets, partition
 from tidemill.converter.views import View, dataset_views
-from tidemill.plugin import Dataset, Vocabulary
+from tidemill.plugin import API_VERSION, Dataset, Enricher, Vocabulary
 
-DATASETS, VOCABULARIES = "tidemill.datasets", "tidemill.vocabularies"
+DATASETS, VOCABULARIES, ENRICHERS = "tidemill.datasets", "tidemill.vocabularies", "tidemill.enrichers"
 PARTITIONED = ("records", "versions", "sightings")
 NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
+ENRICHER = re.compile(r"[a-z][a-z0-9_]{0,39}")
 NAME_LETTERS = 40
 """With `_history` behind it, and a table's name before it, still an identifier of Postgres."""
 
 
 class InvalidDataset(Exception):
-    """A plugin brings a dataset that cannot live here; the sentence says why."""
+    """A plugin brings a dataset, or something for it, that cannot live here; the sentence says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +50,33 @@ class Datasets(Mapping[str, Dataset]):
 
 
 def find_datasets() -> list[Dataset]:
-    """Those of the entry point group `tidemill.datasets`; raises InvalidDataset."""
+    """Those of the entry point group `tidemill.datasets`, with their enrichers; raises InvalidDataset."""
     found = []
+    enrichers = find_enrichers()
     for point in entry_points(group=DATASETS):
         dataset = point.load()
         if not isinstance(dataset, Dataset) or dataset.name != point.name:
             raise InvalidDataset(f"entry point {point.name} = {point.value} is not the dataset of that name")
-        found.append(dataset)
+        found.append(replace(dataset, enrichers=[one for one in enrichers if one.dataset == dataset.name]))
     return sorted(found, key=lambda dataset: dataset.name)
+
+
+def find_enrichers() -> list[Enricher]:
+    """Those of the entry point group `tidemill.enrichers`, by name; raises InvalidDataset."""
+    found: list[Enricher] = []
+    for point in sorted(entry_points(group=ENRICHERS), key=lambda point: point.name):
+        loaded = point.load()
+        enricher = loaded() if isinstance(loaded, type) else loaded
+        if not isinstance(enricher, Enricher) or enricher.name != point.name:
+            raise InvalidDataset(f"entry point {point.name} = {point.value} is not the enricher of that name")
+        if not ENRICHER.fullmatch(enricher.name) or not enricher.version:
+            raise InvalidDataset(f"an enricher has a name like price_index and a version, unlike {point.value}")
+        if enricher.api_version != API_VERSION:
+            raise InvalidDataset(
+                f"enricher {enricher.name} is for version {enricher.api_version} of the interface, not {API_VERSION}"
+            )
+        found.append(enricher)
+    return found
 
 
 def find_vocabularies() -> list[Vocabulary]:

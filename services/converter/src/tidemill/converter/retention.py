@@ -87,7 +87,9 @@ FIND_BELIEVED = text(rf"""
     JOIN converter.records r ON r.dataset = v.dataset AND r.id = v.record
 """)
 REMOVE_BELIEVED = text(f"""
-    WITH gone AS (SELECT * FROM ({BELIEVED}) b LIMIT :slice)
+    WITH gone AS (SELECT * FROM ({BELIEVED}) b LIMIT :slice), followed AS (
+        DELETE FROM converter.enriched e USING gone WHERE e.dataset = gone.dataset AND e.content = gone.id
+    )
     DELETE FROM converter.versions v USING gone WHERE v.dataset = gone.dataset AND v.id = gone.id
 """)
 
@@ -161,6 +163,7 @@ class Undertaker:
         async with self.engine.connect() as connection:
             due = (await connection.scalars(doomed.select().with_only_columns(doomed.c.sha256))).all()
         for sha256 in due:
-            await self.archive.delete(sha256)
             async with self.engine.begin() as tx:
-                await tx.execute(delete(doomed).where(doomed.c.sha256 == sha256))
+                # Whoever takes back the decision meanwhile waits for us, or we find nothing.
+                if (await tx.execute(delete(doomed).where(doomed.c.sha256 == sha256))).rowcount:
+                    await self.archive.delete(sha256)

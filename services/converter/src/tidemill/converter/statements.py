@@ -64,8 +64,18 @@ class Writing:
         currents.add(subject.key, record, version, content, span.content, span.valid_from)
 
 
-async def store_statements(tx: Tx, part: Part, subjects: Sequence[Subject]) -> Counter[str]:
-    """Write what is new in them, and count: new, changed, unchanged, history. The dataset's lock is held.
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What storing statements came to."""
+
+    counts: Counter[str]
+    """new, changed, unchanged, history."""
+    opened: Opened
+    """The versions that were inserted."""
+
+
+async def store_statements(tx: Tx, part: Part, subjects: Sequence[Subject]) -> Stored:
+    """Write what is new in them, and count. The dataset's lock is held.
 
     Most records are as they were, or are newer than everything stated so far: their current version alone decides.
     The rest is decided from all that was ever stated about them.
@@ -85,7 +95,7 @@ async def store_statements(tx: Tx, part: Part, subjects: Sequence[Subject]) -> C
         await _write(tx, part, moment.recorded_at, writing)
     stated = [(valid_at, content) for _, valid_at, content in sorted(writing.contents)]
     await insert_sightings(tx, part.dataset, part.document, part.part, stated)
-    return writing.counts
+    return Stored(writing.counts, writing.opened)
 
 
 async def take_back_statements(tx: Tx, part: Part, records: Sequence[int]) -> None:

@@ -23,6 +23,7 @@ from tidemill.converter.documents import (
     insert_batch,
     insert_rejected,
 )
+from tidemill.converter.enriched import Enriched, insert_enriched
 from tidemill.converter.identity import Family, Ref
 from tidemill.converter.statements import Part, store_statements
 from tidemill.converter.subjects import Statement, find_subjects
@@ -55,6 +56,8 @@ class RecordBatch:
     rejected: Sequence[Rejected] = ()
     """The converter's, and those of `check_records`."""
     origin: Literal["stored", "reconvert"] = "stored"
+    enriched: Sequence[Enriched] = ()
+    """What follows from the records, as far as it was worked out already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,9 @@ async def _record_batch(tx: Tx, batch: RecordBatch, datasets: Datasets) -> Recor
                 for one in subject.stated:
                     family.learn(one.place, (name, one.record.key), subject.key.text)
             part = Part(datasets.id(name), batch.document, batch.part, batch.run, batch.origin)
-            counts.setdefault(name, Counter()).update(await store_statements(tx, part, subjects))
+            stored = await store_statements(tx, part, subjects)
+            counts.setdefault(name, Counter()).update(stored.counts)
+            await insert_enriched(tx, datasets[name], datasets.id(name), stored.opened, batch.enriched)
     rejected += [refused(record, "it is its own ancestor") for _, record in family.waiting]
     await insert_rejected(tx, batch.document, batch.part, rejected)
     changes = {name: Changes(**count) for name, count in counts.items()}

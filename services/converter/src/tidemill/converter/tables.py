@@ -295,3 +295,62 @@ names = Table(
     Index(None, "entity"),
     comment="Every printed name that records hold, and what it stands for; the typed views join it.",
 )
+
+enrichers = Table(
+    "enrichers",
+    metadata,
+    Column("dataset", SmallInteger, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("version", Text, nullable=False, comment="Of the one that started last: what others made is made anew."),
+    Column("registered_at", Time, nullable=False, server_default=func.now()),
+    comment="What adds to the records of each dataset.",
+)
+
+enriched = Table(
+    "enriched",
+    metadata,
+    Column("dataset", SmallInteger, primary_key=True),
+    Column("content", BigInteger, primary_key=True, comment="versions.content."),
+    Column("enricher", Text, primary_key=True),
+    Column("at", Time, nullable=False, comment="When the content was first stated; ages are worked out for then."),
+    Column("version", Text, nullable=False, comment="Of the enricher; empty: still to be made."),
+    Column("reference", Text, nullable=False, comment="Which reference data it was made with."),
+    Column("data", JSONB, comment="By the enricher's model; null where nothing follows."),
+    Column("reason", Text, nullable=False, server_default="", comment="Why it could not be made."),
+    Column("question", Text, comment="An address that a geocoder may be asked for."),
+    Column("made_at", Time),
+    Index("ix_enriched_stale", "dataset", "enricher", "version", "reference"),
+    Index("ix_enriched_question", "question", postgresql_where=text("question IS NOT NULL")),
+    comment="What follows from each content and from reference data; the typed views join it.",
+)
+
+reference_data = Table(
+    "reference_data",
+    metadata,
+    Column("kind", Text, primary_key=True, comment="addresses, buildings."),
+    Column("name", Text, primary_key=True),
+    Column("sha256", Text, nullable=False, comment="In the archive, in the form that enrichers read; its version."),
+    Column("rows", BigInteger, nullable=False),
+    Column("counts", JSONB, nullable=False, comment="Rows by region, cities; rows left out by reason."),
+    Column("box", ARRAY(Float), nullable=False, comment="South, west, north, east, in degrees."),
+    Column("file", Text, nullable=False, comment="Name of the file it came from."),
+    Column("attribution", Text, nullable=False),
+    Column("licence", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("imported_at", Time, nullable=False, server_default=func.now()),
+    comment="Addresses and buildings that enrichers read.",
+)
+
+geocoded = Table(
+    "geocoded",
+    metadata,
+    Column("question", Text, primary_key=True),
+    Column("latitude", Float, comment="Null where the geocoder knows no such place."),
+    Column("longitude", Float),
+    Column("precision", Text, nullable=False, server_default=""),
+    Column("attribution", Text, nullable=False),
+    Column("asked_at", Time, nullable=False),
+    Column("reason", Text, nullable=False, server_default="", comment="Why there is no answer."),
+    Index(None, "asked_at"),
+    comment="What an HTTP geocoder answered.",
+)

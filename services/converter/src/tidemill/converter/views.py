@@ -1,6 +1,6 @@
 """Typed SQL views of a dataset, from its model: `domain.thing` for what holds now, `domain.thing_history` for all.
 
-columns   key, the model's fields, of each name its entity, then where the value came from
+columns   key, the model's fields, of each name its entity, what enrichers add, then where the value came from
 times     valid_from (the source's own), received_at (when the bytes came), recorded_from (when they were processed)
 """
 
@@ -12,6 +12,8 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from uuid import UUID
+
+from pydantic import BaseModel
 
 from tidemill.converter.tables import SCHEMA
 from tidemill.plugin import Dataset
@@ -36,6 +38,8 @@ KINDS = {"string": "text", "number": "numeric", "integer": "bigint", "boolean": 
 NAME_COLUMNS = {"id": "entity", "name": "name", "kind": "kind", "confidence": "confidence", "method": "method"}
 """Ending of the view's column to column of `names`."""
 
+QUALITY = "v.quality"
+
 ORIGINS = {
     "parent": ("text", "r.parent"),
     "valid_from": ("timestamptz", "v.valid_from"),
@@ -46,7 +50,7 @@ ORIGINS = {
     ),
     "received_at": ("timestamptz", "d.received_at"),
     "recorded_from": ("timestamptz", "v.recorded_from"),
-    "quality": ("real", "v.quality"),
+    "quality": ("real", QUALITY),
     "source": ("text", "d.source"),
     "document": ("text", "d.sha256"),
     "document_name": ("text", "d.name"),
@@ -111,39 +115,61 @@ def select_sql(dataset: Dataset, id: int, reading: Reading) -> str:
     source = {"current": CURRENT, "history": HISTORY, "as_of": AS_OF}[reading].format(schema=SCHEMA, id=id)
     selected = ",\n    ".join(f'{column.sql} AS "{column.name}"' for column in columns(dataset, reading))
     where = "" if reading == "as_of" else f"\nWHERE r.dataset = {id}"
-    return (
-        f"SELECT {selected}\n{source}\nJOIN {SCHEMA}.documents d ON d.id = v.document{''.join(_joins(dataset))}{where}"
-    )
+    joins = "".join(_joins(dataset, id))
+    return f"SELECT {selected}\n{source}\nJOIN {SCHEMA}.documents d ON d.id = v.document{joins}{where}"
 
 
 def columns(dataset: Dataset, reading: Reading) -> list[Column]:
-    """Key, fields, names, origins."""
+    """Key, fields, names, what enrichers add, origins."""
     fields = list(_fields(dataset))
     taken = {column.name for column in fields}
     names = [column for column in _name_columns(dataset) if column.name not in taken]
     taken |= {column.name for column in names}
+    added, quality = _enriched(dataset, taken)
+    taken |= {column.name for column in added}
     key = Column("record_key" if "key" in taken else "key", "text", "r.key")
     origins = [
-        Column(f"record_{name}" if name in taken else name, kind, sql.format(schema=SCHEMA))
+        Column(
+            f"record_{name}" if name in taken else name, kind, quality if sql == QUALITY else sql.format(schema=SCHEMA)
+        )
         for name, (kind, sql) in ORIGINS.items()
         if name != "valid_to" or reading == "history"
     ]
-    return [key, *fields, *names, *origins]
+    return [key, *fields, *names, *added, *origins]
+
+
+def _enriched(dataset: Dataset, taken: set[str]) -> tuple[list[Column], str]:
+    """Columns of the enrichers, and the SQL of the quality: theirs, as far as they have said one."""
+    added: list[Column] = []
+    said: list[str] = []
+    for number, enricher in enumerate(dataset.enrichers):
+        for column in _model_columns(enricher.model, f"e{number}.data"):
+            if column.name == "quality":
+                said.append(f"JSON_VALUE(e{number}.data, '$.\"quality\"' RETURNING real NULL ON ERROR)")
+                continue
+            others = taken | {one.name for one in added}
+            name = f"{enricher.name}_{column.name}" if column.name in others else column.name
+            added.append(Column(name, column.type, column.sql))
+    return added, f"coalesce({', '.join([*said, QUALITY])})" if said else QUALITY
 
 
 def _fields(dataset: Dataset) -> Iterator[Column]:
-    properties = dataset.model.model_json_schema(by_alias=False, mode="serialization").get("properties", {})
-    for name, field in dataset.model.model_fields.items():
-        kind = _type(field.annotation, properties.get(name, {}))
-        if kind == "jsonb":
-            yield Column(name, kind, f"v.data -> '{name}'")
-        elif kind == "text":
-            yield Column(name, kind, f"v.data ->> '{name}'")
-        else:
-            # What does not fit, because an earlier model stored it, is NULL and not an error of the whole query.
-            yield Column(name, kind, f"JSON_VALUE(v.data, '$.\"{name}\"' RETURNING {kind} NULL ON ERROR)")
+    yield from _model_columns(dataset.model, "v.data")
     if dataset.model.model_config.get("extra") == "allow" and "data" not in dataset.model.model_fields:
         yield Column("data", "jsonb", "v.data")  # All of it: what the model does not name has no column.
+
+
+def _model_columns(model: type[BaseModel], data: str) -> Iterator[Column]:
+    properties = model.model_json_schema(by_alias=False, mode="serialization").get("properties", {})
+    for name, field in model.model_fields.items():
+        kind = _type(field.annotation, properties.get(name, {}))
+        if kind == "jsonb":
+            yield Column(name, kind, f"{data} -> '{name}'")
+        elif kind == "text":
+            yield Column(name, kind, f"{data} ->> '{name}'")
+        else:
+            # What does not fit, because an earlier model stored it, is NULL and not an error of the whole query.
+            yield Column(name, kind, f"JSON_VALUE({data}, '$.\"{name}\"' RETURNING {kind} NULL ON ERROR)")
 
 
 def _type(annotation: Any, schema: Mapping[str, Any]) -> str:
@@ -178,10 +204,16 @@ def _name_columns(dataset: Dataset) -> Iterator[Column]:
             yield Column(f"{field}_{ending}", kind, f"n{number}.{column}")
 
 
-def _joins(dataset: Dataset) -> Iterator[str]:
+def _joins(dataset: Dataset, id: int) -> Iterator[str]:
     for number, name in enumerate(dataset.names.values()):
         alias = f"n{number}"
         yield (
             f"\nLEFT JOIN {SCHEMA}.names {alias} ON {alias}.vocabulary = '{name.vocabulary}'"
             f" AND {alias}.raw = v.data ->> '{name.raw}' AND {alias}.scope = coalesce(v.data ->> '{name.scope}', '')"
+        )
+    for number, enricher in enumerate(dataset.enrichers):
+        alias = f"e{number}"
+        yield (
+            f"\nLEFT JOIN {SCHEMA}.enriched {alias} ON {alias}.dataset = {id}"
+            f" AND {alias}.content = v.content AND {alias}.enricher = '{enricher.name}'"
         )
