@@ -211,6 +211,11 @@ def test_a_wrong_value_says_what_would_be_right(tmp_path: Path, line: str, said:
     assert said in found
 
 
+def test_the_limit_of_a_length_of_time_is_told_as_one_is_written(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, "retention:\n  history: 1s\n")
+    assert 'retention.history: must be at least 1d, not "1s"' in found
+
+
 def test_a_very_long_value_is_cut(tmp_path: Path) -> None:
     (found,) = problems(tmp_path, f"mill: {{wet: {'x' * 500}}}\n")
     assert len(found) < 200

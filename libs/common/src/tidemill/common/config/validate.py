@@ -4,9 +4,10 @@ import difflib
 import json
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from tidemill.common.config.errors import ConfigError, Problem, dotted
@@ -110,9 +111,17 @@ def _context(model: type[BaseModel], path: Path, detail: ErrorDetails) -> dict[s
     field = field_at(model, path)
     context = dict(detail.get("ctx", {}))
     for name in context.keys() & {"gt", "ge", "lt", "le"}:
-        limits = [getattr(item, name) for item in (field.metadata if field else ()) if hasattr(item, name)]
+        limits = [getattr(item, name) for item in _declared(field) if hasattr(item, name)]
         context[name] = duration_text(limits[0]) if limits and isinstance(limits[0], timedelta) else context[name]
     return context
+
+
+def _declared(field: FieldInfo | None) -> list[Any]:
+    """What the annotation says beside the type; also within `Annotated[…] | None`."""
+    if field is None:
+        return []
+    inner = [item for branch in get_args(field.annotation) for item in getattr(branch, "__metadata__", ())]
+    return [*field.metadata, *(each for item in inner for each in getattr(item, "metadata", ()))]
 
 
 def unknown_key(key: str, valid: Iterable[str]) -> str:
