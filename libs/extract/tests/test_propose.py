@@ -26,6 +26,8 @@ def test_labels_of_a_table_become_typed_fields() -> None:
     assert found["kaufpreis"].value == {"amount": "1250000", "currency": "CHF"}
     assert found["wohnflaeche_netto"].rules == {"from": {"label": "Wohnfläche (netto)"}, "type": "area"}
     assert (found["anzahl_zimmer"].value, found["anzahl_zimmer"].rules["type"]) == ("4.5", "rooms")
+    assert found["nebenkosten"].value == {"amount": "412.5", "currency": "CHF"}
+    assert (found["grundstueck"].value, found["besuche"].value) == ("520", 1204)
     assert found["lift"].value is True
     assert found["bezug"].value == "2027-03-01"
     assert found["objekt_nr"].value == "MU-004711"
