@@ -252,6 +252,20 @@ def test_what_is_piped_in_is_converted(name: str) -> None:
     assert found["sha256"] == hashlib.sha256(b"NOTES\ntea").hexdigest()
 
 
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+def test_a_file_that_is_standard_input_is_converted(folder: Path, name: str) -> None:
+    command = [TIDEMILL, "convert", name, "--converter", "notes"]
+    with document(folder, "NOTES\ntea").open("rb") as notes:
+        done = subprocess.run(command, stdin=notes, capture_output=True, check=True, timeout=30)
+    assert json.loads(done.stdout)["document"]["sha256"] == hashlib.sha256(b"NOTES\ntea").hexdigest()
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="takes no name that is not UTF-8")
+def test_a_file_whose_name_is_not_utf8_is_converted_and_its_name_shown_with_the_bytes(folder: Path) -> None:
+    status, found = converted(document(folder, "NOTES\ntea", os.fsdecode(b"\xe9.txt")), "--converter", "notes")
+    assert (status, found["document"]["name"]) == (0, "\\xe9.txt")
+
+
 def test_a_reader_that_has_seen_enough_is_no_failure_to_talk_about(folder: Path) -> None:
     path = document(folder, "[" + ",".join('{"text": "%s"}' % ("x" * 1000) for _ in range(500)) + "]")
     with subprocess.Popen(

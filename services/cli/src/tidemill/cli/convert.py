@@ -30,6 +30,8 @@ CONVERTED, FAILED, REFUSED = 0, 1, 2
 """Exit status: all of it converted; a failure of ours; refused, or records of which some are known to be missing."""
 
 PIPED_BYTES = 1_000_000_000
+OPEN_HERE_ALONE = ("/dev/stdin", "/dev/fd", "/proc")
+"""Another process sees its own files there."""
 
 
 class Form(StrEnum):
@@ -51,6 +53,7 @@ def convert(
     converter: Annotated[
         str | None, typer.Option(help="An installed converter; without it the first one that recognises the file.")
     ] = None,
+    url: Annotated[str, typer.Option(help="Where on the web the file was found; pages of listings need it.")] = "",
     option: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="For the converter, for instance items=matches.item; JSON is read."),
@@ -76,7 +79,7 @@ def convert(
     except ValueError as error:
         fail(str(error))
     try:
-        status = asyncio.run(_run(file, form, converter, options, limits))
+        status = asyncio.run(_run(file, url, form, converter, options, limits))
     except BrokenPipeError:
         # Whoever read our output has seen enough. What Python would still write goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -106,7 +109,7 @@ class Conversion:
     parts: AsyncGenerator[Part]
 
 
-async def _run(file: Path, form: Form, named: str | None, options: Mapping[str, Any], limits: Limits) -> int:
+async def _run(file: Path, url: str, form: Form, named: str | None, options: Mapping[str, Any], limits: Limits) -> int:
     from tidemill.cli.converted import print_json, print_lines, print_table
     from tidemill.converter.converters import find_converters
     from tidemill.converter.workers import Workers
@@ -125,7 +128,7 @@ async def _run(file: Path, form: Form, named: str | None, options: Mapping[str, 
                 sha256 = hashlib.file_digest(content, "sha256").hexdigest()
         except OSError as error:
             fail(f"{file} cannot be read: {error.strerror or error}")
-        job = _job(at_hand, "stdin" if str(file) == "-" else file.name, sha256, options)
+        job = _job(at_hand, "stdin" if str(file) == "-" else _printable(file.name), sha256, url, options)
         candidates = [named] if named else _likely_first(head, file, list(installed))
         workers = await stack.enter_async_context(Workers(1, spare=0))
         conversion = await _first_that_recognises(workers, job, limits, {name: installed[name] for name in candidates})
@@ -136,26 +139,34 @@ async def _run(file: Path, form: Form, named: str | None, options: Mapping[str, 
 
 @contextmanager
 def _at_hand(file: Path) -> Iterator[Path]:
-    """As a file that can be read from its beginning more than once: what comes through a pipe is kept meanwhile."""
+    """As a file that a worker can open, more than once: what comes through a pipe, is open in this process alone, or
+    has a name that is not UTF-8, is copied meanwhile."""
     if str(file).startswith(("http:/", "https:/")):
         fail(f"{file} is an address: download the file first")
     named = Path("/dev/stdin") if str(file) == "-" else file
     mode = named.stat().st_mode
     if stat.S_ISCHR(mode):
         fail(f"{file} is a device: give a file, or - with something piped into it")
-    if not stat.S_ISFIFO(mode):
+    path = named.absolute()
+    ours_alone = stat.S_ISFIFO(mode) or any(path.is_relative_to(place) for place in OPEN_HERE_ALONE)
+    if not ours_alone and _printable(path) == str(path):
         yield named
         return
     with NamedTemporaryFile() as copy, named.open("rb") as pipe:
         while chunk := pipe.read(1024 * 1024):
             copy.write(chunk)
             if copy.tell() > PIPED_BYTES:
-                fail(f"more than {PIPED_BYTES:,} bytes came through {file}: save them to a file first")
+                fail(f"more than {PIPED_BYTES:,} bytes came through {_printable(file)}: save them to a file first")
         copy.flush()
         yield Path(copy.name)
 
 
-def _job(file: Path, name: str, sha256: str, options: Mapping[str, Any]) -> Job:
+def _printable(path: Path | str) -> str:
+    """Bytes of a name that are no UTF-8 as `\\xe9`."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
+def _job(file: Path, name: str, sha256: str, url: str, options: Mapping[str, Any]) -> Job:
     from tidemill.converter.frames import Job
 
     return Job(
@@ -164,6 +175,7 @@ def _job(file: Path, name: str, sha256: str, options: Mapping[str, Any]) -> Job:
         size_bytes=file.stat().st_size,
         name=name,
         received_at=datetime.now(UTC),
+        url=url,
         converter="",
         options=options,
     )
