@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -253,6 +254,23 @@ def give_no_reason(document: Document, options: Any) -> None:
 )
 def test_what_a_converter_does_besides_is_found(sample: Path, besides: Any, rule: str) -> None:
     assert rule in broken(Does(besides), [sample], {"skip": 1})
+
+
+def test_the_quality_alone_may_know_when_a_document_came(sample: Path) -> None:
+    class Aging(Lines):
+        def convert(self, document: Document, options: Options) -> Iterator[Item]:
+            quality = 1 / document.received_at.timetuple().tm_yday
+            for item in super().convert(document, options):
+                yield replace(item, quality=quality) if isinstance(item, Record) else item
+
+    assert broken(Aging(), [sample]) == {}
+
+
+def test_a_converter_is_told_where_the_documents_were_found(sample: Path) -> None:
+    told: set[tuple[str, str]] = set()
+    sees = Does(lambda document, options: told.add((document.url, document.context.get("price", ""))))
+    find_breaches(sees, [sample], None, DATASETS, url="https://example.org/7", context={"price": "100 €"})
+    assert told == {("https://example.org/7", "100 €")}
 
 
 def test_an_item_that_changes_after_it_was_yielded_is_found(sample: Path) -> None:

@@ -16,7 +16,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from importlib import import_module
@@ -51,7 +51,8 @@ RULES: Mapping[str, str] = {
     "facts": "gives times with zone, quality from 0 to 1, and parents that came before",
     "positions": "says where in the document a value stands, within its pages",
     "accounting": "accounts for all rows: seen = accepted + rejected + ignored, and every rejected row is shown",
-    "same again": "gives the same items again, also under another name, at another time and after other documents",
+    "same again": "gives the same items again, also under another name, at another time (but for their quality, which "
+    "may know how old they are) and after other documents",
     "leaves alone": "changes neither options nor items that it has yielded",
     "keeps to itself": "uses no network, starts no process, writes no file",
     "refuses": "refuses what is empty or no document at all, without a record",
@@ -59,6 +60,7 @@ RULES: Mapping[str, str] = {
 }
 
 KEY_BYTES = 800
+URL = "https://example.org/page/1"
 RECEIVED = datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)
 JUNK: Mapping[str, bytes] = {
     "no bytes": b"",
@@ -67,6 +69,15 @@ JUNK: Mapping[str, bytes] = {
     "random bytes": b"".join(sha256(bytes([n])).digest() for n in range(64)),
 }
 CUTS = (0.1, 0.5, 0.9, 0.999)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the converter is told besides the bytes."""
+
+    options: Options
+    url: str
+    context: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +107,18 @@ class Run:
 
     @property
     def result(self) -> tuple[object, ...]:
+        return (*self.frozen, *self._ending)
+
+    @property
+    def timeless(self) -> tuple[object, ...]:
+        """Without what may depend on when the document came."""
+        items = [replace(item, quality=1.0) if isinstance(item, Record) else item for item in self.items]
+        return (*map(_freeze, items), *self._ending)
+
+    @property
+    def _ending(self) -> tuple[object, ...]:
         refusal = self.refusal
-        return (*self.frozen, None if refusal is None else (refusal.outcome, refusal.reason), self.failure)
+        return (None if refusal is None else (refusal.outcome, refusal.reason), self.failure)
 
 
 def assert_conforms(
@@ -105,10 +126,13 @@ def assert_conforms(
     files: Iterable[Path],
     options: Options | None = None,
     datasets: Mapping[str, Dataset] | None = None,
+    *,
+    url: str = URL,
+    context: Mapping[str, str] | None = None,
 ) -> None:
     """For a test suite: an AssertionError lists every rule that is broken. `datasets` are the installed ones unless
-    given."""
-    findings = find_breaches(converter, files, options, datasets)
+    given; `url` and `context` are what is known of all the documents."""
+    findings = find_breaches(converter, files, options, datasets, url=url, context=context)
     if findings:
         raise AssertionError("\n".join(map(str, findings)))
 
@@ -118,11 +142,14 @@ def find_breaches(
     files: Iterable[Path],
     options: Options | None = None,
     datasets: Mapping[str, Dataset] | None = None,
+    *,
+    url: str = URL,
+    context: Mapping[str, str] | None = None,
 ) -> list[Finding]:
     """Every rule that a converter breaks, with what showed it; some documents are needed to see most of them."""
     installed = find_datasets() if datasets is None else datasets
-    chosen: Options = {} if options is None else options
-    findings = [*_check_identity(converter), *_check_options(converter, chosen)]
+    chosen = Given({} if options is None else options, url, context or {})
+    findings = [*_check_identity(converter), *_check_options(converter, chosen.options)]
     if findings:
         return findings
     contents = {path.name: path.read_bytes() for path in files}
@@ -273,29 +300,29 @@ def _check_accounting(run: Run, name: str) -> Iterator[Finding]:
         yield Finding("accounting", f"{name}: {len(run.records)} records, but the accounts say otherwise")
 
 
-def _check_repetition(
-    converter: Converter, content: bytes, options: Options, first: Run, name: str
-) -> Iterator[Finding]:
+def _check_repetition(converter: Converter, content: bytes, given: Given, first: Run, name: str) -> Iterator[Finding]:
     ignored: list[Finding] = []
-    again = _convert(converter, content, options, ignored, name=name)
-    fresh = _convert(copy.copy(converter), content, options, ignored, name=name)
+    again = _convert(converter, content, given, ignored, name=name)
+    fresh = _convert(copy.copy(converter), content, given, ignored, name=name)
     if not first.result == again.result == fresh.result:
-        yield Finding("same again", f"{name}: {_difference(first, again if again.result != first.result else fresh)}")
-    elsewhere = _convert(converter, content, options, ignored, name="other.bin", received=RECEIVED + timedelta(days=99))
-    if elsewhere.result != first.result:
-        yield Finding("same again", f"{name}, as other.bin 99 days later: {_difference(first, elsewhere)}")
+        other = again if again.result != first.result else fresh
+        yield Finding("same again", f"{name}: {_difference(first.result, other.result)}")
+    elsewhere = _convert(converter, content, given, ignored, name="other.bin", received=RECEIVED + timedelta(days=99))
+    if elsewhere.timeless != first.timeless:
+        yield Finding(
+            "same again", f"{name}, as other.bin 99 days later: {_difference(first.timeless, elsewhere.timeless)}"
+        )
 
 
-def _difference(one: Run, other: Run) -> str:
-    pairs = zip(one.result, other.result, strict=False)
-    changed = next((f"{a!s:.200} became {b!s:.200}" for a, b in pairs if a != b), None)
-    return changed or f"{len(one.items)} items became {len(other.items)}"
+def _difference(one: Sequence[object], other: Sequence[object]) -> str:
+    changed = next((f"{a!s:.200} became {b!s:.200}" for a, b in zip(one, other, strict=False) if a != b), None)
+    return changed or f"{len(one) - 2} items became {len(other) - 2}"
 
 
 def _convert(
     converter: Converter,
     content: bytes,
-    options: Options,
+    given: Given,
     findings: list[Finding],
     *,
     name: str = "document",
@@ -303,8 +330,18 @@ def _convert(
 ) -> Run:
     """One conversion, with an eye on what it does besides."""
     run = Run()
+    options = given.options
     before = copy.deepcopy(dict(options))
-    document = Document(io.BytesIO(content), sha256(content).hexdigest(), len(content), name, received, "conformance")
+    document = Document(
+        io.BytesIO(content),
+        sha256(content).hexdigest(),
+        len(content),
+        name,
+        received,
+        "conformance",
+        url=given.url,
+        context=given.context,
+    )
     with _watched() as events:
         try:
             for item in converter.convert(document, options):
@@ -401,10 +438,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tidemill.plugin.conformance", description=__doc__)
     parser.add_argument("--converter", required=True, metavar="NAME", help="installed name, or module:attribute")
     parser.add_argument("--options", default="{}", help='options as JSON, for instance \'{"items": "matches.item"}\'')
+    parser.add_argument("--url", default=URL, help="where on the web the documents were found")
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="documents that it converts")
     given = parser.parse_args(arguments)
     try:
-        findings = find_breaches(find_converter(given.converter), given.files, json.loads(given.options))
+        findings = find_breaches(find_converter(given.converter), given.files, json.loads(given.options), url=given.url)
     except (LookupError, OSError, ValueError) as error:
         print(f"conformance: {error}", file=sys.stderr)
         return 1

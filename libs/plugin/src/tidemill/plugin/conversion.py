@@ -66,6 +66,10 @@ class Document:
     received_at: datetime
     """When we received it, with time zone."""
     source: str = ""
+    url: str = ""
+    """Where on the web the bytes were found; empty for files."""
+    context: Mapping[str, str] = field(default_factory=dict)
+    """What the place that linked to it said of it, by the names of the source file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,7 +146,16 @@ def _plugin_document(conversion: Conversion) -> Document:
     import io
 
     job = conversion.job
-    return Document(io.BytesIO(), job.sha256, job.size_bytes, job.name, job.received_at, job.source)
+    return Document(
+        io.BytesIO(),
+        job.sha256,
+        job.size_bytes,
+        job.name,
+        job.received_at,
+        job.source,
+        url=job.url,
+        context=job.context,
+    )
 
 
 def _ending(last: Part) -> Ending:

@@ -53,6 +53,7 @@ class Due:
     sha256: str
     name: str
     path: str
+    context: dict[str, str]
     size_bytes: int
     run: str
     received_at: datetime
@@ -129,7 +130,7 @@ TAKE = text("""
     JOIN converter.documents d ON d.id = one.document
     WHERE taken.reconversion = one.reconversion AND taken.document = one.document
     RETURNING taken.reconversion, taken.document, taken.state, taken.candidate, d.source, d.sha256, d.name, d.path,
-        d.size_bytes, d.run, d.received_at, d.modified_at, taken.staged_at, taken.ending
+        d.context, d.size_bytes, d.run, d.received_at, d.modified_at, taken.staged_at, taken.ending
 """)
 
 

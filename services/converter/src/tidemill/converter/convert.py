@@ -78,6 +78,8 @@ async def convert(
             name=event.name,
             received_at=event.received_at,
             source=event.source,
+            url=web_address(event.path),
+            context=event.context,
             converter=route.reference,
             options=route.options,
             skip=delivery.parts_done,
@@ -98,6 +100,11 @@ async def convert(
         raise NoWorker(str(error)) from error
     finally:
         path.unlink(missing_ok=True)
+
+
+def web_address(path: str) -> str:
+    """Where a document was found, if that is on the web; empty for files."""
+    return path if path.startswith(("http://", "https://")) else ""
 
 
 async def _fetch(archive: Archive, sha256: str, path: Path) -> int:
@@ -141,6 +148,7 @@ def _facts(part: Part, delivery: Delivery[DocumentStored], route: Route) -> Docu
         size_bytes=event.size_bytes,
         received_at=event.received_at,
         path=event.path,
+        context=event.context,
         modified_at=event.modified_at,
         valid_from=part.described.valid_from,
         title=part.described.title,

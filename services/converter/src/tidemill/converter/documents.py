@@ -33,6 +33,8 @@ class DocumentFacts:
     size_bytes: int
     received_at: datetime
     path: str = ""
+    context: Mapping[str, str] = field(default_factory=dict)
+    """What the place that linked to it said of it."""
     modified_at: datetime | None = None
     valid_from: datetime | None = None
     title: str = ""
@@ -74,6 +76,7 @@ async def begin_document(tx: Tx, facts: DocumentFacts) -> int:
     values = asdict(facts)
     for text in ("name", "path", "title"):
         values[text] = storable(values[text])
+    values["context"] = {storable(name): storable(said) for name, said in facts.context.items()}
     statement = insert(documents).values(values)
     # An update that changes nothing, because an insert that does nothing returns nothing.
     unchanged = {"received_at": documents.c.received_at}

@@ -38,6 +38,9 @@ class Job:
     converter: str
     """Where its class is, as `module:attribute`."""
     source: str = ""
+    url: str = ""
+    """Where on the web it was found; empty for files."""
+    context: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     memory_bytes: int = 256_000_000
     cpu_seconds: float = 60.0

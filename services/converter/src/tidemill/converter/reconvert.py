@@ -263,6 +263,7 @@ def _event(due: Due) -> DocumentStored:
         size_bytes=due.size_bytes,
         name=due.name,
         path=due.path,
+        context=due.context,
         run=f"reconvert-{due.reconversion}-{due.document}",
         received_at=due.received_at,
         modified_at=due.modified_at,

@@ -142,7 +142,16 @@ def convert(job: frames.Job, replies: BinaryIO) -> dict[str, Any]:
     try:
         converter = load(job.converter)
         with Path(job.path).open("rb") as content:
-            document = Document(content, job.sha256, job.size_bytes, job.name, job.received_at, job.source)
+            document = Document(
+                content,
+                job.sha256,
+                job.size_bytes,
+                job.name,
+                job.received_at,
+                job.source,
+                url=job.url,
+                context=job.context,
+            )
             for item in converter.convert(document, job.options):
                 batches.add(item)
     except Refusal as refusal:
