@@ -8,8 +8,9 @@ from itertools import combinations
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
+from tidemill.common.config.checks import AT_PAGES, Check, each_once
 from tidemill.common.config.content import SOURCES, Content, Files, chosen_environment, is_settings
 from tidemill.common.config.downloading import Download
 from tidemill.common.config.errors import ConfigError, Origin, Problem, dotted
@@ -154,6 +155,8 @@ class SourceFile(Settings):
     politeness: Politeness = Politeness()
     convert: Convert | None = None
     """Without it documents are stored and not converted."""
+    checks: Annotated[tuple[Check, ...], AfterValidator(each_once)] = ()
+    """What is expected of its records and runs."""
     schedule: Schedules = ()
     """Without it runs begin by hand, by `run.after`, or by a file that comes."""
     run: Run = Run()
@@ -165,6 +168,16 @@ class SourceFile(Settings):
         if self.extract is not None:
             options["extract"] = self.extract.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         return options
+
+    @property
+    def checks_of_scraper(self) -> tuple[Check, ...]:
+        """Those that the scraper judges, before anything is declared gone."""
+        return tuple(check for check in self.checks if self.scrape is not None and check.check in AT_PAGES)
+
+    @property
+    def checks_of_converter(self) -> tuple[Check, ...]:
+        scraper = self.checks_of_scraper
+        return tuple(check for check in self.checks if check not in scraper)
 
     @property
     def schedules(self) -> tuple[Schedule, ...]:
@@ -183,6 +196,21 @@ class SourceFile(Settings):
     def _knows_what_is_on_pages(self) -> "SourceFile":
         if self.scrape is not None and self.extract is None:
             raise ValueError("scrapes pages and does not say what is on them; write extract.fields")
+        return self
+
+    @model_validator(mode="after")
+    def _checks_what_there_is(self) -> "SourceFile":
+        """Of a source that scrapes, its scraper knows some things before anything is declared gone."""
+        for check in self.checks:
+            if check.check == "failures" and self.scrape is None:
+                raise ValueError(f"check {check.called} is for sources that scrape; take it out")
+            if self.convert is None and (self.scrape is None or check.check not in AT_PAGES):
+                raise ValueError(f"check {check.called} is about records, and without convert there are none")
+            fields = self.extract.fields if self.extract else {}
+            if self.scrape is not None and check.check == "coverage" and check.field not in fields:
+                raise ValueError(
+                    f"check {check.called}: extract has no field {check.field}. Valid fields: {', '.join(fields)}"
+                )
         return self
 
     @model_validator(mode="after")
