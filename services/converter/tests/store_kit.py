@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tidemill.common.database import open_engine
 from tidemill.converter.content import check_records
 from tidemill.converter.datasets import Datasets, register_datasets
+from tidemill.converter.enrichment import Enrichments
 from tidemill.converter.names import Names
 from tidemill.converter.store import (
     DocumentFacts,
@@ -146,11 +147,13 @@ class Store:
         rejected: Sequence[Rejected] = (),
         version: str = "1",
         names: Names | None = None,
+        enrichments: Enrichments | None = None,
     ) -> Recorded:
         """One part of a document, in a transaction of its own."""
         name = name or f"{at.isoformat()} {received.isoformat()}"
         checked = check_records(records, self.datasets)
         resolved = await names.resolve(checked.records) if names else []
+        enriched = await enrichments.prepare(checked.records, at) if enrichments else []
         async with self.engine.begin() as tx:
             if names:
                 await names.record(tx, resolved)
@@ -162,6 +165,7 @@ class Store:
                 valid_from=at,
                 records=checked.records,
                 rejected=[*rejected, *checked.rejected],
+                enriched=enriched,
             )
             return (await record_batches(tx, [batch], self.datasets))[0]
 

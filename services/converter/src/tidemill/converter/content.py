@@ -113,7 +113,7 @@ def _checked(record: Record, datasets: Mapping[str, Dataset]) -> CheckedRecord:
     if not 0 <= record.quality <= 1:
         raise ValueError(f"quality is from 0 to 1, not {record.quality}")
     values = dataset.model.model_validate(record.data).model_dump(mode="json", exclude_none=True)
-    data = _canonical(values)
+    data = canonical(values)
     return CheckedRecord(
         record.dataset,
         record.key,
@@ -128,7 +128,8 @@ def _checked(record: Record, datasets: Mapping[str, Dataset]) -> CheckedRecord:
     )
 
 
-def _canonical(values: dict[str, Any]) -> bytes:
+def canonical(values: dict[str, Any]) -> bytes:
+    """JSON with sorted keys; ValueError for what Postgres cannot hold."""
     try:
         data = orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # Integers of more than 64 bits; what is no text at all fails here too.

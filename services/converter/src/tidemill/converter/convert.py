@@ -16,6 +16,8 @@ from tidemill.common.events import DocumentStored
 from tidemill.common.telemetry.logs import get_logger
 from tidemill.converter.content import Checked, CheckedRecord, check_records
 from tidemill.converter.documents import DocumentFacts
+from tidemill.converter.enriched import Enriched
+from tidemill.converter.enrichment import Enrichments
 from tidemill.converter.errors import LostContent, NamesUnavailable, NoDigest, NoWorker, RouteChanged
 from tidemill.converter.frames import Job
 from tidemill.converter.names import Names, Resolved
@@ -44,6 +46,7 @@ class ConvertedPart:
     names: Sequence[Resolved]
     pages: int
     ending: Ending | None
+    enriched: Sequence[Enriched] = ()
 
     @property
     def valid_from(self) -> datetime:
@@ -59,6 +62,7 @@ async def convert(
     folder: Path,
     datasets: Mapping[str, Dataset],
     names: Names,
+    enrichments: Enrichments,
     tell: Tell,
 ) -> AsyncIterator[ConvertedPart]:
     """No part at all where the source's documents are only kept."""
@@ -87,14 +91,16 @@ async def convert(
         async with aclosing(workers.convert(job, route.limits, _Told(event, tell))) as parts:
             async for part in parts:
                 checked = await _check(part, datasets)
+                facts = _facts(part, delivery, route)
                 yield ConvertedPart(
-                    facts=_facts(part, delivery, route),
+                    facts=facts,
                     index=part.index,
                     records=checked.records,
                     rejected=[*part.rejected, *checked.rejected],
                     names=await _resolve(names, checked.records),
                     pages=part.described.pages or 0,
                     ending=part.ending,
+                    enriched=await _enrich(enrichments, checked.records, facts),
                 )
     except WorkerLost as error:
         raise NoWorker(str(error)) from error
@@ -133,6 +139,17 @@ async def _resolve(names: Names, records: Sequence[CheckedRecord]) -> list[Resol
     except Exception as error:
         if is_transient(error):
             raise NamesUnavailable(str(error)) from error
+        raise
+
+
+async def _enrich(
+    enrichments: Enrichments, records: Sequence[CheckedRecord], facts: DocumentFacts
+) -> Sequence[Enriched]:
+    try:
+        return await enrichments.prepare(records, facts.valid_from or facts.received_at)
+    except Exception as error:
+        if is_transient(error):
+            return ()  # It is made later; records do not wait for it.
         raise
 
 

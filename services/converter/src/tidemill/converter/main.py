@@ -13,6 +13,8 @@ from tidemill.converter.aliases import Aliases
 from tidemill.converter.convert import convert
 from tidemill.converter.converters import find_converters
 from tidemill.converter.datasets import find_datasets, find_vocabularies, register_datasets
+from tidemill.converter.enrichment import Enrichments
+from tidemill.converter.geodata import ReferenceData
 from tidemill.converter.names import Names
 from tidemill.converter.policy import Wear
 from tidemill.converter.reconvert import Reconversions
@@ -56,6 +58,14 @@ async def open_converter(context: Context) -> AsyncIterator[Wiring]:
                     context.log.error("documents of this source cannot be converted", source=source, reason=why)
 
             await reconfigure(context.sources)
+            enrichments = Enrichments(
+                context.engine,
+                context.archive,
+                datasets,
+                folder / "reference",
+                allowed=context.bus.control.wait_until_allowed,
+            )
+            await enrichments.register()
             work = partial(
                 convert,
                 routes=routes,
@@ -64,6 +74,7 @@ async def open_converter(context: Context) -> AsyncIterator[Wiring]:
                 folder=folder,
                 datasets=datasets,
                 names=names,
+                enrichments=enrichments,
                 tell=context.bus.progress,
             )
             record = partial(record_parts, datasets=datasets, names=names, metrics=metrics)
@@ -75,10 +86,14 @@ async def open_converter(context: Context) -> AsyncIterator[Wiring]:
 
             yield Wiring(
                 steps=(step,),
-                commands=(*Aliases(names.vocabularies).commands(), *reconversions.commands()),
-                tasks=(reconversions.run, Undertaker(context.engine, context.archive).run),
+                commands=(
+                    *Aliases(names.vocabularies).commands(),
+                    *reconversions.commands(),
+                    *ReferenceData(context.archive).commands(),
+                ),
+                tasks=(reconversions.run, Undertaker(context.engine, context.archive).run, enrichments.run),
                 layers=layers({datasets.id(name): name for name in datasets}),
-                checks={"sources": unusable},
+                checks={"sources": unusable, "enrichers": enrichments.complaint},
                 reconfigure=reconfigure,
                 complaints=partial(unusable_routes, routes),
                 publishes=PUBLISHES,

@@ -73,6 +73,7 @@ async def record_parts(
                 valid_from=part.valid_from,
                 records=part.records,
                 rejected=part.rejected,
+                enriched=part.enriched,
             )
         )
     outgoing: list[Outgoing] = []
