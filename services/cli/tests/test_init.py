@@ -76,5 +76,5 @@ def test_the_example_source_says_what_it_does(alone: Path) -> None:
     assert source.convert
     assert source.convert.with_ == "json"
     text = (alone / "sources/example.yaml").read_text()
-    for key in ("#  stable_for: 2s", "#schedule:", "#download:", "#  limits:"):
+    for key in ("#  stable_for: 2s", "#schedule:", "#politeness:", "#  limits:"):
         assert key in text

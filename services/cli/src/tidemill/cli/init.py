@@ -19,7 +19,11 @@ SETTINGS = """\
 SOURCE = """\
 # One source: where data comes from, and what it becomes. The file is named for it.
 # This one takes JSON files that are put into data/inbox/example. Its keys with their defaults are below.
+# Files of a web site have `download` in place of `watch`; pages that are searched have `scrape`, and `extract` says
+# what is on them: `tidemill source new` writes such a source, docs/configuration.md has all keys.
 """
+OTHER_WAYS = ("download", "scrape", "extract")
+"""Sections of sources that are not like the example."""
 
 EXAMPLE: dict[str, Any] = {
     "source": "example",
@@ -52,13 +56,18 @@ def init(
     settings = template(settings_schema(settings_model(service_models())), {})
     files = {
         folder / "tidemill.yaml": SETTINGS + settings,
-        folder / "sources" / "example.yaml": SOURCE + template(source_schema(), EXAMPLE),
+        folder / "sources" / "example.yaml": SOURCE + template(_without(source_schema(), OTHER_WAYS), EXAMPLE),
     }
     try:
         for file, text in files.items():
             typer.echo(f"{'wrote' if _write(file, text) else 'kept '} {file}")
     except OSError as error:
         fail(f"cannot write there: {error}")
+
+
+def _without(schema: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    properties = {name: entry for name, entry in schema["properties"].items() if name not in keys}
+    return {**schema, "properties": properties}
 
 
 def _write(file: Path, text: str) -> bool:

@@ -33,6 +33,7 @@ MODULES = (
     "why",
     "audit",
     "init",
+    "source",
 )
 
 app = typer.Typer(
