@@ -17,6 +17,7 @@ from tidemill.extract import (
     find_text,
     find_texts,
     plain,
+    version,
 )
 
 ReadRules = Callable[[str], PageRules]
@@ -194,3 +195,30 @@ def test_values_are_plain_in_json() -> None:
     ]
     assert plain(Coordinates(60.1, 24.9)) == {"lat": 60.1, "lon": 24.9}
     assert plain({"a": (1, True, None)}) == {"a": [1, True, None]}
+
+
+def test_what_the_entry_said_fills_fields_and_counts_as_content(page_rules: ReadRules) -> None:
+    rules = page_rules("""\
+locale: fi
+items: {css: li}
+fields:
+  price: {from: [{css: b}, {carried: price}], type: money, currency: EUR}
+  place: {from: {concat: [{carried: city}, ", ", {css: i}]}}
+""")
+    assert rules.carried == {"price", "city"}
+    html = "<li><b>1 €</b><i>North</i><li><i>South</i>"
+    first, second = extract_items(Page(html, context={"price": "295 000,50", "city": "Malli"}), rules)
+    assert plain(first.values["price"]) == {"amount": "1", "currency": "EUR"}
+    assert plain(second.values["price"]) == {"amount": "295000.5", "currency": "EUR"}
+    assert [one.values["place"] for one in (first, second)] == ["Malli, North", "Malli, South"]
+    assert second.fields["price"].rule == "carried: price"
+    _, cheaper = extract_items(Page(html, context={"price": "285 000", "city": "Malli"}), rules)
+    assert cheaper.content_hash != second.content_hash
+    _, unknown = extract_items(Page(html), rules)
+    assert unknown.fields["price"].value is None
+
+
+def test_rules_that_carry_are_another_version(page_rules: ReadRules) -> None:
+    without = page_rules("fields: {price: {from: {css: b}}}")
+    with_carried = page_rules("fields: {price: {from: [{css: b}, {carried: price}]}}")
+    assert version(without) != version(with_carried)

@@ -257,3 +257,35 @@ def test_a_position_is_plain_enough_to_be_kept() -> None:
 @pytest.mark.parametrize("html", ["<div>" * 5000, "", "{"])
 def test_a_page_that_cannot_be_read_is_a_search_without_entries(html: str, search_rules: ReadRules) -> None:
     assert walk(search_rules(NUMBERED), lambda _url: html)[1].stop == Stop.NO_ENTRIES
+
+
+def test_an_entry_carries_what_its_page_will_not_say(search_rules: ReadRules) -> None:
+    search = search_rules("""\
+url: https://example.org/api
+items: {jsonpath: "$.cards[*]"}
+link: {jsonpath: url}
+carry:
+  place: {jsonpath: place}
+  price: {jsonpath: price, replace: {"\\\\s": ""}}
+  size: {jsonpath: size}
+  lift: {jsonpath: lift}
+  none: {jsonpath: nothing}
+""")
+    page = Page(
+        '{"cards": [{"url": "/7", "price": "295 000 €", "size": 54.5, "lift": false,'
+        ' "place": {"lat": 60.1, "lon": 24.9}}]}',
+        url="https://example.org/api",
+    )
+    links, problems = find_links(search, page)
+    assert problems == []
+    assert links[0].carried == {
+        "place": '{"lat":60.1,"lon":24.9}',
+        "price": "295000€",
+        "size": "54.5",
+        "lift": "false",
+    }
+
+
+def test_carry_needs_entries_to_look_inside(problem: Callable[..., str]) -> None:
+    written = {"url": "https://example.org", "link": {"css": "a"}, "carry": {"price": {"css": "b"}}}
+    assert "carry needs items" in problem(SearchRules, written)

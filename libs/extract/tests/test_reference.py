@@ -50,7 +50,7 @@ def read(model: type[M], written: str) -> M:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.field)
 def test_an_example_gives_its_value(example: Example) -> None:
     rules = PageRules(fields={"field": read(FieldRules, example.field)})
-    field = extract(Page(example.page), rules).fields["field"]
+    field = extract(Page(example.page, context=example.carried), rules).fields["field"]
     assert plain(field.value) == example.value
     assert field.rule
 

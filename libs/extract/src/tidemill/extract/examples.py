@@ -1,7 +1,7 @@
 """An example of every kind of rule and of every type: they are printed in the reference, and run as tests."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tidemill.extract.model import Json
 
@@ -14,6 +14,8 @@ class Example:
     """YAML."""
     page: str
     value: Json
+    carried: Mapping[str, str] = field(default_factory=dict)
+    """What the entry that led to the page said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,14 @@ KINDS: Mapping[str, Sequence[Example]] = {
             "Way 1, Town",
         ),
     ),
+    "carried": (
+        Example(
+            "{from: [{css: .map, attribute: data-place}, {carried: place}], type: coordinates}",
+            "<h1>Home without a map</h1>",
+            {"lat": 60.17, "lon": 24.94},
+            {"place": '{"latitude":60.17,"longitude":24.94}'},
+        ),
+    ),
     "const": (Example("{from: {const: FI}}", "<p>anything</p>", "FI"),),
 }
 
@@ -253,6 +263,7 @@ items: {jsonpath: "$.cards[*]"}
 link: {jsonpath: url}
 key: {jsonpath: id}
 hint: [{jsonpath: price}, {jsonpath: changed}]
+carry: {place: {jsonpath: coordinates}}
 found: {jsonpath: $.found}
 paging: {step: 24}""",
         '{"found": 1, "cards": [{"id": 7, "url": "https://example.org/home/7", "price": "295 000 €"}]}',

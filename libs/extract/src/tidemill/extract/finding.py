@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from lxml import etree
 from selectolax.lexbor import LexborNode
 
+from tidemill.extract.embedded import read_json
 from tidemill.extract.labels import Labelled, beside, rows_labelled
 from tidemill.extract.model import Json, pattern_of
 from tidemill.extract.nodes import own_text_of, select, text_of
@@ -44,9 +45,10 @@ def parts_of(page: Page, items: Items | None) -> list[Part]:
     if items is None:
         return [page]
     if items.css is not None:
-        return [] if page.node is None else [Part(node) for node in select(page.node, items.css)]
+        nodes = [] if page.node is None else select(page.node, items.css)
+        return [Part(node, context=page.context) for node in nodes]
     found = (path_of(path).find(page.value) for path in items.jsonpath or ())
-    return [Part(None, value) for value in next(filter(None, found), [])]
+    return [Part(None, value, page.context) for value in next(filter(None, found), [])]
 
 
 def _as_text(value: Json) -> str:
@@ -205,6 +207,12 @@ def _concat(rule: Rule, part: Part) -> list[Json]:
     return [(rule.join or "").join(texts)] if found_any else []
 
 
+def _carried(rule: Rule, part: Part) -> list[Json]:
+    text = part.context.get(rule.carried or "", "")
+    value = read_json(text) if text[:1] in ("{", "[") else None
+    return [text if value is None else value] if text else []
+
+
 def _const(rule: Rule, _part: Part) -> list[Json]:
     return [rule.const]
 
@@ -219,5 +227,6 @@ _FINDERS: Mapping[str, Callable[[Rule, Part], list[Json]]] = {
     "jsonpath": _json_path,
     "regex": _regex,
     "concat": _concat,
+    "carried": _carried,
     "const": _const,
 }

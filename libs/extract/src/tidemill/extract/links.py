@@ -1,15 +1,18 @@
 """Pure decisions about a search page: what it links to, which page comes next, and when it is enough."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from urllib.parse import urljoin, urlsplit
 
 from tidemill.extract.errors import Unreadable
-from tidemill.extract.extract import find_text, find_texts, written
+from tidemill.extract.extract import LONGEST, find_text, find_texts, read_text, written
 from tidemill.extract.finding import TooSlow, find, parts_of
+from tidemill.extract.model import Json
 from tidemill.extract.page import Page, Part
+from tidemill.extract.rules import Rule
 from tidemill.extract.search import SearchRules, Start, filled
 from tidemill.extract.states import holds, stands_in
 from tidemill.extract.types import Form
@@ -44,6 +47,8 @@ class Link:
     key: str = ""
     hint: str = ""
     """A digest of what tells of a change; empty without `hint` rules."""
+    carried: Mapping[str, str] = field(default_factory=dict)
+    """What the entry says for the fields of its page, by the names of `carry`; what it does not say is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +168,7 @@ def find_links(search: SearchRules, page: Page) -> tuple[list[Link], list[str]]:
             texts = find_texts(search.link, part, many=search.items is None)
             key = find_text(search.key, part) if search.key is not None else ""
             hint = _hint(search, part)
+            carried = _carried(search, part)
         except TooSlow as error:
             problems.append(str(error))
             continue
@@ -171,7 +177,7 @@ def find_links(search: SearchRules, page: Page) -> tuple[list[Link], list[str]]:
             if url is None:
                 problems.append(f"link: {text[:200]} leads nowhere")
                 continue
-            links.setdefault(url, Link(url, key, hint))
+            links.setdefault(url, Link(url, key, hint, carried))
     return list(links.values()), problems
 
 
@@ -180,6 +186,21 @@ def _hint(search: SearchRules, part: Part) -> str:
         return ""
     texts = ["\x1f".join(map(written, find(rule, part, many=True))) for rule in search.hint]
     return hashlib.sha256("\x1e".join(texts).encode("utf-8", "replace")).hexdigest()[:16] if any(texts) else ""
+
+
+def _carried(search: SearchRules, part: Part) -> dict[str, str]:
+    found = {name: _carriable(next(iter(find(rule, part)), None), rule) for name, rule in search.carry.items()}
+    return {name: text for name, text in found.items() if text}
+
+
+def _carriable(value: Json, rule: Rule) -> str:
+    """As a text that a rule `carried` reads back; objects and lists as JSON."""
+    if isinstance(value, (dict, list)):
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return text if len(text) <= LONGEST else ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return written(read_text(value, rule) if isinstance(value, str) else value)[:LONGEST]
 
 
 def _count(search: SearchRules, page: Page) -> tuple[int | None, list[str]]:

@@ -16,15 +16,18 @@ from tidemill.extract.model import Json
 from tidemill.extract.nodes import text_of, too_hard
 from tidemill.extract.structured import Thing, json_ld, micro_data
 
+NO_CONTEXT: Mapping[str, str] = MappingProxyType({})
 _EMPTY = "<html><head></head><body></body></html>"
 
 
 class Part:
     """An element of a page, or a JSON value: where a rule looks. `node` is None where there is no HTML."""
 
-    def __init__(self, node: LexborNode | None, value: Json = None) -> None:
+    def __init__(self, node: LexborNode | None, value: Json = None, context: Mapping[str, str] = NO_CONTEXT) -> None:
         self.node = node
         self.value = value
+        self.context = context
+        """What the place that linked to the page said of it; rules `carried` read it."""
         self._embedded: dict[tuple[str, str | None], Json] = {}
 
     @cached_property
@@ -106,6 +109,7 @@ class Page(Part):
         content_type: str = "",
         encoding: str = "utf-8",
         utf_8: bytes | None = None,
+        context: Mapping[str, str] = NO_CONTEXT,
     ) -> None:
         """`utf_8`: the same as bytes, where they are at hand; it saves encoding them for the parser."""
         self.source = source
@@ -124,7 +128,7 @@ class Page(Part):
         else:
             self.unread = too_hard(source)
             self._tree = LexborHTMLParser(_EMPTY if self.unread or not source.strip() else utf_8 or source)
-        super().__init__(None if self._tree is None else self._tree.root, value)
+        super().__init__(None if self._tree is None else self._tree.root, value, context)
 
     @classmethod
     def of_bytes(
@@ -134,12 +138,21 @@ class Page(Part):
         url: str = "",
         status: int = 200,
         headers: Mapping[str, str] = MappingProxyType({}),
+        context: Mapping[str, str] = NO_CONTEXT,
     ) -> "Page":
         """Of the bytes as they were received (unpacked), and the headers they came with."""
         content_type = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
         source, encoding = decode(body, content_type)
         utf_8 = body if encoding == "utf-8" and not body.startswith(BOM_UTF8) else None
-        return cls(source, url=url, status=status, content_type=content_type, encoding=encoding, utf_8=utf_8)
+        return cls(
+            source,
+            url=url,
+            status=status,
+            content_type=content_type,
+            encoding=encoding,
+            utf_8=utf_8,
+            context=context,
+        )
 
     @cached_property
     def title(self) -> str:

@@ -166,9 +166,15 @@ def _line(text: str | None) -> str:
 def _examples(examples: Mapping[str, Sequence[Example]], names: Iterable[str]) -> Iterator[str]:
     for name in names:
         yield "\n".join(
-            _block(example.field, example.page, json.dumps(example.value, ensure_ascii=False))
+            _block(example.field, _page(example), json.dumps(example.value, ensure_ascii=False))
             for example in examples[name]
         )
+
+
+def _page(example: Example) -> str:
+    """The page, and what the entry that led to it said."""
+    carried = [f"carried {name}: {said}" for name, said in example.carried.items()]
+    return "\n".join([example.page, *carried])
 
 
 def _block(rules: str, page: str, outcome: str) -> str:

@@ -1,7 +1,7 @@
 """The rules of a source file about a page: which fields it has, and where each of them stands."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -53,6 +53,7 @@ XPath = Annotated[Text, AfterValidator(_checked_xpath)]
 JsonPath = Annotated[Text, AfterValidator(_checked_path)]
 Locale = Annotated[str, AfterValidator(_checked_locale)]
 Currency = Annotated[str, AfterValidator(_checked_currency)]
+Variable = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 GROUP = re.compile(r"\\([1-9])")
 """A group in a replacement."""
 Box = tuple[float, float, float, float]
@@ -138,15 +139,18 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "jsonpath": ("script", "variable", "attribute", "pick", "join"),
     "regex": ("search", "within", "pick", "join"),
     "concat": ("join",),
+    "carried": (),
     "const": (),
 }
 """Kinds of rules, each with the keys that belong to it alone."""
+FROM_PROGRAMS = ("jsonld", "microdata", "jsonpath", "carried")
+"""Kinds whose texts may be written by a program: `1250.5` in a place where the comma is decimal."""
 _OWN = frozenset(key for keys in KINDS.values() for key in keys)
 
 
 class Rule(Reading):
     """Where a value stands: exactly one kind of rule (`css`, `label`, `table`, `xpath`, `jsonld`, `microdata`,
-    `jsonpath`, `regex`, `concat`, `const`), and what belongs to it."""
+    `jsonpath`, `regex`, `concat`, `carried`, `const`), and what belongs to it."""
 
     css: Css | None = None
     """CSS selector: the text of the first element that fits. `:has()`, `:is()`, `:not()` and `:nth-child()` work."""
@@ -169,6 +173,8 @@ class Rule(Reading):
     """Regular expression: its first group, or all of what it finds."""
     concat: "tuple[Concatenated, ...] | None" = None
     """Rules and texts whose results are put together; what is not there is left out."""
+    carried: Variable | None = None
+    """What the entry that led to the page said, by its name in `search.carry`: what stands on search pages alone."""
     const: str | int | float | bool | None = None
     """This value."""
 
@@ -256,6 +262,15 @@ else:
     Rules = _one_or_several(Rule)
 
 
+def carried_by(rule: Rule) -> Iterator[str]:
+    """Names that a rule takes from the entry that led to the page."""
+    if rule.carried is not None:
+        yield rule.carried
+    for inner in rule.concat or ():
+        if isinstance(inner, Rule):
+            yield from carried_by(inner)
+
+
 class FieldRules(Reading):
     """One field of a record."""
 
@@ -306,11 +321,8 @@ def form_of(locale: str, field: FieldRules, rule: Rule | None) -> Form:
         unit=one.unit or field.unit,
         order=one.order or field.order,
         box=field.box,
-        from_program=rule is not None and rule.locale is None and rule.kind in ("jsonld", "microdata", "jsonpath"),
+        from_program=rule is not None and rule.locale is None and rule.kind in FROM_PROGRAMS,
     )
-
-
-FieldName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 
 
 class Sign(Model):
@@ -373,7 +385,7 @@ class PageRules(Model):
 
     locale: Locale = "auto"
     """How numbers and dates are written, where neither rule nor field says otherwise."""
-    fields: Annotated[dict[FieldName, FieldRules], Field(min_length=1)]
+    fields: Annotated[dict[Variable, FieldRules], Field(min_length=1)]
     """Names of the record's fields, each with where it stands."""
     items: Items | None = None
     """Without it the page is one record."""
@@ -382,6 +394,11 @@ class PageRules(Model):
     @cached_property
     def required(self) -> tuple[str, ...]:
         return tuple(name for name, field in self.fields.items() if field.required)
+
+    @cached_property
+    def carried(self) -> frozenset[str]:
+        """Names of what entries of search pages have to say for these fields."""
+        return frozenset(name for field in self.fields.values() for rule in field.from_ for name in carried_by(rule))
 
     @cached_property
     def stable(self) -> frozenset[str]:

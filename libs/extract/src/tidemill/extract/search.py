@@ -8,15 +8,14 @@ from string import Formatter
 from typing import Annotated
 from urllib.parse import quote
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from tidemill.extract.errors import InvalidRule
 from tidemill.extract.model import Model, Text
-from tidemill.extract.rules import Items, Locale, Rule, Sign, Texts
+from tidemill.extract.rules import Items, Locale, Rule, Sign, Texts, Variable
 
 PLACES = ("page", "offset", "cursor")
 """Places in an address that the paging fills."""
-Variable = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 
 
 class Paging(Model):
@@ -49,7 +48,7 @@ class SearchRules(Model):
     """Values for `{names}` in the address: a list, or what is written into the address by the name people know it by:
     `{city: {Helsinki: "64", Espoo: "39"}}`. All combinations are searched."""
     items: Items | None = None
-    """What holds one entry each; `link`, `key` and `hint` look inside. Needed for `hint`."""
+    """What holds one entry each; `link`, `key`, `hint` and `carry` look inside. Needed for `hint` and `carry`."""
     link: Rule
     """The address of the entry's page, or what goes into `link_url`."""
     link_url: Text | None = None
@@ -58,6 +57,9 @@ class SearchRules(Model):
     """What the site calls the entry, for instance its number."""
     hint: Annotated[tuple[Rule, ...], Field(min_length=1)] | None = None
     """What of the entry tells that its page has changed: price, or the time of change."""
+    carry: dict[Variable, Rule] = Field(default_factory=dict)
+    """What of the entry goes with the link, for what its page does not say: rules of fields find it by its name with
+    `carried`: `{place: {jsonpath: coordinates}}`."""
     found: Rule | None = None
     """How many entries there are by the site's own count. With it a search knows whether it has seen them all."""
     nothing: tuple[Sign, ...] = ()
@@ -94,6 +96,8 @@ class SearchRules(Model):
             raise InvalidRule("link_url needs {link}, and nothing else in braces")
         if self.hint is not None and self.items is None:
             raise InvalidRule("hint needs items: what holds one entry each")
+        if self.carry and self.items is None:
+            raise InvalidRule("carry needs items: what holds one entry each")
         return self
 
 
