@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tidemill.common.config.downloading import Download, Template
 from tidemill.common.config.politeness import Politeness
+from tidemill.common.http.pacing import room_at_host
 from tidemill.downloader import policy
 from tidemill.downloader.errors import Unplannable
 from tidemill.downloader.policy import Known, Wanted
@@ -120,7 +121,7 @@ def test_people_go_first_then_what_is_new() -> None:
     ("rate", "concurrency", "room"), [("1/s", 1, 3), ("1/m", 1, 2), ("5/s", 2, 12), ("900/s", 64, 32)]
 )
 def test_a_host_is_given_what_it_may_start_soon(rate: str, concurrency: int, room: int) -> None:
-    assert policy.room_at_host(Politeness(rate=rate, concurrency=concurrency)) == room
+    assert room_at_host(Politeness(rate=rate, concurrency=concurrency), policy.MOST_AT_A_HOST) == room
 
 
 def test_a_failure_is_tried_again_with_growing_pauses_and_then_given_up() -> None:

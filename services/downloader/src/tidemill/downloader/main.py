@@ -6,21 +6,21 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 
+from tidemill.common.config.configured import Configured
 from tidemill.common.http import PoliteClient, open_limits
+from tidemill.common.http.ledger import RequestLedger, restore_limits
 from tidemill.common.retention import rows_layer
 from tidemill.common.service import Context, ServiceSpec, Wiring, main
-from tidemill.downloader.configured import Configured
 from tidemill.downloader.download import Downloader
 from tidemill.downloader.fetch import PoliteFetch
 from tidemill.downloader.lateness import Lateness
-from tidemill.downloader.ledger import RequestLedger, restore_limits
 from tidemill.downloader.partial import PartialFiles
 from tidemill.downloader.plan import Planner, record_plans
 from tidemill.downloader.record import record_attempts
 from tidemill.downloader.release import Release
 from tidemill.downloader.settings import DownloaderSettings
 from tidemill.downloader.steps import PUBLISHES, fetch_step, plan_step
-from tidemill.downloader.tables import bus, metadata
+from tidemill.downloader.tables import bus, metadata, requests
 from tidemill.downloader.tidy import Tidy
 
 LAYERS = (rows_layer("requests", "downloader.requests", "day", example="concat_ws(' ', t.source, t.host, t.day)"),)
@@ -36,10 +36,10 @@ async def open_downloader(context: Context) -> AsyncIterator[Wiring]:
     assert isinstance(settings, DownloaderSettings)
     configured = Configured(context.sources)
     partial_files = PartialFiles(common.data_dir / "partial")
-    ledger = RequestLedger(context.engine)
+    ledger = RequestLedger(context.engine, requests)
     limits = open_limits(common.redis_url, metrics)
     try:
-        await restore_limits(context.engine, limits, (now() - timedelta(days=1)).date())
+        await restore_limits(context.engine, requests, limits, (now() - timedelta(days=1)).date())
         async with PoliteClient(limits, context.cache, metrics, ledger=ledger.note) as client:
             fetch = PoliteFetch(client)
             planner = Planner(source_of=configured.source, fetch=fetch, bus=context.bus, engine=context.engine, now=now)

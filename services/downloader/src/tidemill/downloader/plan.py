@@ -14,13 +14,14 @@ from tidemill.common.config.downloading import Download, Index
 from tidemill.common.config.sources import SourceFile
 from tidemill.common.events import DocumentFailed, RunPlanned, RunRequested
 from tidemill.common.http import FetchFailure, Held, Usage, Validators
+from tidemill.common.http.holding import forget_holds, note_held
 from tidemill.downloader import policy, store
 from tidemill.downloader.download import SourceOf
 from tidemill.downloader.errors import Unplannable
 from tidemill.downloader.fetch import Fetch
-from tidemill.downloader.holding import tell_held
 from tidemill.downloader.links import find_files
 from tidemill.downloader.policy import Wanted
+from tidemill.downloader.tables import holds
 
 RETRIES = (timedelta(seconds=2), timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5))
 """Pauses between attempts to read an index page; after the last the run has failed."""
@@ -91,7 +92,7 @@ class Planner:
                 raise
             return Plan(usage=usage, failed=Unplanned(failure.slug, failure.detail, _place(source.download)))
         except Held as held:
-            await tell_held(self.bus, event, held, self.now())
+            await self._tell_held(event, held)
             if event.deadline and self.now() + LAST_CALL >= event.deadline:
                 return Plan(usage=usage, failed=Unplanned(held.reason, held.detail, _place(source.download)))
             raise Unavailable(f"{held.host}: {held.detail}") from held
@@ -100,6 +101,13 @@ class Planner:
         return replace(
             plan, usage=usage, began_at=began_at, host=policy.host_of(_place(source.download)) if asked else ""
         )
+
+    async def _tell_held(self, event: RunRequested, held: Held) -> None:
+        at = self.now()
+        async with self.bus.transaction() as tx:
+            told = await note_held(tx, holds, event.source, event.run, held, at)
+            if told is not None:
+                await self.bus.emit(tx, [Outgoing(f"{event.run}/held/{held.reason}/{at.isoformat()}", told)])
 
     async def _published(self, download: Download, event: RunRequested) -> bool:
         """Whether the file that this window is for has come already: then schedules ask no more."""
@@ -163,7 +171,7 @@ async def record_plans(tx: Tx, results: Sequence[Requested], *, now: Callable[[]
     outgoing: list[Outgoing] = []
     for done, plan in planned:
         if plan.host and plan.began_at:
-            await store.forget_holds(tx, done.event.source, plan.host, plan.began_at)
+            await forget_holds(tx, holds, done.event.source, plan.host, plan.began_at)
         outgoing += _told(done, plan, now())
     return outgoing
 

@@ -1,7 +1,6 @@
 """Pure: what a run asks for and in which order, what may be stored, when to try again."""
 
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -10,7 +9,6 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from zoneinfo import ZoneInfo
 
 from tidemill.common.config.downloading import WEEKDAYS, Download, Template
-from tidemill.common.config.politeness import Politeness
 from tidemill.common.config.units import size_text
 from tidemill.downloader.errors import Unplannable
 
@@ -19,8 +17,6 @@ RETRIES = (timedelta(seconds=2), timedelta(seconds=15), timedelta(minutes=1), ti
 BACKOFF = timedelta(minutes=10)
 LONGEST_BACKOFF = timedelta(hours=12)
 """Shorter than a day: a daily run asks each time."""
-AHEAD = timedelta(seconds=2)
-"""What a host may start within so long is handed out."""
 MOST_AT_A_HOST = 32
 NOT_PUBLISHED = "not_published"
 """A file of a template that is not there, yet or at all: an outcome that nobody needs to look after."""
@@ -148,11 +144,6 @@ def reason_to_skip(known: Known | None, download: Download, now: datetime, *, tr
 def priority(trigger: str, *, is_new: bool) -> int:
     """Lower goes first: what a person asked for, then schedules, then backfills; new files before known ones."""
     return _BEFORE.get(trigger, 2) + (0 if is_new else 1)
-
-
-def room_at_host(politeness: Politeness) -> int:
-    """How many files of a host may be handed out at a time: what it may start soon."""
-    return min(MOST_AT_A_HOST, politeness.concurrency + math.ceil(AHEAD / politeness.interval))
 
 
 def pause_after(attempts: int, not_before: datetime | None, now: datetime) -> timedelta | None:

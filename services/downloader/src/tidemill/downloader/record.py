@@ -12,10 +12,11 @@ from tidemill.common.events import (
     DownloadDue,
     Event,
 )
+from tidemill.common.http.holding import LOUD, forget_holds, note_held
 from tidemill.common.telemetry.metrics import DOWNLOADS, Metrics
 from tidemill.downloader import policy, store
-from tidemill.downloader.holding import LOUD, note_held
 from tidemill.downloader.outcomes import Attempt, Downloaded, Failed, HeldBack, Refused, Superseded, Unchanged
+from tidemill.downloader.tables import holds
 
 LOOK_AGAIN = timedelta(seconds=10)
 """At a host of which nobody knows when it may be asked."""
@@ -37,7 +38,7 @@ async def record_attempts(tx: Tx, results: Sequence[Download], *, metrics: Metri
             event = await _held_back(tx, due, attempt, attempt.outcome)
             outgoing += [done.tell(event, "held")] if event else []
             continue
-        await store.forget_holds(tx, due.source, policy.host_of(due.url), attempt.began_at)
+        await forget_holds(tx, holds, due.source, policy.host_of(due.url), attempt.began_at)
         event = await _outcome(tx, due, attempt, tally)
         if event is not None:
             outcome = type(event).__name__.removeprefix("Document").lower()
@@ -164,4 +165,4 @@ async def _held_back(tx: Tx, due: DownloadDue, attempt: Attempt, held: HeldBack)
     if held.reason not in LOUD:
         return None
     await store.postpone_host(tx, due.source, policy.host_of(due.url), until)
-    return await note_held(tx, due.source, due.run, held, attempt.at)
+    return await note_held(tx, holds, due.source, due.run, held, attempt.at)

@@ -8,6 +8,7 @@ from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.step import Outgoing, Tx
 from tidemill.common.config.politeness import Politeness
 from tidemill.common.events import DocumentFailed, DownloadDue
+from tidemill.common.http.pacing import room_at_host
 from tidemill.common.telemetry.metrics import DOWNLOADS_WAITING, Metrics
 from tidemill.downloader import policy, store
 
@@ -61,7 +62,7 @@ class Release:
         handed = await store.count_handed(tx)
         outgoing: list[Outgoing] = []
         for source, host in await store.find_due(tx, control.held_sources()):
-            room = policy.room_at_host(self._politeness_of(source)) - handed.get(host, 0)
+            room = room_at_host(self._politeness_of(source), policy.MOST_AT_A_HOST) - handed.get(host, 0)
             if room > 0:
                 jobs = await store.hand_out(tx, source, host, room)
                 handed[host] = handed.get(host, 0) + len(jobs)

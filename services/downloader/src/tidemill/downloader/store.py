@@ -1,9 +1,8 @@
 """The only module of the downloader that knows SQL."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import date, datetime, timedelta
-from typing import Self
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, exists, func, select, true, update
 from sqlalchemy.dialects.postgresql import insert
@@ -11,10 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.bus.step import Tx
 from tidemill.common.events import DownloadDue
-from tidemill.common.http import Entry, Usage
+from tidemill.common.http import Usage
 from tidemill.downloader.outcomes import Present
 from tidemill.downloader.policy import Known, Wanted, host_of
-from tidemill.downloader.tables import documents, holds, indexes, jobs, requests, resources, windows
+from tidemill.downloader.tables import documents, holds, indexes, jobs, resources, windows
 
 LEASE = timedelta(minutes=3)
 """After so long without a sign a job that was handed out counts as lost. Its message came again long before, unless it
@@ -98,48 +97,6 @@ class Blocked:
     attempts: int
     requests: int
     bytes_received: int
-
-
-@dataclass(frozen=True, slots=True)
-class Requests:
-    """What a source asked of a host on a day, or a part of it."""
-
-    source: str
-    host: str
-    day: date
-    requests: int = 0
-    bytes: int = 0
-    not_modified: int = 0
-    bytes_saved: int = 0
-    retry_after_obeyed: int = 0
-    robots_denials: int = 0
-    retry_after_until: datetime | None = None
-
-    @classmethod
-    def of(cls, entry: Entry) -> Self:
-        return cls(
-            entry.source,
-            entry.host,
-            entry.day,
-            requests=entry.requests,
-            bytes=entry.bytes_received,
-            not_modified=int(entry.status == 304),
-            bytes_saved=entry.bytes_saved,
-            retry_after_obeyed=int(entry.retry_after is not None),
-            robots_denials=int(entry.robots == "disallowed"),
-            retry_after_until=entry.retry_after,
-        )
-
-    def plus(self, more: Self) -> Self:
-        untils = [until for until in (self.retry_after_until, more.retry_after_until) if until]
-        return replace(
-            self,
-            **{name: getattr(self, name) + getattr(more, name) for name in _COUNTS},
-            retry_after_until=max(untils, default=None),
-        )
-
-
-_COUNTS = ("requests", "bytes", "not_modified", "bytes_saved", "retry_after_obeyed", "robots_denials")
 
 
 # Planning
@@ -519,20 +476,7 @@ async def rest(tx: Tx, source: str, item: str, until: datetime) -> None:
     )
 
 
-# Holds and windows
-
-
-async def note_hold(tx: Tx, source: str, host: str, reason: str, run: str, at: datetime) -> bool:
-    """Whether this cause is new, and to be told."""
-    inserted = await tx.execute(
-        insert(holds).values(source=source, host=host, reason=reason, run=run, since=at).on_conflict_do_nothing()
-    )
-    return bool(inserted.rowcount)
-
-
-async def forget_holds(tx: Tx, source: str, host: str, asked_at: datetime) -> None:
-    """The host was asked then, so that nothing of before holds it."""
-    await tx.execute(delete(holds).where(holds.c.source == source, holds.c.host == host, holds.c.since < asked_at))
+# Windows
 
 
 async def came_since(tx: Tx, source: str, moment: datetime) -> bool:
@@ -547,30 +491,6 @@ async def note_late(tx: Tx, source: str, opened_at: datetime, closed_at: datetim
         insert(windows).values(source=source, opened_at=opened_at, closed_at=closed_at).on_conflict_do_nothing()
     )
     return bool(inserted.rowcount)
-
-
-# The ledger of requests
-
-
-async def add_requests(engine: AsyncEngine, counted: Sequence[Requests]) -> None:
-    ordered = sorted(counted, key=lambda each: (each.source, each.host, each.day))
-    adding = insert(requests).values([asdict(each) for each in ordered])
-    async with engine.begin() as tx:
-        await tx.execute(
-            adding.on_conflict_do_update(
-                index_elements=["source", "host", "day"],
-                set_={
-                    **{name: requests.c[name] + adding.excluded[name] for name in _COUNTS},
-                    "retry_after_until": func.greatest(requests.c.retry_after_until, adding.excluded.retry_after_until),
-                },
-            )
-        )
-
-
-async def find_requests(engine: AsyncEngine, since: date) -> list[Requests]:
-    async with engine.connect() as connection:
-        rows = await connection.execute(select(requests).where(requests.c.day >= since))
-        return [Requests(**row._mapping) for row in rows]
 
 
 async def remove_old(engine: AsyncEngine) -> None:

@@ -3,7 +3,6 @@
 from sqlalchemy import (
     BigInteger,
     Column,
-    Date,
     DateTime,
     ForeignKeyConstraint,
     Index,
@@ -18,6 +17,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from tidemill.common.bus.tables import bus_tables
 from tidemill.common.database import service_metadata
+from tidemill.common.http.holding import holds_table
+from tidemill.common.http.ledger import requests_table
 
 SCHEMA = "downloader"
 metadata = service_metadata(SCHEMA)
@@ -102,16 +103,7 @@ documents = Table(
     comment="Each content that came; whoever inserts or renews the row has the document, all others a duplicate.",
 )
 
-holds = Table(
-    "holds",
-    metadata,
-    Column("source", Text, primary_key=True),
-    Column("host", Text, primary_key=True),
-    Column("reason", Text, primary_key=True),
-    Column("run", Text, nullable=False),
-    Column("since", MOMENT, nullable=False, server_default=func.now()),
-    comment="Why hosts are not asked now; each is told once, when its row comes.",
-)
+holds = holds_table(metadata)
 
 windows = Table(
     "windows",
@@ -123,18 +115,4 @@ windows = Table(
     comment="Publication windows that passed without a new file; each is told once.",
 )
 
-requests = Table(
-    "requests",
-    metadata,
-    Column("source", Text, primary_key=True),
-    Column("host", Text, primary_key=True),
-    Column("day", Date, primary_key=True, comment="In the zone of the source's budget."),
-    Column("requests", BigInteger, nullable=False, server_default="0"),
-    Column("bytes", BigInteger, nullable=False, server_default="0", comment="Received."),
-    Column("not_modified", BigInteger, nullable=False, server_default="0", comment="304 answers."),
-    Column("bytes_saved", BigInteger, nullable=False, server_default="0", comment="That those 304 spared."),
-    Column("retry_after_obeyed", BigInteger, nullable=False, server_default="0"),
-    Column("retry_after_until", MOMENT, comment="How long the host wants to be left alone."),
-    Column("robots_denials", BigInteger, nullable=False, server_default="0"),
-    comment="What each source asked of each host on each day, and how politely.",
-)
+requests = requests_table(metadata)

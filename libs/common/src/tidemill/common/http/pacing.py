@@ -4,6 +4,7 @@ Moments are seconds since 1970 by the clock of whoever keeps the state; it is ha
 """
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self
@@ -34,6 +35,14 @@ FAILURES = 5
 """In a row, until the breaker opens."""
 COOLDOWN_SECONDS = (30.0, 900.0)
 """How long it stays open: the first time, and at most; doubled each time a probe fails."""
+
+AHEAD = timedelta(seconds=2)
+"""What a host may start within so long is handed out by whoever keeps a queue for it."""
+
+
+def room_at_host(politeness: Politeness, most: int) -> int:
+    """How many things may be handed out at a time that ask a host: what it may start soon, and at most so many."""
+    return min(most, politeness.concurrency + math.ceil(AHEAD / politeness.interval))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from tidemill.common.config import Sources, load_sources
-from tidemill.downloader.configured import KEPT, Configured
+from tidemill.common.config.configured import KEPT, Configured
 
 
 def sources(folder: Path, version: int, url: str = "https://paper.example/a") -> Sources:
