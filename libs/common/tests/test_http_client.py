@@ -468,34 +468,6 @@ async def test_without_a_limiter_nothing_is_asked(server: Hostile) -> None:
     await limits.close()
 
 
-@pytest.fixture(scope="session")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A server that has a certificate for `demo.example`, and a client that trusts it."""
-    x509 = pytest.importorskip("cryptography.x509")
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "demo.example")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("demo.example")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    file = tmp_path_factory.mktemp("tls") / "server.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    file.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
-    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server_side.load_cert_chain(file)
-    return server_side, ssl.create_default_context(cafile=str(file))
-
-
 async def test_tls_is_checked_against_the_name_and_not_the_address(
     tls: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:
@@ -518,3 +490,27 @@ async def test_tls_is_checked_against_the_name_and_not_the_address(
                         async with client.open(url, source="s", politeness=politeness):
                             pass
     assert [asked.headers["host"] for asked in server.asked] == [f"demo.example:{server.port}"]
+
+
+async def test_leave_can_be_asked_for_without_asking_for_the_page(
+    client: PoliteClient, server: Hostile, ledger: list[Entry]
+) -> None:
+    server.says("/robots.txt", 200, "User-agent: *\nDisallow: /private\n")
+    usage = Usage()
+    for path, good in (("/page", True), ("/private/1", False), ("/page", True)):
+        allowed = await client.allowed(f"{server.url}{path}", source="s", politeness=server.politeness(), usage=usage)
+        assert allowed is good
+    assert [asked.path for asked in server.asked] == ["/robots.txt"]
+    assert usage.requests == 1
+    assert [(entry.purpose, entry.requests, entry.robots) for entry in ledger] == [
+        ("robots", 1, None),
+        ("page", 0, "disallowed"),
+    ]
+
+
+async def test_leave_is_held_where_the_host_does_not_say(client: PoliteClient, server: Hostile) -> None:
+    server.says("/robots.txt", 503)
+    with pytest.raises(Held) as caught:
+        await client.allowed(f"{server.url}/page", source="s", politeness=server.politeness())
+    assert caught.value.reason == "robots_unreachable"
+    assert await client.allowed(f"{server.url}/", source="s", politeness=server.politeness(obey_robots=False))

@@ -3,6 +3,7 @@
 from tidemill.common.http.answer import Answer, Entry, Patience, Sizes, Usage
 from tidemill.common.http.bandwidth import Bandwidth, Progress
 from tidemill.common.http.client import PoliteClient
+from tidemill.common.http.cookies import Cookies
 from tidemill.common.http.download import Downloaded, NotModified, download
 from tidemill.common.http.errors import (
     BadStatus,
@@ -13,6 +14,7 @@ from tidemill.common.http.errors import (
     NetworkFailure,
     NotWhatItShouldBe,
     PrivateAddress,
+    ProxyFailure,
     RedirectLoop,
     RobotsDisallow,
     TimedOut,
@@ -32,6 +34,7 @@ __all__ = [
     "Bandwidth",
     "Blocked",
     "ChecksumMismatch",
+    "Cookies",
     "Downloaded",
     "Entry",
     "FetchFailure",
@@ -45,6 +48,7 @@ __all__ = [
     "PoliteClient",
     "PrivateAddress",
     "Progress",
+    "ProxyFailure",
     "RedirectLoop",
     "Response",
     "RobotsDisallow",

@@ -87,7 +87,9 @@ class Answer:
 
     def __init__(self, url: str, raw: Raw, *, sizes: Sizes, patience: Patience, usage: Usage, sent_at: float) -> None:
         self.url = url
-        """After redirects; without passwords."""
+        """After redirects; without passwords, for people."""
+        self.address = url
+        """The same as it was asked for, also what is masked in `url`; without user and password."""
         self.redirects: tuple[str, ...] = ()
         """What was asked before, in order."""
         self.status = raw.status

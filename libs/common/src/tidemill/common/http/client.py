@@ -13,6 +13,7 @@ from typing import Self
 from tidemill.common.cache import Cache
 from tidemill.common.config.politeness import Politeness
 from tidemill.common.http.answer import PATIENCE, SIZES, Answer, Ledger, Patience, Purpose, Sizes, Usage
+from tidemill.common.http.cookies import Cookies
 from tidemill.common.http.decoding import ACCEPTED
 from tidemill.common.http.errors import Held, RobotsDisallow
 from tidemill.common.http.guard import Guard, Resolve, resolve
@@ -21,7 +22,16 @@ from tidemill.common.http.limits import HostLimits
 from tidemill.common.http.pacing import terms_of
 from tidemill.common.http.robots import REDIRECTS as ROBOTS_REDIRECTS
 from tidemill.common.http.robots import SIZE_BYTES, Decision, Robots, Rules
-from tidemill.common.http.wire import URL, Wire, bare_url, create_ssl_context, host_of, parse_url, printable_url
+from tidemill.common.http.wire import (
+    URL,
+    Wire,
+    bare_url,
+    create_ssl_context,
+    host_of,
+    parse_proxy,
+    parse_url,
+    printable_url,
+)
 from tidemill.common.telemetry.metrics import ROBOTS_DECISIONS, Metrics
 
 REDIRECTS = 10
@@ -46,7 +56,7 @@ class PoliteClient:
         self._ledger = ledger
         self._resolve = resolve
         self._ssl_context = ssl_context or create_ssl_context()  # 40 ms of CPU, so once.
-        self._wires: dict[tuple[str, ...], Wire] = {}
+        self._wires: dict[tuple[tuple[str, ...], URL | None], Wire] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -75,11 +85,14 @@ class PoliteClient:
         wait: timedelta = timedelta(seconds=30),
         known_bytes: int = 0,
         usage: Usage | None = None,
+        proxy: str | None = None,
+        cookies: Cookies | None = None,
     ) -> AsyncIterator[Answer]:
         """An answer of 2xx, 304 or 416; every other one is raised as BadStatus or Blocked, after redirects.
 
         `wait` is for leave to ask, over all redirects; `identity` asks for the bytes as they are, uncompressed;
-        `known_bytes` are what a 304 saves. Raises FetchFailure and Held; the body raises while it is read.
+        `known_bytes` are what a 304 saves; `proxy` is the address of one, with its password, over which all of it goes.
+        Raises FetchFailure and Held; the body raises while it is read.
         """
         asking = Asking(
             source,
@@ -91,6 +104,8 @@ class PoliteClient:
             time.monotonic() + wait.total_seconds(),
             known_bytes,
             Usage() if usage is None else usage,
+            None if proxy is None else parse_proxy(proxy),
+            cookies,
         )
         hop = await self._follow(parse_url(url), asking)
         try:
@@ -101,6 +116,36 @@ class PoliteClient:
         finally:
             await hop.close()
 
+    async def allowed(
+        self,
+        url: str,
+        *,
+        source: str,
+        politeness: Politeness,
+        wait: timedelta = timedelta(seconds=30),
+        usage: Usage | None = None,
+        proxy: str | None = None,
+    ) -> bool:
+        """Whether robots.txt lets us ask for this, which is read once a day; a no is accounted for as if it had been
+        asked. Raises Held while the host does not say, and FetchFailure where it cannot be asked at all."""
+        asking = Asking(
+            source,
+            politeness,
+            {},
+            SIZES,
+            PATIENCE,
+            ACCEPTED,
+            time.monotonic() + wait.total_seconds(),
+            0,
+            Usage() if usage is None else usage,
+            None if proxy is None else parse_proxy(proxy),
+        )
+        try:
+            await self._leave(parse_url(url), asking, asks=False)
+        except RobotsDisallow:
+            return False
+        return True
+
     async def _follow(self, url: URL, asking: Asking) -> Hop:
         """The first answer that is no redirect."""
         asked: list[URL] = []
@@ -110,6 +155,7 @@ class PoliteClient:
             hop = await self._ask(url, asking, purpose, decision=decision, crawl_delay=crawl_delay)
             target = await hop.redirect(REDIRECTS, asked)
             if target is None:
+                hop.answer.address = bare_url(url)
                 hop.answer.redirects = tuple(printable_url(each) for each in asked)
                 await hop.judge()
                 return hop
@@ -117,7 +163,7 @@ class PoliteClient:
             asking = towards(target, url, asking)
             url, purpose = target, "redirect"
 
-    async def _leave(self, url: URL, asking: Asking) -> tuple[Decision, float | None]:
+    async def _leave(self, url: URL, asking: Asking, *, asks: bool = True) -> tuple[Decision, float | None]:
         """What robots.txt says; raises RobotsDisallow and Held."""
         if not asking.politeness.obey_robots:
             return "ignored", None
@@ -131,7 +177,8 @@ class PoliteClient:
         if not rules.allows(bare_url(url), asking.agent):
             self._decide(url, asking, "disallowed")
             raise RobotsDisallow(f"{origin}/robots.txt does not let {asking.agent} ask for {url.path}")
-        self._metrics.of(ROBOTS_DECISIONS, source=asking.source, decision="allowed").inc()
+        if asks:
+            self._metrics.of(ROBOTS_DECISIONS, source=asking.source, decision="allowed").inc()
         return "allowed", rules.crawl_delay(asking.agent)
 
     def _decide(self, url: URL, asking: Asking, decision: Decision) -> None:
@@ -144,6 +191,7 @@ class PoliteClient:
         asking = replace(
             asking,
             headers={},
+            cookies=None,
             encodings=ACCEPTED,
             sizes=Sizes(received=4 * SIZE_BYTES, decoded=4 * SIZE_BYTES),
             patience=replace(asking.patience, total=min(asking.patience.total, timedelta(minutes=1))),
@@ -183,15 +231,16 @@ class PoliteClient:
         permit = await self._limits.acquire(host_of(url), terms, wait=asking.wait())
         hop = Hop(url, asking, permit, entry_of(url, asking, purpose, decision), self._metrics, self._ledger)
         try:
-            await hop.send(self._wire(asking.politeness))
+            await hop.send(self._wire(asking.politeness, asking.proxy))
         except BaseException as error:
             await hop.close(error)
             raise
         return hop
 
-    def _wire(self, politeness: Politeness) -> Wire:
-        """Sources that may go to other private hosts share no connections."""
+    def _wire(self, politeness: Politeness, proxy: URL | None) -> Wire:
+        """Sources that may go to other private hosts, or over another proxy, share no connections."""
         allowed = tuple(sorted(politeness.allow_private))
-        if allowed not in self._wires:
-            self._wires[allowed] = Wire(Guard(allowed, resolve=self._resolve), self._ssl_context)
-        return self._wires[allowed]
+        if (allowed, proxy) not in self._wires:
+            guard = Guard(allowed, resolve=self._resolve)
+            self._wires[allowed, proxy] = Wire(guard, self._ssl_context, proxy, resolve=self._resolve)
+        return self._wires[allowed, proxy]

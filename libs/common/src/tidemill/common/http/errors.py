@@ -30,6 +30,12 @@ class Truncated(NetworkFailure):
     """The connection ended before the body did."""
 
 
+class ProxyFailure(NetworkFailure):
+    """The proxy of the source cannot be reached, or does not want us. Says nothing about the host."""
+
+    slug = "proxy"
+
+
 class TimedOut(FetchFailure):
     """Too slow: to connect, to answer, to send, or all together."""
 

@@ -12,13 +12,16 @@ from zoneinfo import ZoneInfo
 
 from tidemill.common.config.politeness import Politeness
 from tidemill.common.http.answer import Answer, Entry, Ledger, Patience, Purpose, Sizes, Usage
+from tidemill.common.http.cookies import Cookies
 from tidemill.common.http.errors import (
     BadStatus,
     Blocked,
     FetchFailure,
     NetworkFailure,
+    ProxyFailure,
     RedirectLoop,
     TimedOut,
+    UnfetchableUrl,
 )
 from tidemill.common.http.headers import parse_retry_after
 from tidemill.common.http.limits import Permit
@@ -54,6 +57,8 @@ class Asking:
     """For leave to ask, by the monotonic clock."""
     known_bytes: int
     usage: Usage
+    proxy: URL | None = None
+    cookies: Cookies | None = None
 
     @property
     def user_agent(self) -> str:
@@ -126,12 +131,20 @@ class Hop:
         if self._url.userinfo:
             login = f"{self._url.username}:{self._url.password}".encode()
             headers["authorization"] = f"Basic {base64.b64encode(login).decode()}"
+        if self._asking.cookies is not None and (told := self._asking.cookies.pairs(self._url)):
+            headers.setdefault("cookie", "; ".join(f"{name}={value}" for name, value in told.items()))
+        for name, value in headers.items():
+            # The client would say so too, with the value, which may be a secret.
+            if any(character in value for character in "\r\n\0"):
+                raise UnfetchableUrl(f"the header {name} has line ends in it, which none may have")
         return [(name.title(), value) for name, value in headers.items()]
 
     def _take(self, raw: Raw) -> None:
         now = time.monotonic()
         sent_at = now if self._sent_at is None else self._sent_at
         self._seconds = now - sent_at
+        if self._asking.cookies is not None:
+            self._asking.cookies.take(self._url, raw.headers)
         self._metrics.of(HTTP_ANSWER_SECONDS).observe(self._seconds)
         if raw.status >= 400:
             self._retry_after = parse_retry_after(
@@ -165,8 +178,12 @@ class Hop:
         if 200 <= status < 300 or status in (304, 416):
             return
         after = self._left_alone_until()
-        kind = Blocked if status in BLOCKED else BadStatus
-        failure = kind(status, f"{self.answer.url} answered {status} {_phrase(status)}", after=after)
+        failure: FetchFailure
+        if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and self._asking.proxy is not None:
+            failure = ProxyFailure("the proxy does not take the user and password it is given: 407")
+        else:
+            kind = Blocked if status in BLOCKED else BadStatus
+            failure = kind(status, f"{self.answer.url} answered {status} {_phrase(status)}", after=after)
         await self.close(failure)
         raise failure
 
@@ -184,7 +201,8 @@ class Hop:
             self._account(error)
 
     def _outcome(self, error: BaseException | None) -> Outcome:
-        if self._answer is None and not isinstance(error, NetworkFailure | TimedOut):
+        unsure = self._answer is None and not isinstance(error, NetworkFailure | TimedOut)
+        if unsure or isinstance(error, ProxyFailure):
             return Outcome("unknown")
         if self._answer is None or isinstance(error, NetworkFailure | TimedOut):
             return Outcome("failure")

@@ -1,6 +1,7 @@
 """The HTTP client underneath: the only module that knows which one."""
 
 import asyncio
+import base64
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
@@ -11,17 +12,30 @@ from importlib.metadata import version
 from typing import Any
 
 import httpcore2
-from httpx2 import URL, AsyncClient, Headers, HTTPError, InvalidURL, Limits, Response, Timeout, create_ssl_context
+from httpx2 import (
+    URL,
+    AsyncClient,
+    Cookies,
+    Headers,
+    HTTPError,
+    InvalidURL,
+    Limits,
+    Request,
+    Response,
+    Timeout,
+    create_ssl_context,
+)
 
-from tidemill.common.config.secrets import masked
-from tidemill.common.http.errors import NetworkFailure, TimedOut, UnfetchableUrl
-from tidemill.common.http.guard import Guard
+from tidemill.common.config.secrets import masked, remember_secret
+from tidemill.common.http.errors import FetchFailure, NetworkFailure, ProxyFailure, TimedOut, UnfetchableUrl
+from tidemill.common.http.guard import Guard, Resolve, host_port, resolve
 
 __all__ = [
     "URL",
     "AsyncClient",
     "HTTPError",
     "Headers",
+    "Jar",
     "Raw",
     "Response",
     "Wire",
@@ -29,6 +43,7 @@ __all__ = [
     "create_ssl_context",
     "host_of",
     "open_client",
+    "parse_proxy",
     "parse_url",
     "printable_url",
     "user_agent",
@@ -36,6 +51,8 @@ __all__ = [
 
 PORTS = {"http": 80, "https": 443}
 CONNECTIONS = 200
+COOKIES = 100
+"""Kept for one source; a site that sets more begins anew."""
 KEEP_SECONDS = 30.0
 """An idle connection is kept so long."""
 WINDOW_BYTES = 2 << 20
@@ -87,6 +104,17 @@ def parse_url(text: str, base: URL | None = None) -> URL:
     return url
 
 
+def parse_proxy(text: str) -> URL:
+    """The address of a proxy; from now on its password is masked wherever this process prints something. Raises
+    UnfetchableUrl."""
+    url = parse_url(text)
+    if url.password:
+        remember_secret(url.password)
+        remember_secret(url.userinfo.decode("ascii").partition(":")[2])
+        remember_secret(base64.b64encode(f"{url.username}:{url.password}".encode()).decode())
+    return url
+
+
 def bare_url(url: URL) -> str:
     """Without user and password."""
     return str(url.copy_with(userinfo=b"") if url.userinfo else url)
@@ -105,6 +133,25 @@ def host_of(url: URL | str) -> str:
     return host.rstrip(".") + colon + port
 
 
+class Jar:
+    """Cookies that answers set, for the hosts and paths that they are for. In memory."""
+
+    def __init__(self) -> None:
+        self._cookies = Cookies()
+
+    def take(self, url: URL, headers: Headers) -> None:
+        """Keep what an answer from there sets."""
+        self._cookies.extract_cookies(Response(200, headers=headers, request=Request("GET", bare_url(url))))
+        if len(self._cookies) > COOKIES:
+            self._cookies.clear()
+
+    def header(self, url: URL) -> str:
+        """What is told to this address: `a=1; b=2`; empty where there is nothing to tell."""
+        request = Request("GET", bare_url(url))
+        self._cookies.set_cookie_header(request)
+        return str(request.headers.get("cookie", ""))
+
+
 class Raw:
     """The head of an answer, and its body as it comes."""
 
@@ -121,15 +168,25 @@ class Raw:
 
 
 class Wire:
-    """Connections that a guard lets through, kept for the next request to the same host."""
+    """Connections that a guard lets through, kept for the next request to the same host. Through a proxy where there is
+    one: then the guard judges the host before each request, and the proxy itself may be anywhere."""
 
-    def __init__(self, guard: Guard, ssl_context: ssl.SSLContext) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        ssl_context: ssl.SSLContext,
+        proxy: URL | None = None,
+        *,
+        resolve: Resolve = resolve,
+    ) -> None:
+        self._judge = guard.judge if proxy is not None else None
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=ssl_context,
+            proxy=None if proxy is None else _proxy(proxy, ssl_context),
             max_connections=CONNECTIONS,
             max_keepalive_connections=CONNECTIONS,
             keepalive_expiry=KEEP_SECONDS,
-            network_backend=_GuardedBackend(guard),
+            network_backend=_GuardedBackend(guard) if proxy is None else _ProxyBackend(proxy, resolve),
         )
 
     async def get(
@@ -145,10 +202,16 @@ class Wire:
         """Send one GET and read the head of the answer. `before` is awaited when the connection stands and nothing is
         sent yet, `after` when it is. Raises NetworkFailure, TimedOut, PrivateAddress, and what these two raise."""
 
-        async def trace(event: str, _: dict[str, Any]) -> None:
-            if event.endswith("send_request_headers.started"):
+        if self._judge is not None:
+            await self._judge(url.raw_host.decode("ascii"), url.port or PORTS[url.scheme], seconds=connect_seconds)
+        begun = False
+
+        async def trace(event: str, told: dict[str, Any]) -> None:
+            nonlocal begun
+            if event.endswith("send_request_headers.started") and told["request"].method != b"CONNECT":
+                begun = True
                 await before()
-            elif event.endswith("send_request_headers.complete"):
+            elif event.endswith("send_request_headers.complete") and begun:
                 await after()
 
         timeouts = {"connect": connect_seconds, "pool": connect_seconds} | dict.fromkeys(
@@ -178,6 +241,10 @@ def translated(when: str) -> Iterator[None]:
         raise TimedOut(f"silence {when}") from error
     except httpcore2.ConnectError as error:
         raise NetworkFailure(f"no connection: {error}") from error
+    except httpcore2.ProxyError as error:
+        # 5xx: it could not reach the host. Everything else is between it and us.
+        kind = NetworkFailure if str(error).startswith("5") else ProxyFailure
+        raise kind(f"the proxy does not connect: {error}") from error
     except httpcore2.LocalProtocolError as error:
         raise UnfetchableUrl(f"this cannot be asked for: {error}") from error
     except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as error:  # TLS breaks with errors of its own.
@@ -215,3 +282,33 @@ class _GuardedBackend(httpcore2.AsyncNetworkBackend):
             except (httpcore2.ConnectError, TimeoutError):
                 continue
         return await self._backend.connect_tcp(addresses[-1], port, socket_options=SOCKET_OPTIONS)
+
+
+class _ProxyBackend(_GuardedBackend):
+    """Connects to a proxy, wherever the operator has it."""
+
+    def __init__(self, proxy: URL, resolve: Resolve) -> None:
+        host, port = proxy.raw_host.decode("ascii"), proxy.port or PORTS[proxy.scheme]
+        super().__init__(Guard([host_port(host, port)], resolve=resolve))
+        self._name = host_port(host, port)
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        try:
+            return await super().connect_tcp(host, port, timeout)
+        except (httpcore2.ConnectError, FetchFailure) as error:
+            raise ProxyFailure(f"the proxy {self._name} cannot be reached: {error}") from error
+
+
+def _proxy(url: URL, ssl_context: ssl.SSLContext) -> httpcore2.Proxy:
+    return httpcore2.Proxy(
+        httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=b"/"),
+        auth=(url.username.encode(), url.password.encode()) if url.userinfo else None,
+        ssl_context=ssl_context if url.scheme == "https" else None,
+    )
