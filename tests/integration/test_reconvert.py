@@ -95,6 +95,17 @@ def test_a_corrected_source_file_corrects_what_was_converted_before() -> None:
             assert tidemill(system, "reconvert", *wrong)[0] == 1
         assert tidemill(system, "documents")[1].count("monday.json") == 1, "what was superseded is listed no more"
         assert "source=gauge" in tidemill(system, "reconvert")[1]
+        assert told_for_the_audit_chain(system) == [
+            ("retention.remove", "converter rejected", "cli"),
+            ("reconvert.accept", "reconversion 1", "cli"),
+            ("reconvert.discard", "reconversion 2", "cli"),
+        ]
+
+
+def told_for_the_audit_chain(system: System) -> list[tuple[Any, ...]]:
+    told = "SELECT convert_from(payload, 'utf8')::json FROM converter.outbox"
+    rows = system.query(f"{told} WHERE subject LIKE 'tidemill.command.%' ORDER BY id")
+    return [(each["action"], each["target"], each["via"]) for (each,) in rows]
 
 
 def assert_rejected_rows_go(system: System) -> None:

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from tidemill.common.bus.client import CommandFailed, open_client, request_command
-from tidemill.common.bus.step import Answer, Command, CommandRefused, Outgoing
+from tidemill.common.bus.step import WHO, Answer, Change, Command, CommandRefused, Outgoing
+from tidemill.common.events import CommandDone
 
 pytestmark = pytest.mark.servers
 
@@ -45,6 +46,23 @@ async def test_a_command_is_answered_after_commit_and_its_events_are_published(g
         assert answer == {"added": "x", "id": "c1"}
         assert await ground.recorded() == ["x"]
         assert [fact.headers["Tidemill-Id"] for fact in await ground.facts("DOCUMENTS")] == ["command/c1"]
+
+
+async def test_what_a_command_changed_is_told_for_the_audit_chain(ground: Any) -> None:
+    async def handle(tx: Any, id: str, parameters: Any) -> Answer:
+        changed = Change("name.remove", "x", before={"name": "x"}) if parameters.get("actor") else None
+        return Answer({}, change=changed)
+
+    command = Command(verb="remove", handle=handle, description="Remove a name", parameters=WHO)
+    async with ground.bus(commands=[command]):
+        await until_listening(ground)
+        await request_command(ground.nc, "demo", "remove", {}, id="c1")
+        await request_command(ground.nc, "demo", "remove", {"actor": "anna", "via": "cli"}, id="c2")
+        (fact,) = await ground.facts("CONFIG")
+    assert (fact.subject, fact.headers["Tidemill-Id"]) == ("tidemill.command.done.demo", "command/demo/remove/c2")
+    done = CommandDone.model_validate_json(fact.data)
+    assert (done.action, done.target, done.before, done.after) == ("name.remove", "x", '{"name": "x"}', "")
+    assert (done.actor, done.via) == ("anna", "cli")
 
 
 async def test_the_same_id_gives_the_same_answer_and_does_nothing(ground: Any) -> None:

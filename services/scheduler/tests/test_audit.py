@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import nats
 import pytest
@@ -11,13 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.client import CommandFailed, request_command
+from tidemill.common.bus.step import Delivery, Done
 from tidemill.common.bus.topology import AUDIT_BUCKET
 from tidemill.common.database import open_engine
+from tidemill.common.events import CommandDone
 from tidemill.common.telemetry.metrics import value
 from tidemill.common.telemetry.tracing import Telemetry
 from tidemill.scheduler import audit
 from tidemill.scheduler.audit import EMPTY, Head
 from tidemill.scheduler.audit_head import HeadKeeper, find_kept
+from tidemill.scheduler.audit_step import audit_step
 from tidemill.scheduler.main import SPEC
 
 pytestmark = pytest.mark.servers
@@ -54,6 +58,25 @@ async def wrong(engine: AsyncEngine, kept: Head | None = None) -> list[str]:
 async def change(engine: AsyncEngine, statement: str) -> None:
     async with engine.begin() as tx:
         await tx.execute(text(statement))
+
+
+async def test_what_commands_of_other_services_changed_is_in_the_chain(engine: AsyncEngine) -> None:
+    done = CommandDone(
+        service="converter",
+        action="reconvert.accept",
+        target="reconversion 3",
+        before='{"state": "staging"}',
+        actor="anna",
+        via="cli",
+        done_at=datetime(2026, 3, 1, tzinfo=UTC),
+    )
+    step = audit_step()
+    async with engine.begin() as tx:
+        await step.record(tx, [Done(Delivery("c1", done, attempt=1), None)])
+        (row,) = [row async for row in audit.rows(tx)]
+    assert (row.actor, row.via, row.action, row.target) == ("anna", "cli", "reconvert.accept", "reconversion 3")
+    assert (row.at, row.before, row.after) == (done.done_at, done.before, None)
+    assert await wrong(engine) == []
 
 
 async def test_an_untouched_chain_is_whole(engine: AsyncEngine) -> None:

@@ -418,6 +418,27 @@ class ConfigRefused(Event):
     refused_at: AwareDatetime
 
 
+class CommandDone(Event):
+    """A command of a service changed something; told for the audit chain."""
+
+    subject = "tidemill.command.done.{service}"
+    stream = "CONFIG"
+
+    source: str = ""
+    """It concerns all."""
+    service: str
+    action: str
+    """For instance `reconvert.accept`."""
+    target: str = ""
+    before: str = ""
+    """JSON, like `after`; empty where there is nothing to say."""
+    after: str = ""
+    actor: str
+    via: str
+    """cli, bus."""
+    done_at: AwareDatetime
+
+
 class JobDead(Event):
     """A message was given up. Its row in the service's `dead_letters` is the truth; this tells of it."""
 
@@ -459,5 +480,6 @@ EVENTS: tuple[type[Event], ...] = (
     RecordsRejected,
     ConfigApplied,
     ConfigRefused,
+    CommandDone,
     JobDead,
 )

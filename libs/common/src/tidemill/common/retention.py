@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tidemill.common.bus.control import Control
-from tidemill.common.bus.step import Answer, Command, CommandRefused, Tx
+from tidemill.common.bus.step import WHO, Answer, Change, Command, CommandRefused, Tx
 from tidemill.common.config.settings import RetentionSettings
 from tidemill.common.telemetry.logs import get_logger
 from tidemill.common.telemetry.metrics import RETENTION_REMOVED, Metrics
@@ -95,7 +95,7 @@ class Retention:
                 verb="retention_remove",
                 handle=self.remove,
                 description="Remove a slice of what a preview told; again until nothing is removed",
-                parameters={"layer": "Name of the layer", "before": "The moment that the preview named for it"},
+                parameters={"layer": "Name of the layer", "before": "The moment that the preview named for it", **WHO},
             ),
         ]
 
@@ -123,7 +123,9 @@ class Retention:
             raise CommandRefused(f"{name} is kept for {keep.days} days (retention.{name}); {before} is later than that")
         removed = await layer.remove(tx, before, SLICE)
         self.metrics.of(RETENTION_REMOVED, layer=layer.name).inc(removed)
-        return Answer({"layer": name, "removed": removed})
+        after = {"before": before.isoformat(), "removed": removed}
+        change = Change("retention.remove", f"{self.service} {name}", after=after) if removed else None
+        return Answer({"layer": name, "removed": removed}, change=change)
 
     async def run(self) -> None:
         """Every night, until cancelled. Replicas take turns by a lock; what is gone is gone for all of them."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tidemill.cli.asking import said
 from tidemill.cli.reading import database_url, open_store
 from tidemill.cli.running import Assignments, Output, OutputOption, addresses, fail, read_config
 from tidemill.cli.tables import Column, print_table
@@ -140,7 +141,9 @@ def _command(
             typer.echo(f"no dead letter waits{f' with {wanted}' if wanted else ''}: nothing to do")
             return
         by_service = {letter["letter"].partition(":")[0]: criteria for letter in waiting}
-    taken = asyncio.run(_ask(verb, {name: {**which, **extra} for name, which in by_service.items()}, assignments))
+    taken = asyncio.run(
+        _ask(verb, {name: {**said(), **which, **extra} for name, which in by_service.items()}, assignments)
+    )
     before = [f"{service}:{number}" for service, number in named if f"{service}:{number}" not in taken]
     typer.echo(f"{len(taken)} {done}" + (f"; handled before: {', '.join(before)}" if before else ""))
 

@@ -216,4 +216,4 @@ async def _fetch(statement: str, parameters: Mapping[str, Any], assignments: lis
 
 
 def _command(verb: str, parameters: Mapping[str, Any], assignments: list[str] | None) -> dict[str, Any]:
-    return ask(verb, {"author": actor(), **parameters}, assignments, service="converter")
+    return ask(verb, {"author": actor(), "via": "cli", **parameters}, assignments, service="converter")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tidemill.cli.asking import ask
+from tidemill.cli.asking import ask, said
 from tidemill.cli.running import Assignments, Output, OutputOption, addresses, fail, program, read_config
 from tidemill.cli.tables import Column, print_table
 
@@ -58,7 +58,7 @@ def _preview(at: str, assignments: list[str] | None) -> list[dict[str, Any]]:
     from tidemill.common.service import service_names
 
     url = addresses(read_config(assignments)).nats_url
-    said = {"at": at} if at else {}
+    which = {"at": at} if at else {}
 
     async def ask_each() -> list[dict[str, Any]]:
         told = []
@@ -66,7 +66,7 @@ def _preview(at: str, assignments: list[str] | None) -> list[dict[str, Any]]:
             for service in service_names():
                 try:
                     told.append(
-                        await request_command(client, service, "retention_preview", said, timeout=ANSWER_SECONDS)
+                        await request_command(client, service, "retention_preview", which, timeout=ANSWER_SECONDS)
                     )
                 except CommandFailed as failed:
                     if failed.code != NOBODY:
@@ -84,9 +84,9 @@ def _remove(told: list[dict[str, Any]], assignments: list[str] | None) -> None:
     for service in told:
         for name, layer in service["layers"].items():
             removed = 0
-            said = {"layer": name, "before": layer.get("before", "")}
+            which = said(layer=name, before=layer.get("before", ""))
             while _going(layer):
-                count = _ask(service["service"], "retention_remove", said, assignments)["removed"]
+                count = _ask(service["service"], "retention_remove", which, assignments)["removed"]
                 removed += count
                 if not count:
                     break
@@ -94,8 +94,8 @@ def _remove(told: list[dict[str, Any]], assignments: list[str] | None) -> None:
                 typer.echo(f"removed {removed} of {service['service']} {name}")
 
 
-def _ask(service: str, verb: str, said: Mapping[str, Any], assignments: list[str] | None) -> dict[str, Any]:
-    return ask(verb, said, assignments, service=service, seconds=ANSWER_SECONDS)
+def _ask(service: str, verb: str, which: Mapping[str, Any], assignments: list[str] | None) -> dict[str, Any]:
+    return ask(verb, which, assignments, service=service, seconds=ANSWER_SECONDS)
 
 
 def _going(layer: Mapping[str, Any]) -> int:

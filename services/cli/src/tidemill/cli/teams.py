@@ -162,7 +162,7 @@ def _pairs(bad: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _command(verb: str, parameters: Mapping[str, str], assignments: list[str] | None) -> dict[str, Any]:
-    said = {"vocabulary": VOCABULARY, "author": actor(), **parameters}
+    said = {"vocabulary": VOCABULARY, "author": actor(), "via": "cli", **parameters}
     return ask(verb, said, assignments, service="converter", seconds=ANSWER_SECONDS)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Table, and_, bindparam, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from tidemill.common.bus.step import Answer, Command, CommandRefused, Tx
+from tidemill.common.bus.step import WHO, Answer, Change, Command, CommandRefused, Tx
 from tidemill.converter.content import NAME_LETTERS
 from tidemill.converter.names import (
     Pair,
@@ -30,6 +30,7 @@ PARAMETERS = {
     "raw": "The name as printed",
     "scope": "What tells namesakes apart, for instance the league as printed; empty for everywhere",
     "author": "Who says so",
+    "via": WHO["via"],
 }
 ENTITY = {"entity": "Id of what it stands for, or a name that is known to stand for it"}
 
@@ -92,8 +93,10 @@ class Aliases:
         vocabulary, raw, scope = await self._lock(tx, parameters)
         gone = await tx.execute(delete(aliases).where(_is(aliases, vocabulary, raw, scope)))
         changed = await self._apply(tx, vocabulary) if gone.rowcount else []
+        place = {"raw": raw, "scope": scope}
+        change = Change("alias.remove", vocabulary, before=place) if gone.rowcount else None
         return Answer(
-            {"vocabulary": vocabulary, "raw": raw, "scope": scope, "removed": bool(gone.rowcount), "changed": changed}
+            {"vocabulary": vocabulary, **place, "removed": bool(gone.rowcount), "changed": changed}, change=change
         )
 
     async def accept(self, tx: Tx, id: str, parameters: Mapping[str, Any]) -> Answer:
@@ -129,7 +132,9 @@ class Aliases:
 
     async def _edit(self, tx: Tx, alias: Alias, parameters: Mapping[str, Any]) -> Answer:
         changed: list[dict[str, Any]] = []
-        if await _find_alias(tx, alias.vocabulary, alias.raw, alias.scope) != alias:
+        change = None
+        known = await _find_alias(tx, alias.vocabulary, alias.raw, alias.scope)
+        if known != alias:
             values = {**asdict(alias), "author": _word(parameters, "author", optional=True)}
             statement = insert(aliases).values(values)
             statement = statement.on_conflict_do_update(
@@ -137,7 +142,8 @@ class Aliases:
             )
             await tx.execute(statement)
             changed = await self._apply(tx, alias.vocabulary)
-        return Answer({**asdict(alias), "changed": changed})
+            change = Change("alias.set", alias.vocabulary, before=known and asdict(known), after=asdict(alias))
+        return Answer({**asdict(alias), "changed": changed}, change=change)
 
     async def _apply(self, tx: Tx, vocabulary: str) -> list[dict[str, Any]]:
         """Resolve every stored name again, as if the aliases had always been so; return those that changed."""

@@ -16,7 +16,7 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.bus.control import Control
-from tidemill.common.bus.step import Answer, Command, CommandRefused, Delivery, Poison, Tx, Unavailable
+from tidemill.common.bus.step import WHO, Answer, Change, Command, CommandRefused, Delivery, Poison, Tx, Unavailable
 from tidemill.common.bus.transient import is_transient
 from tidemill.common.events import DocumentStored
 from tidemill.common.telemetry.logs import get_logger
@@ -57,7 +57,8 @@ class Reconversions:
     metrics: Metrics
 
     def commands(self) -> list[Command]:
-        number = {"reconversion": "Number of the reconversion", "author": "Who says so"}
+        who = {"author": "Who says so", "via": WHO["via"]}
+        number = {"reconversion": "Number of the reconversion", **who}
         return [
             Command(
                 verb="reconvert",
@@ -68,7 +69,7 @@ class Reconversions:
                     "dataset": "Documents that state something of this dataset",
                     "since": "Documents received at this time (ISO 8601) or later",
                     "document": "SHA-256 of one document, or how it begins",
-                    "author": "Who says so",
+                    **who,
                 },
             ),
             Command(
@@ -106,7 +107,9 @@ class Reconversions:
         if due:
             raise CommandRefused(f"{due} documents of reconversion {number} are still to be converted", "409")
         accepted = await candidates.accept_all(tx, number)
-        return Answer({"reconversion": number, "state": "accepting" if accepted else "done", "documents": accepted})
+        after = {"state": "accepting" if accepted else "done", "documents": accepted}
+        change = Change("reconvert.accept", f"reconversion {number}", before={"state": state}, after=after)
+        return Answer({"reconversion": number, **after}, change=change)
 
     async def discard(self, tx: Tx, id: str, parameters: Mapping[str, Any]) -> Answer:
         number = _number(parameters)
@@ -116,7 +119,9 @@ class Reconversions:
         if state is None:
             raise CommandRefused(f"there is no reconversion {number}", "404")
         await candidates.discard_all(tx, number)
-        return Answer({"reconversion": number, "state": "discarded"})
+        after = {"state": "discarded"}
+        change = Change("reconvert.discard", f"reconversion {number}", before={"state": state}, after=after)
+        return Answer({"reconversion": number, **after}, change=None if state == "discarded" else change)
 
     async def run(self) -> None:
         """Take one document after the other, until cancelled."""

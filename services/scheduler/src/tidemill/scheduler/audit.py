@@ -87,16 +87,17 @@ async def record(
     before: Any = None,
     after: Any = None,
     result: str = DONE,
+    at: datetime | None = None,
 ) -> Head:
     """Append a row in the transaction of the change itself. Do it last: until the commit no other change is recorded.
 
-    `before` and `after` are JSON values, and hold no secrets.
+    `before` and `after` are JSON values, and hold no secrets. `at` is for what happened elsewhere, and is now without.
     """
     await tx.execute(LOCK)
     head = await find_head(tx)
     row = Row(
         seq=head.seq + 1,
-        at=datetime.now(UTC),
+        at=at or datetime.now(UTC),
         actor=_storable(actor),
         via=via,
         action=action,

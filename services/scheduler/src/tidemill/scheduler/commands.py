@@ -12,7 +12,7 @@ import nats.errors
 from sqlalchemy import text
 
 from tidemill.common.bus.bus import Bus
-from tidemill.common.bus.step import Answer, Command, CommandRefused, Tx
+from tidemill.common.bus.step import WHO, Answer, Command, CommandRefused, Tx
 from tidemill.common.config.sources import SourceFile
 from tidemill.common.config.units import parse_duration
 from tidemill.common.service import service_names
@@ -31,10 +31,6 @@ TARGET = {
     "source": "a source",
     "service": "a service, on all replicas",
     "all": "true: everything",
-}
-WHO = {
-    "actor": "who says so",
-    "via": "the way it came: cli, bus",
 }
 FIND_RUN = text("""
 SELECT run, source, trigger, slot, state, params, config_version FROM scheduler.runs WHERE run = :run

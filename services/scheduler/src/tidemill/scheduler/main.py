@@ -10,6 +10,7 @@ from tidemill.common.events import ConfigApplied, ConfigRefused, RunFinished, Ru
 from tidemill.common.service import Context, ServiceSpec, Wiring, main
 from tidemill.scheduler.admission import Admission
 from tidemill.scheduler.audit_head import HeadKeeper
+from tidemill.scheduler.audit_step import audit_step
 from tidemill.scheduler.backfill import Backfills
 from tidemill.scheduler.commands import Commands
 from tidemill.scheduler.config_versions import ConfigVersions
@@ -64,7 +65,7 @@ async def open_scheduler(context: Context) -> AsyncIterator[Wiring]:
 
     await apply(sources)
     yield Wiring(
-        steps=(*ledger_steps(converts, metrics), *triggers.steps()),
+        steps=(*ledger_steps(converts, metrics), *triggers.steps(), audit_step()),
         commands=(
             *triggers.commands(),
             *backfills.commands(),

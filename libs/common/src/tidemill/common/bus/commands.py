@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import nats.errors
@@ -16,10 +17,11 @@ from sqlalchemy import text
 from tidemill.common.bus.connection import Connection, NatsClient
 from tidemill.common.bus.headers import ID, MSG_ID, TRACEPARENT, new_id
 from tidemill.common.bus.outbox import Outbox
-from tidemill.common.bus.step import Answer, Command, CommandRefused, Tx
+from tidemill.common.bus.step import Answer, Change, Command, CommandRefused, Outgoing, Tx
 from tidemill.common.bus.supervise import describe
 from tidemill.common.bus.tables import BusTables
 from tidemill.common.bus.transient import is_transient
+from tidemill.common.events import CommandDone
 from tidemill.common.telemetry.metrics import COMMANDS
 from tidemill.common.telemetry.tracing import Telemetry
 
@@ -123,9 +125,25 @@ class Commands:
             known: Mapping[str, Any] = json.loads(recalled or "{}")
             return known
         answer: Answer = await command.handle(tx, id, parameters)
-        await self._outbox.emit(tx, answer.events)
+        await self._outbox.emit(tx, [*answer.events, *self._noted(command, id, parameters, answer.change)])
         await tx.execute(self._remember, {**key, "answer": json.dumps(answer.body, default=str)})
         return answer.body
+
+    def _noted(self, command: Command, id: str, parameters: Mapping[str, Any], change: Change | None) -> list[Outgoing]:
+        """For the audit chain, which the scheduler keeps."""
+        if change is None:
+            return []
+        done = CommandDone(
+            service=self._service,
+            action=change.action,
+            target=change.target,
+            before=_json(change.before),
+            after=_json(change.after),
+            actor=str(parameters.get("actor") or parameters.get("author") or "unknown"),
+            via=str(parameters.get("via") or "bus"),
+            done_at=datetime.now(UTC),
+        )
+        return [Outgoing(f"command/{self._service}/{command.verb}/{id}", done)]
 
     def _count(self, command: Command, outcome: str) -> None:
         self._telemetry.metrics.of(COMMANDS, verb=command.verb, outcome=outcome).inc()
@@ -142,6 +160,10 @@ def _parse_parameters(command: Command, payload: bytes) -> dict[str, Any]:
     if unknown:
         raise ServiceError("400", f"unknown parameter {', '.join(unknown)}; {command.verb} takes {_known(command)}")
     return parameters
+
+
+def _json(value: Any) -> str:
+    return "" if value is None else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _known(command: Command) -> str:

@@ -16,7 +16,7 @@ from tidemill.common.bus.headers import ID, RUN, TRACEPARENT, repeat_headers
 from tidemill.common.bus.outbox import Outbox, row_of
 from tidemill.common.bus.outcome import Dead
 from tidemill.common.bus.publish import Row
-from tidemill.common.bus.step import Answer, Command, CommandRefused, Outgoing, Tx
+from tidemill.common.bus.step import WHO, Answer, Change, Command, CommandRefused, Outgoing, Tx
 from tidemill.common.bus.tables import BusTables
 from tidemill.common.bus.topology import DEAD_STREAM
 from tidemill.common.events import JobDead
@@ -25,6 +25,9 @@ log = structlog.get_logger(__name__)
 
 TOLD_BYTES = 256 * 1024
 """A larger payload stays in the table alone; the event tells of the row."""
+
+NOTED = 50
+"""Numbers of dead letters that one row of the audit chain names."""
 
 WHICH = {
     "ids": "numbers of dead letters, as the list shows them",
@@ -98,13 +101,17 @@ class DeadLetters:
                 verb="dead_letters_replay",
                 handle=self._replay,
                 description="Hand dead letters to their consumer again, under new ids",
-                parameters={**WHICH, "payload": "replaces that of the one dead letter named by `ids` (a JSON object)"},
+                parameters={
+                    **WHICH,
+                    "payload": "replaces that of the one dead letter named by `ids` (a JSON object)",
+                    **WHO,
+                },
             ),
             Command(
                 verb="dead_letters_drop",
                 handle=self._drop,
                 description="Close dead letters without handling them",
-                parameters=WHICH,
+                parameters={**WHICH, **WHO},
             ),
         ]
 
@@ -160,11 +167,17 @@ class DeadLetters:
                 for letter in taken
             ],
         )
-        return Answer({"replayed": len(taken), "ids": [letter.id for letter in taken]})
+        return self._answer("replay", "replayed", taken, {} if payload is None else {"edited": True})
 
     async def _drop(self, tx: Tx, _id: str, parameters: Mapping[str, Any]) -> Answer:
         taken = await self._take(tx, parameters, "dropped")
-        return Answer({"dropped": len(taken), "ids": [letter.id for letter in taken]})
+        return self._answer("drop", "dropped", taken, {})
+
+    def _answer(self, verb: str, done: str, taken: Sequence[Any], more: Mapping[str, Any]) -> Answer:
+        ids = [letter.id for letter in taken]
+        after = {"count": len(ids), "ids": ids[:NOTED], **more}
+        change = Change(f"dead_letters.{verb}", self._service, after=after) if ids else None
+        return Answer({done: len(ids), "ids": ids}, change=change)
 
     async def _take(self, tx: Tx, parameters: Mapping[str, Any], handled_as: str) -> Sequence[Any]:
         letters = self._letters

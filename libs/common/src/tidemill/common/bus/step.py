@@ -121,12 +121,29 @@ CommandHandler = Callable[[Tx, str, Mapping[str, Any]], Awaitable["Answer"]]
 """(transaction, command id, parameters) -> answer. SQL alone; idempotent by id; answered after commit."""
 
 
+WHO = {"actor": "who says so", "via": "the way it came: cli, bus"}
+"""Parameters of every command that changes something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a command changed, for the audit chain; JSON values that hold no secrets."""
+
+    action: str
+    """For instance `reconvert.accept`."""
+    target: str
+    before: Any = None
+    after: Any = None
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a command replies, and the events it states."""
 
     body: Mapping[str, Any]
     events: Sequence[Outgoing] = ()
+    change: Change | None = None
+    """None: nothing, or the handler has added it to the chain itself."""
 
 
 class CommandRefused(Exception):

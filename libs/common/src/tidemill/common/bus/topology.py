@@ -69,7 +69,7 @@ STREAMS = (
     Stream("RECORDS", ("tidemill.records.>",), _days(30), 256 * _MIB),
     Stream("REPORTS", ("tidemill.report.>",), _days(90), 128 * _MIB),
     Stream("ALERTS", ("tidemill.alert.>",), _days(90), 128 * _MIB),
-    Stream("CONFIG", ("tidemill.config.>",), _days(90), 16 * _MIB),
+    Stream("CONFIG", ("tidemill.config.>", "tidemill.command.>"), _days(90), 16 * _MIB),
     Stream(DEAD_STREAM, ("tidemill.dead.*",), None, 256 * _MIB, refuses=True),
 )
 
