@@ -14,6 +14,8 @@ from tidemill.cli import demo_site
 from tidemill.common.config import load_config, load_sources
 from tidemill.common.servers import free_port
 
+ISSUE_SITE = Path(__file__).parents[3] / "examples" / "issue-site"
+
 
 @pytest.fixture
 def config(tmp_path: Path) -> Any:
@@ -21,39 +23,64 @@ def config(tmp_path: Path) -> Any:
     return load_config(tmp_path, services={}, environ={})
 
 
+def sites(config: Any) -> list[demo_site.DemoSite]:
+    return demo_site.find_sites(config, load_sources(config.common.sources_dir))
+
+
+def issue_site(config: Any) -> demo_site.DemoSite:
+    (found,) = (site for site in sites(config) if isinstance(site, demo_site.IssueSite))
+    return found
+
+
 def test_the_source_comes_with_a_port_that_is_free_and_keeps_it(config: Any) -> None:
-    demo_site.provide_source(config)
-    site = demo_site.find_site(config, load_sources(config.common.sources_dir))
-    assert site is not None
+    demo_site.provide_sources(config)
+    site = issue_site(config)
     with site:
         assert b"1 of 4 issues are out" in urlopen(site.url).read()
-    demo_site.provide_source(config)
-    again = demo_site.find_site(config, load_sources(config.common.sources_dir))
-    assert again is not None
-    assert again.port == site.port
+    demo_site.provide_sources(config)
+    assert issue_site(config).port == site.port
 
 
 def test_a_port_that_somebody_took_is_changed_and_a_file_of_another_make_is_left_alone(config: Any) -> None:
-    demo_site.provide_source(config)
+    demo_site.provide_sources(config)
     file = config.common.sources_dir / "szerencsemix-demo.yaml"
-    first = demo_site.find_site(config, load_sources(config.common.sources_dir))
-    assert first is not None
+    first = issue_site(config)
     with first:
-        demo_site.provide_source(config)
-        other = demo_site.find_site(config, load_sources(config.common.sources_dir))
-        assert other is not None
-        assert other.port != first.port
+        demo_site.provide_sources(config)
+        assert issue_site(config).port != first.port
     file.write_text("source: szerencsemix-demo\n")
-    demo_site.provide_source(config)
+    demo_site.provide_sources(config)
     assert file.read_text() == "source: szerencsemix-demo\n"
-    assert demo_site.find_site(config, load_sources(config.common.sources_dir)) is None
+    assert not any(isinstance(site, demo_site.IssueSite) for site in sites(config))
+
+
+def test_the_sources_of_the_listing_site_share_its_port_and_come_where_what_they_need_is_installed(
+    config: Any,
+) -> None:
+    def provided(*cannot: str) -> list[str]:
+        demo_site.provide_sources(config, lambda source: not any(word in source for word in cannot))
+        return sorted(file.stem for file in config.common.sources_dir.glob("listings-*.yaml"))
+
+    assert provided("with: listings", "browser: true") == []
+    assert provided("browser: true") == ["listings-demo", "listings-demo-api"]
+    assert provided() == ["listings-demo", "listings-demo-api", "listings-demo-app"]
+    assert demo_site.can_run("convert:\n  with: json\n")
+    assert not demo_site.can_run("convert:\n  with: nothing-that-is-installed\n")
+    loaded = load_sources(config.common.sources_dir)
+    (site,) = (each for each in demo_site.find_sites(config, loaded) if isinstance(each, demo_site.ListingSite))
+    hosts = {host for name in site.sources for host in loaded[name].politeness.allow_private}
+    assert hosts == {f"127.0.0.1:{site.port}"}
+    with site:
+        assert json.load(urlopen(f"{site.url}_/day"))["day"] == 0
+        demo_site.provide_sources(config)
+        assert all(f":{site.port}/" not in file.read_text() for file in config.common.sources_dir.glob("listings-*"))
 
 
 @pytest.mark.servers
 @pytest.mark.slow
 def test_it_shows_a_run_by_itself_then_nothing_new_then_odds_that_moved(place: Any, eventually: Any) -> None:
     port = free_port()
-    bundled = (demo_site.sample.find() / demo_site.SITE / "szerencsemix-demo.yaml").read_text(encoding="utf-8")
+    bundled = (ISSUE_SITE / "szerencsemix-demo.yaml").read_text(encoding="utf-8")
     (place.folder / "sources").mkdir()
     hasty = bundled.replace("127.0.0.1:8765", f"127.0.0.1:{port}").replace("{every: 1m}", "{every: 2s}")
     (place.folder / "sources" / "szerencsemix-demo.yaml").write_text(hasty, encoding="utf-8")
@@ -69,7 +96,7 @@ def test_it_shows_a_run_by_itself_then_nothing_new_then_odds_that_moved(place: A
         return sum(run["state"] == "complete" and counts.items() <= run.items() for run in runs())
 
     eventually(lambda: count(new=1) and count(unchanged=1), within=60)
-    program = demo_site.sample.find() / demo_site.SITE / "serve.py"
+    program = ISSUE_SITE / "serve.py"
     subprocess.run([sys.executable, program, "--publish"], cwd=place.folder, check=True)
     eventually(lambda: count(new=1) == 2, within=60)
     status, output = place.run("records", "football.market", "--history", "--key", "10481:kapa:lahti")

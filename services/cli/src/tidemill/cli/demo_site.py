@@ -1,29 +1,34 @@
-"""The demo's web site on this machine: it publishes issues, and a source that comes with it fetches them."""
+"""The demo's web sites on this machine, and the sources that come with them: one publishes issues, one homes."""
 
 from __future__ import annotations
 
 import re
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, ClassVar
 
 from tidemill.cli import sample
-from tidemill.common.config import Config, Sources
+from tidemill.cli.config import CONVERTERS
 from tidemill.common.servers import ChildServer, free_port
 from tidemill.common.servers.child import port_is_free
 
-SOURCE = "szerencsemix-demo"
-SITE = Path("examples") / "issue-site"
-PORT = 8765
-"""In the bundled source file."""
+if TYPE_CHECKING:
+    from tidemill.common.config import Config, Sources
+
+HOST = re.compile(r"127\.0\.0\.1:([0-9]+)")
+WITH = re.compile(r"^  with: (\S+)$", re.MULTILINE)
 
 
-class IssueSite(ChildServer):
-    """Runs the program beside the source file that it is for."""
+class DemoSite(ChildServer):
+    """Runs the program beside the source files that it is for."""
 
-    name = "issue site"
+    example: ClassVar[str]
+    """Folder below `examples`."""
+    sources: ClassVar[Sequence[str]]
 
     def __init__(self, folder: Path, program: Path, port: int) -> None:
         super().__init__(folder)
@@ -42,26 +47,64 @@ class IssueSite(ChildServer):
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
-def provide_source(config: Config) -> None:
-    """Put the source file beside the others, with a port that is free here."""
-    bundled = (sample.find() / SITE / f"{SOURCE}.yaml").read_text(encoding="utf-8")
-    file = config.common.sources_dir / f"{SOURCE}.yaml"
-    if file.exists():
-        known = re.search(r"127\.0\.0\.1:([0-9]+)", file.read_text(encoding="utf-8"))
-        if known is None or port_is_free(int(known[1])):
-            return
-    port = free_port()  # A fixed one could be taken by another demo between here and the start.
-    file.write_text(bundled.replace(f"127.0.0.1:{PORT}", f"127.0.0.1:{port}"), encoding="utf-8")
+class IssueSite(DemoSite):
+    name = "issue site"
+    example = "issue-site"
+    sources = ("szerencsemix-demo",)
 
 
-def find_site(config: Config, sources: Sources) -> IssueSite | None:
-    """The site of the demo's source, where there are both."""
-    source = sources.get(SOURCE)
-    if source is None or source.download is None or source.download.index is None:
-        return None
-    try:
-        program = sample.find() / SITE / "serve.py"
-    except sample.NoSample:
-        return None
-    port = urlsplit(source.download.index.url).port or PORT
-    return IssueSite(config.common.data_dir / "issue-site", program, port)
+class ListingSite(DemoSite):
+    name = "listing site"
+    example = "listing-site"
+    sources = ("listings-demo", "listings-demo-api", "listings-demo-app")
+
+
+SITES = (IssueSite, ListingSite)
+
+
+def can_run(source: str) -> bool:
+    """Whether all that a source file needs is installed: its converter, and a browser where it wants one."""
+    converter = WITH.search(source)
+    if converter is not None and not entry_points(group=CONVERTERS, name=converter[1]):
+        return False
+    return "browser: true" not in source or find_spec("playwright") is not None
+
+
+def provide_sources(config: Config, can_run: Callable[[str], bool] = can_run) -> None:
+    """Put the source files that can run beside the others, each site's with a port that is free here. A file that is
+    there stays, unless its port is taken."""
+    for site in SITES:
+        files = [config.common.sources_dir / f"{name}.yaml" for name in site.sources]
+        known = [port for file in files if file.exists() and (port := _port_in(file))]
+        # A fixed port could be taken by another demo between here and the start.
+        port = next(filter(port_is_free, known), None) or free_port()
+        for file in files:
+            bundled = (_folder(site) / file.name).read_text(encoding="utf-8")
+            wanted = _port_in(file) not in (None, port) if file.exists() else can_run(bundled)
+            if wanted:
+                file.write_text(HOST.sub(f"127.0.0.1:{port}", bundled), encoding="utf-8")
+
+
+def find_sites(config: Config, sources: Sources) -> list[DemoSite]:
+    """The sites of those sources that are there."""
+    found: list[DemoSite] = []
+    for site in SITES:
+        files = [sources.files[name] for name in site.sources if name in sources]
+        port = next((port for file in files if (port := _port_in(file))), None)
+        try:
+            program = _folder(site) / "serve.py"
+        except sample.NoSample:
+            continue
+        if port is not None:
+            found.append(site(config.common.data_dir / site.example, program, port))
+    return found
+
+
+def _folder(site: type[DemoSite]) -> Path:
+    return sample.find() / "examples" / site.example
+
+
+def _port_in(file: Path) -> int | None:
+    """The first port of this machine that a source file names."""
+    host = HOST.search(file.read_text(encoding="utf-8"))
+    return None if host is None else int(host[1])

@@ -44,10 +44,9 @@ def up(
         machine.take()
         if demo:
             sample.provide_source(config)
-            demo_site.provide_source(config)
+            demo_site.provide_sources(config)
         sources = load_sources(config.common.sources_dir, config.common.data_dir)
-        site = demo_site.find_site(config, sources)
-        if site is not None:
+        for site in demo_site.find_sites(config, sources):
             machine.add(site)
         configure_logs(config.common.log, cast(TextIO, LogFile(machine.log)))
         asyncio.run(
