@@ -21,6 +21,7 @@ MODULES = (
     "records",
     "export",
     "teams",
+    "geo",
     "reconvert",
     "lineage",
     "retention",

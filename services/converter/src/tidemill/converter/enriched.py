@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.types import BigInteger, DateTime, SmallInteger, Text
 
 from tidemill.common.bus.step import Tx
-from tidemill.converter.tables import SCHEMA, enriched, enrichers, geocoded
+from tidemill.converter.tables import SCHEMA, datasets, enriched, enrichers, geocoded
 from tidemill.converter.versions import Opened
 from tidemill.plugin import Dataset, Located
 
@@ -119,6 +119,31 @@ async def find_registered_version(tx: Tx, dataset: int, name: str) -> str | None
     return version
 
 
+async def register_reference(tx: Tx, dataset: int, name: str, reference: str) -> None:
+    """With which reference data an enricher is open somewhere, for those who look on."""
+    mine = (enrichers.c.dataset == dataset) & (enrichers.c.name == name)
+    await tx.execute(update(enrichers).where(mine).values(reference=reference))
+
+
+async def fetch_progress(tx: Tx) -> list[dict[str, Any]]:
+    """By enricher: its rows, those made with the present data, those that cannot be made."""
+    query = select(enrichers, datasets.c.name.label("called")).join(datasets, datasets.c.id == enrichers.c.dataset)
+    progress = []
+    for row in (await tx.execute(query.order_by(datasets.c.name, enrichers.c.name))).all():
+        rows, made, failed = await count_rows(tx, row.dataset, row.name, row.version, row.reference)
+        progress.append(
+            {
+                "dataset": row.called,
+                "enricher": row.name,
+                "version": row.version,
+                "rows": rows,
+                "made": made,
+                "failed": failed,
+            }
+        )
+    return progress
+
+
 LAST_OF_SLICE = _sql("""
     SELECT max(id) FROM (
         SELECT id FROM {s}.versions WHERE dataset = :dataset AND id > :after ORDER BY id LIMIT :slice) s
@@ -126,7 +151,7 @@ LAST_OF_SLICE = _sql("""
 MISSING = _sql("""
     INSERT INTO {s}.enriched (dataset, content, enricher, at, version, reference)
     SELECT v.dataset, v.id, :enricher, v.valid_from, '', '' FROM {s}.versions v
-    WHERE v.dataset = :dataset AND v.id > :after AND v.id <= :last AND v.content = v.id AND v.data IS NOT NULL
+    WHERE v.dataset = :dataset AND v.id > :after AND v.id <= :last AND v.content = v.id AND v.data <> 'null'
         AND NOT EXISTS (SELECT 1 FROM {s}.enriched e
             WHERE e.dataset = v.dataset AND e.content = v.id AND e.enricher = :enricher)
     ORDER BY v.id ON CONFLICT DO NOTHING

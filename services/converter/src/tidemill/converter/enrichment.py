@@ -26,6 +26,7 @@ from tidemill.converter.enriched import (
     find_registered_version,
     insert_missing,
     register_enricher,
+    register_reference,
     take_stale,
     update_enriched,
 )
@@ -173,6 +174,8 @@ class Enrichments:
         names = [f"{one.imported.kind} {one.imported.name}" for one in references]
         seconds = round(time.monotonic() - started, 2)
         log.info("enricher opened", enricher=place.enricher.name, references=names, seconds=seconds)
+        async with self._engine.begin() as tx:
+            await register_reference(tx, place.id, place.enricher.name, wanted)
         await self._tidy()
         return True
 

@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REAL
 
 from tidemill.common.bus.tables import bus_tables
+from tidemill.common.check_results import check_results_table
 from tidemill.common.database import service_metadata
 
 SCHEMA = "converter"
@@ -302,6 +303,7 @@ enrichers = Table(
     Column("dataset", SmallInteger, primary_key=True),
     Column("name", Text, primary_key=True),
     Column("version", Text, nullable=False, comment="Of the one that started last: what others made is made anew."),
+    Column("reference", Text, nullable=False, server_default="", comment="Which reference data it is open with."),
     Column("registered_at", Time, nullable=False, server_default=func.now()),
     comment="What adds to the records of each dataset.",
 )
@@ -354,3 +356,51 @@ geocoded = Table(
     Index(None, "asked_at"),
     comment="What an HTTP geocoder answered.",
 )
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("document", BigInteger, ForeignKey(documents.c.id), nullable=False),
+    Column("part", Integer, nullable=False),
+    Column("place", Integer, nullable=False, comment="In the part, as the converter yielded it."),
+    Column("source", Text, nullable=False),
+    Column("run", Text, nullable=False),
+    Column("dataset", Text, nullable=False),
+    Column("key", Text, nullable=False, comment="As the converter says it."),
+    Column("parent_dataset", Text),
+    Column("parent_key", Text),
+    Column("valid_from", Time),
+    Column("page", Integer),
+    Column("item", BigInteger),
+    Column("box", ARRAY(REAL)),
+    Column("quality", REAL, nullable=False),
+    Column("data", Text, nullable=False, comment="Canonical JSON."),
+    Column("raw", Text, nullable=False),
+    Column("checks", ARRAY(Text), nullable=False, comment="Of severity block, that it did not pass last."),
+    Column("reason", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="held", comment="held, released, dropped."),
+    Column("held_at", Time, nullable=False, server_default=func.clock_timestamp()),
+    Column("settled_at", Time),
+    Column("settled_by", Text, nullable=False, server_default=""),
+    Column("released_part", Integer, comment="Of the document, under which the store has it."),
+    UniqueConstraint("document", "part", "place"),
+    Index("ix_quarantine_held", "source", "id", postgresql_where=text("state = 'held'")),
+    Index(None, "run"),
+    comment="Records that a check holds back: not stated, and nothing of them lost.",
+)
+
+record_checks = Table(
+    "record_checks",
+    metadata,
+    Column("document", BigInteger, ForeignKey(documents.c.id), primary_key=True),
+    Column("part", Integer, primary_key=True),
+    Column("name", Text, primary_key=True, comment="Of the check."),
+    Column("severity", Text, nullable=False),
+    Column("failed", Integer, nullable=False, comment="Records of the part that did not pass it."),
+    Column("examples", JSONB, nullable=False, comment="Key and message of the first ones."),
+    Column("judged_at", Time, nullable=False, server_default=func.clock_timestamp()),
+    comment="Which checks records of each document did not pass.",
+)
+
+check_results = check_results_table(metadata)

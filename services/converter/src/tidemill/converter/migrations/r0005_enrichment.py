@@ -22,6 +22,9 @@ def upgrade() -> None:
             nullable=False,
             comment="Of the one that started last: what others made is made anew.",
         ),
+        sa.Column(
+            "reference", sa.Text, server_default="", nullable=False, comment="Which reference data it is open with."
+        ),
         sa.Column("registered_at", moment, server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("dataset", "name", name="pk_enrichers"),
         schema=SCHEMA,
