@@ -127,7 +127,8 @@ class Home:
         return hashlib.sha256(repr(self).encode()).hexdigest()[:24]
 
     def facts(self, host: str) -> dict[str, Any]:
-        """What the page says, by the names of a listing's fields; None for what it does not say."""
+        """What the page says, by the names of a listing's fields; None for what it does not say. Parts of the address
+        stand on it as one text."""
         city = CITIES[self.city]
         return {
             "portal_id": self.id,
@@ -150,6 +151,10 @@ class Home:
             "condition": self.condition,
             "energy_class": self.energy,
             "address": self.address,
+            "street": self.street,
+            "number": self.number.lower().replace(" ", ""),
+            "stair": self.stair or None,
+            "flat": self.flat or None,
             "postcode": self.postcode,
             "city": city.title,
             "country": city.country,
@@ -178,7 +183,9 @@ def places() -> Mapping[str, tuple[Place, ...]]:
     with (Path(__file__).resolve().parent / "osm" / "addresses.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             place = Place(row["street"], row["number"], row["postcode"], float(row["lat"]), float(row["lon"]))
-            found.setdefault(row["city"], []).append(place)
+            # A letter after a number is an entrance in Helsinki, and the homes there have one of their own.
+            if "," not in place.street and (row["city"] != "Helsinki" or place.number.isdigit()):
+                found.setdefault(row["city"], []).append(place)
     return {city: tuple(rows) for city, rows in found.items()}
 
 
@@ -303,7 +310,6 @@ def _made(city: City, id: str, place: Place, day: int, chance: Random, *, privat
     year = chance.choice((None, *range(1898, 2025))) if chance.random() < 0.9 else None
     quality = chance.uniform(0.75, 1.3) * (1.1 if year and year > 2005 else 1.0)
     price = _rounded(size * quality * (city.square_metre if kind == "sale" else city.rent), kind)
-    flat = city.country == "FI" or (city.country == "AT" and not house)
     floors = chance.randint(2, 7) if not house else None
     lat, lon = place.lat, place.lon
     if (where := chance.random()) > 0.7:
@@ -324,8 +330,8 @@ def _made(city: City, id: str, place: Place, day: int, chance: Random, *, privat
         company=chance.choice(FIRMS[city.country]),
         agent=chance.choice(PEOPLE[city.country]),
         text=_text(city, chance),
-        stair=chance.choice("ABCD") if city.country == "FI" and place.number.isdigit() else "",
-        flat=str(chance.randint(1, 48)) if flat and city.country == "FI" and place.number.isdigit() else "",
+        stair=chance.choice("ABCD") if city.country == "FI" else "",
+        flat=str(chance.randint(1, 48)) if city.country == "FI" else "",
         point=None if where > 0.85 else (round(lat, 6), round(lon, 6)),
         plot=chance.randrange(280, 2400) if house else None,
         floor=chance.randint(1, floors) if floors else None,

@@ -33,9 +33,11 @@ from tidemill.extract import (
     judge,
     starts,
 )
+from tidemill.listings.address import listing_fields, parse_address
 
 SITE = Path(__file__).parents[2] / "examples" / "listing-site"
 CHROMIUM = shutil.which("chromium")
+PARTS = ("street", "number", "stair", "flat")
 OF_SOURCE = {"listings-demo": ("helsinki", "vaduz", "bindlach"), "listings-demo-api": ("schaan",)}
 
 
@@ -143,7 +145,8 @@ def facts(record: Record) -> dict[str, Any]:
 
 
 def stated(listing: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in listing.items() if value is not None and name != "url"}
+    """By the fields of the rules, which leave the address as it is printed."""
+    return {name: value for name, value in listing.items() if value is not None and name not in ("url", *PARTS)}
 
 
 @pytest.mark.parametrize("source", OF_SOURCE)
@@ -179,6 +182,15 @@ def test_every_field_of_every_home_is_the_sites_own_truth_over_three_days(site: 
             seen[city] = entries
             ever[city] |= entries.keys()
     assert all(truth[city]["reappeared"] and truth[city]["gone"] for city in OF_SOURCE[source])
+
+
+def test_printed_addresses_have_the_parts_that_the_site_tells(site: Served) -> None:
+    site.post("/_/day", day=9)
+    for city in site.truth().values():
+        for listing in city["listings"].values():
+            found = listing_fields(parse_address(listing["address"], listing["country"]))
+            assert found == {name: value for name in found if (value := listing[name])}
+            assert {name for name in PARTS if listing[name]} <= found.keys()
 
 
 def rendered(url: str, profile: Path) -> Page:
