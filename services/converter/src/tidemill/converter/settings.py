@@ -1,11 +1,32 @@
 """What an operator may change about the converter; read by main alone."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
+from tidemill.common.config.politeness import Politeness
 from tidemill.common.config.settings import Settings
 from tidemill.common.config.units import ByteSize
+
+
+class GeocoderSettings(Settings):
+    """An HTTP geocoder for addresses that the imported ones do not know. Each is asked once, and the answer kept; what
+    comes of it is marked with `point_from` = `geocoder`. Read its terms before you use one."""
+
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]*\{address\}[^\s]*$")] | None = None
+    """Where `{address}` stands for the address in one line. Without it nobody is asked."""
+    latitude: str = "0.lat"
+    """Where the answer, which is JSON, says it: names and places of lists, with dots between."""
+    longitude: str = "0.lon"
+    """As for `latitude`."""
+    precision: Literal["building", "number", "street", "postcode", "city", "unknown"] = "unknown"
+    """What its points stand for."""
+    attribution: str = ""
+    """Whose data the answers are."""
+    a_day: Annotated[int, Field(ge=1)] = 500
+    """Questions in a day (UTC), of all replicas together."""
+    politeness: Politeness = Politeness()
+    """How it is asked."""
 
 
 class ConverterSettings(Settings):
@@ -21,3 +42,4 @@ class ConverterSettings(Settings):
     """Memory that a worker may keep after a document; above it is replaced."""
     max_size: ByteSize = 1_000_000_000
     """Larger documents are refused as too_large."""
+    geocoder: GeocoderSettings = GeocoderSettings()
