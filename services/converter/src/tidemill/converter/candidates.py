@@ -9,7 +9,15 @@ from sqlalchemy import delete, func, insert, select, text, update
 
 from tidemill.common.bus.step import Tx
 from tidemill.converter.content import CheckedRecord
-from tidemill.converter.tables import candidates, documents, reconversions, reconverted, rejected
+from tidemill.converter.tables import (
+    candidates,
+    documents,
+    quarantine,
+    reconversions,
+    reconverted,
+    record_checks,
+    rejected,
+)
 from tidemill.plugin import Position
 
 
@@ -77,7 +85,7 @@ class Placed:
 SELECT = text("""
     INSERT INTO converter.reconverted (reconversion, document, state)
     SELECT :reconversion, d.id, 'due' FROM converter.documents d
-    WHERE d.state = 'finished' AND d.superseded_by IS NULL
+    WHERE d.state = 'finished' AND d.superseded_by IS NULL AND d.sha256 <> ''
         AND (:source = '' OR d.source = :source)
         AND (:document = '' OR starts_with(d.sha256, :document))
         AND (CAST(:since AS timestamptz) IS NULL OR d.received_at >= CAST(:since AS timestamptz))
@@ -352,8 +360,8 @@ async def discard_all(tx: Tx, reconversion: int) -> None:
     mine = select(reconverted.c.candidate).where(
         reconverted.c.reconversion == reconversion, reconverted.c.candidate.is_not(None)
     )
-    for table, column in ((candidates, candidates.c.candidate), (rejected, rejected.c.document)):
-        await tx.execute(delete(table).where(column.in_(mine)))
+    for column in (candidates.c.candidate, rejected.c.document, quarantine.c.document, record_checks.c.document):
+        await tx.execute(delete(column.table).where(column.in_(mine)))
     gone = documents.c.id.in_(mine) & (documents.c.state == "staged")
     await tx.execute(delete(documents).where(gone))
     await tx.execute(delete(reconverted).where(reconverted.c.reconversion == reconversion))

@@ -4,14 +4,16 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
 from tidemill.common.archive import Archive, NotArchived
 from tidemill.common.bus.step import Delivery
 from tidemill.common.bus.transient import is_transient
+from tidemill.common.checks import Times
+from tidemill.common.config.checks import Check
 from tidemill.common.events import DocumentStored
 from tidemill.common.telemetry.logs import get_logger
 from tidemill.converter.content import Checked, CheckedRecord, check_records
@@ -20,6 +22,7 @@ from tidemill.converter.enriched import Enriched
 from tidemill.converter.enrichment import Enrichments
 from tidemill.converter.errors import LostContent, NamesUnavailable, NoDigest, NoWorker, RouteChanged
 from tidemill.converter.frames import Job
+from tidemill.converter.judging import Finding, Held, judge
 from tidemill.converter.names import Names, Resolved
 from tidemill.converter.routes import Route, Routes, get_route
 from tidemill.converter.workers import Ending, Part, WorkerLost, Workers
@@ -47,6 +50,10 @@ class ConvertedPart:
     pages: int
     ending: Ending | None
     enriched: Sequence[Enriched] = ()
+    held: Sequence[Held] = ()
+    """Records that a check of severity block holds back."""
+    findings: Mapping[str, Finding] = field(default_factory=dict)
+    """By check: what records of this part do not pass."""
 
     @property
     def valid_from(self) -> datetime:
@@ -63,9 +70,10 @@ async def convert(
     datasets: Mapping[str, Dataset],
     names: Names,
     enrichments: Enrichments,
+    checks: Mapping[str, Sequence[Check]],
     tell: Tell,
 ) -> AsyncIterator[ConvertedPart]:
-    """No part at all where the source's documents are only kept."""
+    """No part at all where the source's documents are only kept. `checks` are those of records, by source."""
     event = delivery.event
     route = get_route(routes, event.source)
     if route is None:
@@ -92,15 +100,18 @@ async def convert(
             async for part in parts:
                 checked = await _check(part, datasets)
                 facts = _facts(part, delivery, route)
+                judged = judge(checked.records, checks.get(event.source, ()), _times(facts))
                 yield ConvertedPart(
                     facts=facts,
                     index=part.index,
-                    records=checked.records,
+                    records=judged.passed,
                     rejected=[*part.rejected, *checked.rejected],
-                    names=await _resolve(names, checked.records),
+                    names=await _resolve(names, judged.passed),
                     pages=part.described.pages or 0,
                     ending=part.ending,
-                    enriched=await _enrich(enrichments, checked.records, facts),
+                    enriched=await _enrich(enrichments, judged.passed, facts),
+                    held=judged.held,
+                    findings=judged.findings,
                 )
     except WorkerLost as error:
         raise NoWorker(str(error)) from error
@@ -131,6 +142,10 @@ async def _check(part: Part, datasets: Mapping[str, Dataset]) -> Checked:
         checked.rejected += some.rejected
         await asyncio.sleep(0)
     return checked
+
+
+def _times(facts: DocumentFacts) -> Times:
+    return Times(datetime.now(UTC), facts.received_at, facts.valid_from or facts.received_at)
 
 
 async def _resolve(names: Names, records: Sequence[CheckedRecord]) -> list[Resolved]:

@@ -5,16 +5,19 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, tuple_, update
+from sqlalchemy import ColumnElement, Table, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tidemill.common.bus.step import Tx
 from tidemill.common.events import Changes, Rows
 from tidemill.converter.content import RejectedRecord, storable
-from tidemill.converter.tables import batches, documents, rejected
+from tidemill.converter.tables import batches, documents, quarantine, rejected
 from tidemill.plugin import Accounting, Position, Rejected
 
 NAMED_BY = ("source", "sha256", "run", "converter", "converter_version")
+
+QUARANTINED = "quarantined"
+"""Kind of the ignored rows that a check holds back."""
 
 POINTS = 1e9
 """No page is larger; what is further off is no position."""
@@ -120,10 +123,11 @@ async def insert_batch(tx: Tx, document: int, part: int, changes: Mapping[str, C
 async def finish_document(tx: Tx, document: int, finished: Finished) -> Totals:
     """Close the document's row, and add up what all its parts came to.
 
-    A row that the converter accepted and the store refused counts as rejected, so that seen is still accepted +
-    rejected + ignored.
+    A row that the converter accepted and the store refused counts as rejected, one that a check holds as quarantined,
+    so that seen is still accepted + rejected + ignored.
     """
     accounting = _corrected(finished.accounting, await _refused_rows(tx, document))
+    accounting = with_quarantined(accounting, await _quarantined_rows(tx, document))
     totals = Totals(_sum(accounting), await _changes(tx, document), await _rejected(tx, document))
     await tx.execute(
         update(documents)
@@ -143,6 +147,16 @@ async def finish_document(tx: Tx, document: int, finished: Finished) -> Totals:
     return totals
 
 
+async def recount_quarantined(tx: Tx, document: int) -> None:
+    """After some of it was released."""
+    query = select(documents.c.accounting).where(documents.c.id == document).with_for_update()
+    accounting = [Accounting(**page) for page in await tx.scalar(query) or ()]
+    counted = with_quarantined(accounting, await _quarantined_rows(tx, document))
+    if counted != accounting:
+        row = update(documents).where(documents.c.id == document)
+        await tx.execute(row.values(accounting=[asdict(page) for page in counted]))
+
+
 def placeable(position: Position) -> Position:
     """Without numbers that no column holds."""
     page = position.page if position.page is not None and 0 <= position.page < 2**31 else None
@@ -152,14 +166,32 @@ def placeable(position: Position) -> Position:
 
 
 async def _refused_rows(tx: Tx, document: int) -> dict[int | None, int]:
-    """Rows by page; a row whose match and market were both refused is one."""
-    row = tuple_(rejected.c.box, rejected.c.item, rejected.c.raw)
-    statement = (
-        select(rejected.c.page, func.count(row.distinct()))
-        .where(rejected.c.document == document, rejected.c.dataset.is_not(None))
-        .group_by(rejected.c.page)
-    )
+    return await _rows_by_page(tx, rejected, (rejected.c.document == document) & rejected.c.dataset.is_not(None))
+
+
+async def _quarantined_rows(tx: Tx, document: int) -> dict[int | None, int]:
+    waiting = quarantine.c.state.in_(["held", "dropped"])
+    return await _rows_by_page(tx, quarantine, (quarantine.c.document == document) & waiting)
+
+
+async def _rows_by_page(tx: Tx, table: Table, where: ColumnElement[bool]) -> dict[int | None, int]:
+    """A row whose match and market are both there is one."""
+    row = tuple_(table.c.box, table.c.item, table.c.raw)
+    statement = select(table.c.page, func.count(row.distinct())).where(where).group_by(table.c.page)
     return {row[0]: row[1] for row in await tx.execute(statement)}
+
+
+def with_quarantined(accounting: Sequence[Accounting], rows: Mapping[int | None, int]) -> list[Accounting]:
+    """With so many rows of each page quarantined, whatever was so before; they are accepted ones otherwise."""
+    counted = []
+    for page in accounting:
+        ignored = dict(page.ignored)
+        accepted = page.accepted + ignored.pop(QUARANTINED, 0)
+        moved = min(rows.get(page.page, 0), accepted)
+        if moved:
+            ignored[QUARANTINED] = moved
+        counted.append(Accounting(page.page, page.seen, accepted - moved, page.rejected, ignored))
+    return counted
 
 
 def _corrected(accounting: Sequence[Accounting], refused: Mapping[int | None, int]) -> list[Accounting]:

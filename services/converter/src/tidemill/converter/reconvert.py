@@ -28,6 +28,7 @@ from tidemill.converter.datasets import Datasets
 from tidemill.converter.documents import Finished, begin_document, finish_document, insert_rejected
 from tidemill.converter.identity import Family, Ref
 from tidemill.converter.names import Names
+from tidemill.converter.quarantine import forget_judgement, hold_back
 from tidemill.converter.statements import Part, take_back_statements
 from tidemill.converter.store import RecordBatch, record_batches
 from tidemill.converter.subjects import Statement, find_subjects
@@ -180,11 +181,13 @@ class Reconversions:
                 candidate = await begin_document(tx, part.facts)
                 if part.index == 0:
                     await candidates.forget_candidate(tx, candidate)
+                    await forget_judgement(tx, [candidate])
                     staged = update(documents).where(documents.c.id == candidate)
                     await tx.execute(staged.values(state="staged"))
                 await self.names.record(tx, part.names)
                 await insert_rejected(tx, candidate, part.index, part.rejected)
-                await candidates.insert_candidates(tx, candidate, part.index, await self._placed(tx, candidate, part))
+                passed = replace(part, records=await hold_back(tx, candidate, part))
+                await candidates.insert_candidates(tx, candidate, part.index, await self._placed(tx, candidate, passed))
         if ending is None:
             raise Poison(f"documents of {due.source} are only kept now: nothing converts them")
         if ending.outcome is not Outcome.CONVERTED:

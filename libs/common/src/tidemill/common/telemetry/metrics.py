@@ -118,6 +118,19 @@ CONVERSION_PEAK_BYTES = histogram(
     "tidemill_conversion_peak_bytes", "Peak memory of the worker in one conversion", "source", buckets=BYTES
 )
 RECONVERTED = counter("tidemill_reconverted_total", "Documents converted once more, by what came of it", "outcome")
+CHECKS_FAILED = counter(
+    "tidemill_checks_failed_total",
+    "Records that did not pass a check of their source file",
+    "source",
+    "check",
+    "severity",
+)
+QUARANTINED = counter(
+    "tidemill_quarantined_total",
+    "Records held by a check, and what became of them: held, released, dropped",
+    "source",
+    "outcome",
+)
 WORKER_RESTARTS = counter("tidemill_worker_restarts_total", "Worker processes replaced", "reason")
 WORKERS_BUSY = gauge("tidemill_workers_busy", "Worker processes at work")
 
