@@ -510,6 +510,16 @@ async def test_without_a_converter_an_edit_says_that_nobody_listens(
 
 
 @pytest.mark.servers
+async def test_the_path_of_fields_that_no_model_names_is_shown_too(filled: str) -> None:
+    levels = [
+        Record("json.item", "gauge/1", {"level": 2 + days}, valid_from=ISSUE + timedelta(days=days)) for days in (0, 1)
+    ]
+    await store(filled, levels)
+    lines = (await invoke("records", "json.item", "--history", "--match", "gauge")).output.splitlines()
+    assert [line.split("  ")[-1] for line in lines[3:5]] == ["level 2", "level 2 → 3"]
+
+
+@pytest.mark.servers
 async def test_the_path_of_what_moved_is_shown_with_what_stands_under_it(filled: str) -> None:
     found = (await invoke("records", "football.match", "--match", "RAYO", "-o", "json")).output
     assert [row["key"] for row in json.loads(found)] == [GIRONA.key]

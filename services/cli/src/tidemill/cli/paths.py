@@ -72,11 +72,14 @@ async def _under(connection: AsyncConnection, known: Datasets, name: str, key: s
         ours = "record_key" if "record_key" in columns else "key"
         since = "record_valid_from" if "record_valid_from" in columns else "valid_from"
         fields = list(known[dataset].model.model_fields)
+        # Of a dataset that takes any fields, this column holds those that its model does not name.
+        free = "data" in columns and "data" not in fields
         said: dict[str, list[tuple[datetime, Mapping[str, Any]]]] = {}
         async for batch in rows.batches:
             for values in batch:
                 row = dict(zip(columns, values, strict=True))
-                said.setdefault(row[ours], []).append((row[since], {field: row[field] for field in fields}))
+                unnamed = row["data"] if free and isinstance(row["data"], Mapping) else {}
+                said.setdefault(row[ours], []).append((row[since], {**unnamed, **{name: row[name] for name in fields}}))
         for one, versions in said.items():
             yield Path(dataset, one, versions)
 
