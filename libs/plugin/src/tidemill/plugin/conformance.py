@@ -248,7 +248,7 @@ def _check_record(
         yield Finding("datasets", f"{where}: not installed")
     if not record.key or len(record.key.encode(errors="replace")) > KEY_BYTES:
         yield Finding("keys", f"{where}: a key has 1 to {KEY_BYTES} bytes")
-    wrong = _no_json(record.data)
+    wrong = no_json(record.data)
     if wrong:
         yield Finding("data", f"{where}: {wrong}")
     elif dataset is not None:
@@ -364,7 +364,7 @@ def _freeze(item: object) -> str:
     return repr(item)
 
 
-def _no_json(value: object) -> str | None:
+def no_json(value: object) -> str | None:
     """Why a value is not made of JSON values."""
     if value is None or isinstance(value, (str, bool, int)):
         return None
@@ -373,9 +373,9 @@ def _no_json(value: object) -> str | None:
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
             return "a key is not a text"
-        return next((wrong for inner in value.values() if (wrong := _no_json(inner))), None)
+        return next((wrong for inner in value.values() if (wrong := no_json(inner))), None)
     if isinstance(value, (list, tuple)):
-        return next((wrong for inner in value if (wrong := _no_json(inner))), None)
+        return next((wrong for inner in value if (wrong := no_json(inner))), None)
     return f"{value!r} ({type(value).__name__}) is not a JSON value"
 
 
