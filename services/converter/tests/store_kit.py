@@ -1,7 +1,7 @@
 """What the store's tests share: small datasets, and a database with the converter's tables."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
@@ -13,9 +13,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.database import open_engine
+from tidemill.common.events import Changes
 from tidemill.converter.content import check_records
 from tidemill.converter.datasets import Datasets, register_datasets
 from tidemill.converter.enrichment import Enrichments
+from tidemill.converter.gone import CONVERTER as GONE
+from tidemill.converter.gone import Word, record_gone
 from tidemill.converter.names import Names
 from tidemill.converter.store import (
     DocumentFacts,
@@ -148,16 +151,18 @@ class Store:
         version: str = "1",
         names: Names | None = None,
         enrichments: Enrichments | None = None,
+        page: str = "",
     ) -> Recorded:
-        """One part of a document, in a transaction of its own."""
-        name = name or f"{at.isoformat()} {received.isoformat()}"
+        """One part of a document, in a transaction of its own. What is of a page is received when it holds."""
+        received = at if page else received
+        name = name or f"{page} {at.isoformat()} {received.isoformat()}".strip()
         checked = check_records(records, self.datasets)
         resolved = await names.resolve(checked.records) if names else []
         enriched = await enrichments.prepare(checked.records, at) if enrichments else []
         async with self.engine.begin() as tx:
             if names:
                 await names.record(tx, resolved)
-            document = await begin_document(tx, facts(name, at, received, version))
+            document = await begin_document(tx, facts(name, at, received, version, page))
             batch = RecordBatch(
                 document=document,
                 part=part,
@@ -168,6 +173,13 @@ class Store:
                 enriched=enriched,
             )
             return (await record_batches(tx, [batch], self.datasets))[0]
+
+    async def gone(self, page: str, at: datetime, sha256: str = "") -> Mapping[str, Changes]:
+        """A page is gone."""
+        item, facts_of_word = page.rpartition("/")[2], facts("", at, at, page=page)
+        word = replace(facts_of_word, sha256="", converter=GONE, converter_version=item, run=f"run {at}")
+        async with self.engine.begin() as tx:
+            return (await record_gone(tx, [Word(word, sha256, "unlisted")], self.datasets))[0]
 
     async def rows(self, statement: str, **parameters: Any) -> list[Mapping[str, Any]]:
         async with self.engine.connect() as connection:
@@ -190,14 +202,14 @@ class Store:
             key=key,
             id=self.datasets.id(dataset),
         )
-        return [((row["valid_from"] - START) / timedelta(days=1), row["data"].get("price")) for row in rows]
+        return [((row["valid_from"] - START) / timedelta(days=1), (row["data"] or {}).get("price")) for row in rows]
 
     async def current(self, key: str) -> Any:
         rows = await self.rows("SELECT price FROM shop.price WHERE key = :key", key=key)
         return rows[0]["price"] if rows else None
 
 
-def facts(name: str, at: datetime, received: datetime = START, version: str = "1") -> DocumentFacts:
+def facts(name: str, at: datetime, received: datetime = START, version: str = "1", page: str = "") -> DocumentFacts:
     return DocumentFacts(
         source="test",
         sha256=sha256(name.encode()).hexdigest(),
@@ -207,6 +219,7 @@ def facts(name: str, at: datetime, received: datetime = START, version: str = "1
         name=name,
         size_bytes=1,
         received_at=received,
+        path=page,
         valid_from=at,
     )
 

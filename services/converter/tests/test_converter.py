@@ -25,7 +25,7 @@ from tidemill.common.cache import open_cache
 from tidemill.common.config import Config, load_config
 from tidemill.common.config.sources import Convert, SourceFile, Sources
 from tidemill.common.database import open_engine
-from tidemill.common.events import DocumentStored
+from tidemill.common.events import DocumentGone, DocumentStored, Event
 from tidemill.common.service import Context
 from tidemill.common.telemetry.logs import get_logger
 from tidemill.common.telemetry.metrics import value
@@ -65,17 +65,19 @@ class Converting:
     js: JetStreamContext
     config: Config
 
-    async def store(self, content: bytes | str, source: str, *, lane: str = "lo", run: str = "run-1") -> str:
+    async def store(self, content: bytes | str, source: str, **said: Any) -> str:
         """As the watcher would; answers the SHA-256."""
 
         async def chunks() -> AsyncIterator[bytes]:
             yield content.encode() if isinstance(content, str) else content
 
         stored = await self.archive.put(chunks())
-        await self.tell(stored.sha256, stored.size_bytes, source, lane=lane, run=run)
+        await self.tell(stored.sha256, stored.size_bytes, source, **said)
         return stored.sha256
 
-    async def tell(self, sha256: str, size_bytes: int, source: str, *, lane: str = "lo", run: str = "run-1") -> None:
+    async def tell(
+        self, sha256: str, size_bytes: int, source: str, *, lane: str = "lo", run: str = "run-1", **said: Any
+    ) -> None:
         event = DocumentStored(
             lane=lane,
             sha256=sha256,
@@ -88,8 +90,11 @@ class Converting:
             previous_sha256="0" * 64,
             requests=2,
             bytes_received=400,
+            **said,
         )
-        id = f"{source}/{sha256}/{run}"
+        await self.say(event, f"{source}/{sha256}/{run}")
+
+    async def say(self, event: Event, id: str) -> None:
         await self.js.publish(event.subject_filled(), event.to_json(), headers={"Nats-Msg-Id": id, "Tidemill-Id": id})
 
     async def rows(self, statement: str, **parameters: Any) -> list[Any]:
@@ -194,7 +199,7 @@ async def test_a_document_becomes_records_and_is_told_of(converting: Converting)
     assert (converted["item"], converted["previousSha256"]) == ("prices/item", "0" * 64)
     assert (converted["requests"], converted["bytesReceived"]) == (2, "400")
     assert converted["rows"] == {"seen": 1202, "accepted": 1200, "rejected": 2, "ignored": {}}
-    assert converted["records"] == {"shop.price": {"new": 1200, "changed": 0, "unchanged": 0, "history": 0}}
+    assert converted["records"] == {"shop.price": {"new": 1200, "changed": 0, "unchanged": 0, "history": 0, "gone": 0}}
     stored = await converting.facts("stored")
     assert sorted((fact["batch"], fact["records"]["shop.price"]["new"]) for fact in stored) == [
         (0, 500),
@@ -217,7 +222,30 @@ async def test_the_same_document_in_another_run_changes_nothing(converting: Conv
     )
     assert again[0].outcome == "converted"
     facts = {fact["run"]: fact["records"]["shop.price"] for fact in await converting.facts("converted")}
-    assert facts["run-2"] == {"new": 0, "changed": 0, "unchanged": 10, "history": 0}
+    assert facts["run-2"] == {"new": 0, "changed": 0, "unchanged": 10, "history": 0, "gone": 0}
+
+
+async def test_a_page_that_is_gone_takes_its_records_along_and_that_is_told(converting: Converting) -> None:
+    page = "https://example.org/offers"
+    sha256 = await converting.store(offers(3), "prices", path=page, reappeared=True)
+    await converting.document(sha256)
+    assert [fact["reappeared"] for fact in await converting.facts("converted")] == [True]
+    gone = DocumentGone(
+        source="prices",
+        run="run-2",
+        item="prices/item",
+        url=page,
+        reason="unlisted",
+        sha256=sha256,
+        gone_at=datetime(2025, 8, 17, tzinfo=UTC),
+    )
+    await converting.say(gone, "run-2/item/gone")
+    await converting.until(lambda: converting.rows("SELECT 1 FROM converter.documents WHERE outcome = 'gone'"))
+    assert await converting.rows("SELECT key FROM shop.price") == []
+    told = [fact for fact in await converting.facts("stored") if fact["run"] == "run-2"]
+    assert [fact["records"] for fact in told] == [
+        {"shop.price": {"new": 0, "changed": 0, "unchanged": 0, "history": 0, "gone": 3}}
+    ]
 
 
 async def test_sources_share_the_generic_dataset_without_meeting(converting: Converting) -> None:

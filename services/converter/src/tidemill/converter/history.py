@@ -3,6 +3,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
+
+NOTHING = sha256(b"null").digest()
+"""Hash of the content of a record that is gone."""
+
+Page = tuple[str, str]
+"""Source and path of the document that speaks."""
 
 Rank = tuple[datetime, str, int, int, bool, int]
 """Who is believed when two speak of the same valid time, the greatest: received at, SHA-256, document, part, said just
@@ -16,6 +23,7 @@ class Sighting:
     valid_at: datetime
     rank: Rank
     content: bytes
+    page: Page = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +46,27 @@ class Revision:
         return bool(self.superseded or self.opened)
 
 
+def heeded(sightings: Iterable[Sighting]) -> list[Sighting]:
+    """Without those that say of a record that it is gone, and do not know it: of its pages the one that stated it last
+    decides. A listing that moved to another address is not gone with the old one."""
+    found = list(sightings)
+    if not any(one.content == NOTHING for one in found):
+        return found
+    kept: list[Sighting] = []
+    stated_by: Page | None = None
+    for one in sorted(found, key=lambda one: (one.valid_at, one.rank)):
+        if one.content != NOTHING:
+            stated_by = one.page
+        elif stated_by not in (None, one.page):
+            continue
+        kept.append(one)
+    return kept
+
+
 def spans(sightings: Iterable[Sighting]) -> list[Span]:
     """The history of contents: at each valid time the best-ranked sighting, equal neighbours in one."""
     believed: dict[datetime, Sighting] = {}
-    for sighting in sightings:
+    for sighting in heeded(sightings):
         other = believed.get(sighting.valid_at)
         if other is None or sighting.rank >= other.rank:
             believed[sighting.valid_at] = sighting

@@ -22,7 +22,7 @@ from tidemill.converter.retention import Undertaker, layers
 from tidemill.converter.routes import Route, complaint, find_routes, unusable_routes
 from tidemill.converter.scratch import open_scratch
 from tidemill.converter.settings import ConverterSettings
-from tidemill.converter.steps import PUBLISHES, converter_step, record_parts
+from tidemill.converter.steps import PUBLISHES, converter_step, gone_step, record_parts
 from tidemill.converter.tables import bus, metadata
 from tidemill.converter.workers import Workers
 
@@ -85,7 +85,7 @@ async def open_converter(context: Context) -> AsyncIterator[Wiring]:
                 return complaint(routes)
 
             yield Wiring(
-                steps=(step,),
+                steps=(step, gone_step(datasets, metrics)),
                 commands=(
                     *Aliases(names.vocabularies).commands(),
                     *reconversions.commands(),

@@ -24,7 +24,7 @@ LOOK_EVERY = 30.0
 
 DOCUMENTS = """
     SELECT d.sha256, max(d.size_bytes) AS bytes, max(d.received_at) AS received_at FROM converter.documents d
-    WHERE d.received_at < :before AND d.removed_at IS NULL AND d.state = 'finished'
+    WHERE d.received_at < :before AND d.removed_at IS NULL AND d.state = 'finished' AND d.sha256 <> ''
         AND NOT EXISTS (
             SELECT 1 FROM converter.documents o WHERE o.sha256 = d.sha256 AND (o.received_at >= :before
                 OR o.state <> 'finished'

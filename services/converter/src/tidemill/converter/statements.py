@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from tidemill.common.bus.step import Tx
-from tidemill.converter.history import Revision, Sighting, Span, revise
+from tidemill.converter.history import NOTHING, Revision, Sighting, Span, revise
 from tidemill.converter.subjects import Statement, Subject
 from tidemill.converter.versions import (
     Currents,
@@ -38,8 +38,9 @@ class Part:
     document: int
     part: int
     run: str
-    origin: Literal["stored", "reconvert"] = "stored"
-    """Of a document that takes the place of one converted before, everything is decided from all that was stated."""
+    origin: Literal["stored", "reconvert", "gone"] = "stored"
+    """Of a document that takes the place of one converted before, and of what is gone, everything is decided from all
+    that was stated."""
 
 
 @dataclass(slots=True)
@@ -69,7 +70,7 @@ class Stored:
     """What storing statements came to."""
 
     counts: Counter[str]
-    """new, changed, unchanged, history."""
+    """new, changed, unchanged, history, gone."""
     opened: Opened
     """The versions that were inserted."""
 
@@ -107,7 +108,7 @@ async def take_back_statements(tx: Tx, part: Part, records: Sequence[int]) -> No
     revised = []
     for key, known in await find_by_id(tx, part.dataset, records):
         holding = [version for version in versions[known.id] if version.holds]
-        if known.id in earlier:
+        if any(one.content != NOTHING for one in earlier.get(known.id, ())):
             spans = [Span(version.valid_from, version.hash) for version in holding]
             revised.append((Subject(key, known), versions[known.id], revise(spans, earlier[known.id])))
         else:
@@ -154,14 +155,14 @@ def _open_newest(subject: Subject, version: int, writing: Writing) -> None:
 async def _revise(tx: Tx, part: Part, late: Sequence[Subject], writing: Writing) -> None:
     versions = await find_versions(tx, part.dataset, [subject.known.id for subject in late if subject.known])
     earlier = await _find_earlier(tx, part, versions)
-    received_at, sha256 = await fetch_arrival(tx, part.document)
+    received_at, sha256, page = await fetch_arrival(tx, part.document)
     revised = []
     for subject in late:
         record = subject.known.id if subject.known else 0
         sightings = list(earlier.get(record, ()))
         for one in subject.stated:
             rank = (received_at, sha256, part.document, part.part, True, one.place)
-            sightings.append(Sighting(one.valid_at, rank, one.record.hash))
+            sightings.append(Sighting(one.valid_at, rank, one.record.hash, page))
         known = versions.get(record, [])
         holding = [Span(version.valid_from, version.hash) for version in known if version.holds]
         revised.append((subject, known, revise(holding, sightings)))
@@ -177,7 +178,7 @@ async def _find_earlier(tx: Tx, part: Part, versions: dict[int, list[KnownVersio
     for seen in await find_sightings(tx, part.dataset, list(owners)) if owners else ():
         record, content = owners[seen.content]
         rank = (seen.received_at, seen.sha256, seen.document, seen.part, False, seen.place)
-        earlier.setdefault(record, []).append(Sighting(seen.valid_at, rank, content))
+        earlier.setdefault(record, []).append(Sighting(seen.valid_at, rank, content, seen.page))
     return earlier
 
 
@@ -213,7 +214,7 @@ def _count(subject: Subject, revision: Revision, counts: Counter[str]) -> None:
     if subject.known is None:
         change = "new"
     elif subject.known.hash != revision.current.content:
-        change = "changed"
+        change = "gone" if revision.current.content == NOTHING else "changed"
     else:
         change = "history" if revision else "unchanged"
     counts[change] += 1
@@ -224,7 +225,7 @@ def _count(subject: Subject, revision: Revision, counts: Counter[str]) -> None:
 
 
 async def _write(tx: Tx, part: Part, recorded_at: datetime, writing: Writing) -> None:
-    opened_by, again_by = (part.origin, "reopened") if part.origin == "stored" else ("reconvert", "reconvert")
+    opened_by, again_by = part.origin, "reconvert" if part.origin == "reconvert" else "reopened"
     await insert_versions(tx, part.dataset, part.document, part.run, recorded_at, writing.opened, opened_by)
     await reopen_versions(tx, part.dataset, recorded_at, writing.reopened, again_by)
     await supersede_versions(tx, part.dataset, recorded_at, writing.superseded)

@@ -1,10 +1,17 @@
-"""Stored documents in; records, and what became of the document, out."""
+"""Stored documents, and words that pages are gone, in; records, and what became of the document, out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from tidemill.common.bus.step import Done, Outgoing, Record, Step, StreamedWork, Tx
-from tidemill.common.events import DocumentConverted, DocumentStored, RecordsRejected, RecordsStored
+from tidemill.common.bus.step import Delivery, Done, Outgoing, Record, Step, StreamedWork, Tx
+from tidemill.common.events import (
+    Changes,
+    DocumentConverted,
+    DocumentGone,
+    DocumentStored,
+    RecordsRejected,
+    RecordsStored,
+)
 from tidemill.common.telemetry.logs import get_logger
 from tidemill.common.telemetry.metrics import (
     CONVERSION_CPU_SECONDS,
@@ -16,7 +23,8 @@ from tidemill.common.telemetry.metrics import (
 )
 from tidemill.converter.convert import ConvertedPart
 from tidemill.converter.datasets import Datasets
-from tidemill.converter.documents import Finished, Totals, begin_document, finish_document
+from tidemill.converter.documents import DocumentFacts, Finished, Totals, begin_document, finish_document
+from tidemill.converter.gone import CONVERTER, Word, record_gone
 from tidemill.converter.names import Names
 from tidemill.converter.routes import Route, Routes
 from tidemill.converter.store import RecordBatch, Recorded, record_batches
@@ -29,6 +37,9 @@ PUBLISHES = (RecordsStored, RecordsRejected, DocumentConverted)
 
 RETRY = (timedelta(seconds=2), timedelta(seconds=30), timedelta(minutes=5))
 """For a converter that crashed. The same bytes mostly crash it again; anything else may be over by then."""
+
+GONE_AT_ONCE = 32
+"""One transaction holds the datasets for all of them."""
 
 Converted = Done[DocumentStored, ConvertedPart]
 
@@ -54,6 +65,47 @@ def converter_step(
         retry=RETRY,
         version=version,
     )
+
+
+def gone_step(datasets: Datasets, metrics: Metrics) -> Step[DocumentGone, Word]:
+    """A page that is gone takes its records along; the next document of it brings them back."""
+
+    async def work(delivery: Delivery[DocumentGone]) -> Word:
+        return _word(delivery)
+
+    async def record(tx: Tx, results: Sequence[Done[DocumentGone, Word]]) -> list[Outgoing]:
+        outgoing = []
+        changed = await record_gone(tx, [done.result for done in results], datasets)
+        for done, changes in zip(results, changed, strict=True):
+            event = done.event
+            _count(changes, metrics)
+            if changes:
+                stored = RecordsStored(source=event.source, sha256=event.sha256, run=event.run, records=dict(changes))
+                outgoing.append(done.tell(stored, "stored"))
+        return outgoing
+
+    return Step(
+        name="converter-gone", event=DocumentGone, work=work, record=record, slots=GONE_AT_ONCE, bookkeeping=True
+    )
+
+
+def _word(delivery: Delivery[DocumentGone]) -> Word:
+    event = delivery.event
+    facts = DocumentFacts(
+        source=event.source,
+        sha256="",
+        run=event.run,
+        converter=CONVERTER,
+        converter_version=event.item,
+        name=event.name,
+        size_bytes=0,
+        received_at=event.gone_at,
+        path=event.url,
+        valid_from=event.gone_at,
+        attributes={"detail": event.detail, "sha256": event.sha256},
+        trace=f"{delivery.span.trace_id:032x}" if delivery.span else "",
+    )
+    return Word(facts, event.sha256, event.reason)
 
 
 async def record_parts(
@@ -98,10 +150,14 @@ def _batch_facts(done: Converted, recorded: Recorded, metrics: Metrics) -> list[
             source=event.source, sha256=event.sha256, run=event.run, batch=part.index, rejected=dict(recorded.rejected)
         )
         outgoing.append(done.tell(rejected, "rejected"))
-    for dataset, changes in recorded.changes.items():
+    _count(recorded.changes, metrics)
+    return outgoing
+
+
+def _count(changed: Mapping[str, Changes], metrics: Metrics) -> None:
+    for dataset, changes in changed.items():
         for change, count in changes.model_dump().items():
             metrics.of(RECORDS, dataset=dataset, change=change).inc(count)
-    return outgoing
 
 
 def _finished(part: ConvertedPart, ending: Ending) -> Finished:
@@ -138,6 +194,7 @@ def _converted(done: Converted, ending: Ending, totals: Totals, metrics: Metrics
         previous_sha256=event.previous_sha256,
         requests=event.requests,
         bytes_received=event.bytes_received,
+        reappeared=event.reappeared,
     )
     _tell(event, ending, totals, metrics)
     return done.tell(fact, "converted")

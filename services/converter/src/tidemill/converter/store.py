@@ -24,10 +24,11 @@ from tidemill.converter.documents import (
     insert_rejected,
 )
 from tidemill.converter.enriched import Enriched, insert_enriched
+from tidemill.converter.gone import Gone, find_gone, state_gone
 from tidemill.converter.identity import Family, Ref
 from tidemill.converter.statements import Part, store_statements
 from tidemill.converter.subjects import Statement, find_subjects
-from tidemill.converter.versions import find_keys_in_document, lock_datasets
+from tidemill.converter.versions import fetch_arrival, find_keys_in_document, lock_datasets
 from tidemill.plugin import Rejected
 
 __all__ = [
@@ -73,16 +74,22 @@ class Recorded:
 async def record_batches(tx: Tx, parts: Sequence[RecordBatch], datasets: Datasets) -> list[Recorded]:
     """Store the parts, in order. Until commit nobody else writes to their datasets."""
     await lock_datasets(tx, {record.dataset for part in parts for record in part.records})
-    return [await _record_batch(tx, part, datasets) for part in parts]
+    gone = await find_gone(tx, [part.document for part in parts if part.records])
+    return [await _record_batch(tx, part, datasets, gone.get(part.document, ())) for part in parts]
 
 
-async def _record_batch(tx: Tx, batch: RecordBatch, datasets: Datasets) -> Recorded:
-    """Parents first: a key stands under its parent's, which the store may have to find."""
+async def _record_batch(tx: Tx, batch: RecordBatch, datasets: Datasets, gone: Sequence[Gone]) -> Recorded:
+    """Parents first: a key stands under its parent's, which the store may have to find. `gone`: words about the page
+    that the document is of."""
     counts: dict[str, Counter[str]] = {}
+    received_at = (await fetch_arrival(tx, batch.document))[0] if gone else None
+    floor = max((word.at for word in gone if received_at and word.at < received_at), default=None)
     rejected = list(batch.rejected)
     family = Family(list(enumerate(batch.records)))
     while generation := family.next_generation():
         statements, orphans = await _statements(tx, batch, datasets, family, generation)
+        if floor is not None and received_at is not None:
+            statements = {name: _after(floor, received_at, several) for name, several in statements.items()}
         rejected += orphans
         for name in sorted(statements):
             subjects = await find_subjects(tx, datasets[name], datasets.id(name), statements[name])
@@ -93,11 +100,20 @@ async def _record_batch(tx: Tx, batch: RecordBatch, datasets: Datasets) -> Recor
             stored = await store_statements(tx, part, subjects)
             counts.setdefault(name, Counter()).update(stored.counts)
             await insert_enriched(tx, datasets[name], datasets.id(name), stored.opened, batch.enriched)
+    later = [word for word in gone if received_at and word.at >= received_at]
+    if later:
+        for name, again in (await state_gone(tx, batch.document, batch.part, later, datasets)).items():
+            counts.setdefault(name, Counter()).update(again)
     rejected += [refused(record, "it is its own ancestor") for _, record in family.waiting]
     await insert_rejected(tx, batch.document, batch.part, rejected)
     changes = {name: Changes(**count) for name, count in counts.items()}
     await insert_batch(tx, batch.document, batch.part, changes)
     return Recorded(changes, Counter(row.reason for row in rejected))
+
+
+def _after(gone_at: datetime, received_at: datetime, statements: Sequence[Statement]) -> list[Statement]:
+    """What a page says that is there again holds since then, also where it names an older time."""
+    return [one if one.valid_at > gone_at else one._replace(valid_at=received_at) for one in statements]
 
 
 async def _statements(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from tidemill.common.bus.step import Tx
 from tidemill.converter.content import CheckedRecord
+from tidemill.converter.history import NOTHING
 from tidemill.converter.identity import Candidate, Candidates
 from tidemill.converter.versions import Key, Known, find_by_base, find_by_key, find_contents, find_former_contents
 from tidemill.plugin import Dataset
@@ -53,6 +54,10 @@ def _grouped(keyed: Sequence[tuple[Statement, str]], known: dict[str, Known]) ->
     return list(subjects.values())
 
 
+def _stated(record: Known) -> list[tuple[bytes, str]]:
+    return [] if record.hash == NOTHING else [(record.hash, "")]
+
+
 async def _find_candidates(
     tx: Tx, dataset: Dataset, id: int, statements: Sequence[Statement]
 ) -> tuple[dict[str, Candidates], dict[str, Known]]:
@@ -74,7 +79,7 @@ async def _find_candidates(
     candidates = {}
     for base in hashes:
         known = [
-            Candidate(record.key, dict(contents.get(record.id, [(record.hash, "")])), dataset.model)
+            Candidate(record.key, dict(contents.get(record.id, _stated(record))), dataset.model)
             for record in found.get(base, ())
         ]
         candidates[base] = Candidates(base, dataset, known)

@@ -24,6 +24,7 @@ from sqlalchemy.dialects.postgresql import REAL
 
 from tidemill.common.bus.step import Tx
 from tidemill.converter.content import CheckedRecord
+from tidemill.converter.history import NOTHING, Page
 from tidemill.converter.tables import SCHEMA, partition
 from tidemill.plugin import Position
 
@@ -99,6 +100,7 @@ class KnownSighting(NamedTuple):
     part: int
     place: int
     content: int
+    page: Page
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +226,8 @@ async def find_contents(tx: Tx, dataset: int, records: Sequence[int]) -> dict[in
     """Hash and data of every content that holds at some valid time, the newest first."""
     found: dict[int, list[tuple[bytes, str]]] = {}
     for record, hash, data in await tx.execute(STATED, {"records": records, "dataset": dataset}):
-        found.setdefault(record, []).append((hash, data))
+        if hash != NOTHING:
+            found.setdefault(record, []).append((hash, data))
     return found
 
 
@@ -238,7 +241,8 @@ async def find_former_contents(tx: Tx, dataset: int, records: Sequence[int]) -> 
     """As `find_contents`, of records that no document states any more."""
     found: dict[int, list[tuple[bytes, str]]] = {}
     for record, hash, data in await tx.execute(ONCE_STATED, {"records": records, "dataset": dataset}):
-        found.setdefault(record, []).append((hash, data))
+        if hash != NOTHING:
+            found.setdefault(record, []).append((hash, data))
     return found
 
 
@@ -307,13 +311,13 @@ async def fetch_ids(tx: Tx, count: int) -> list[int]:
     return list(await tx.scalars(IDS, {"count": count}))
 
 
-ARRIVAL = _sql("SELECT received_at, sha256 FROM {s}.documents WHERE id = :document")
+ARRIVAL = _sql("SELECT received_at, sha256, source, path FROM {s}.documents WHERE id = :document")
 
 
-async def fetch_arrival(tx: Tx, document: int) -> tuple[datetime, str]:
-    """When a document was received, and its SHA-256."""
+async def fetch_arrival(tx: Tx, document: int) -> tuple[datetime, str, Page]:
+    """When a document was received, its SHA-256, and where it was found."""
     row = (await tx.execute(ARRIVAL, {"document": document})).one()
-    return row[0], row[1]
+    return row[0], row[1], (row[2], row[3])
 
 
 VERSIONS = _sql("""
@@ -331,7 +335,8 @@ async def find_versions(tx: Tx, dataset: int, records: Sequence[int]) -> dict[in
 
 
 SIGHTINGS = """
-    SELECT s.valid_at, d.received_at, d.sha256, s.document, s.part, s.places[cardinality(s.places)], wanted.content
+    SELECT s.valid_at, d.received_at, d.sha256, s.document, s.part, s.places[cardinality(s.places)], wanted.content,
+        d.source, d.path
     FROM unnest(:contents) wanted (content), LATERAL (
         SELECT s.*, array_positions(s.contents, wanted.content) AS places FROM {sightings} s
         WHERE s.contents @> ARRAY[wanted.content]
@@ -342,7 +347,7 @@ SIGHTINGS = """
 async def find_sightings(tx: Tx, dataset: int, contents: Sequence[int]) -> list[KnownSighting]:
     async with _by_index(tx):
         rows = await tx.execute(_in_partition(SIGHTINGS, dataset), {"contents": contents})
-    return [KnownSighting(*row) for row in rows.all()]
+    return [KnownSighting(*row[:-2], page=(row[-2], row[-1])) for row in rows.all()]
 
 
 INSERT_VERSIONS = _sql("""

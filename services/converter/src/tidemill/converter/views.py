@@ -1,4 +1,5 @@
 """Typed SQL views of a dataset, from its model: `domain.thing` for what holds now, `domain.thing_history` for all.
+What is gone is in the history alone: `gone`, and no fields, from then on.
 
 columns   key, the model's fields, of each name its entity, what enrichers add, then where the value came from
 times     valid_from (the source's own), received_at (when the bytes came), recorded_from (when they were processed)
@@ -15,6 +16,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from tidemill.converter.history import NOTHING
 from tidemill.converter.tables import SCHEMA
 from tidemill.plugin import Dataset
 
@@ -40,6 +42,8 @@ NAME_COLUMNS = {"id": "entity", "name": "name", "kind": "kind", "confidence": "c
 
 QUALITY = "v.quality"
 
+GONE = f"decode('{NOTHING.hex()}', 'hex')"
+
 ORIGINS = {
     "parent": ("text", "r.parent"),
     "valid_from": ("timestamptz", "v.valid_from"),
@@ -60,11 +64,14 @@ ORIGINS = {
     "raw": ("text", "v.raw"),
     "run": ("text", "v.run"),
     "origin": ("text", "v.origin"),
+    "gone": ("boolean", f"v.hash = {GONE}"),
     "converter": ("text", "d.converter"),
     "converter_version": ("text", "d.converter_version"),
     "trace": ("text", "d.trace"),
 }
 """Where a value came from. A field of the model that is called so keeps the name; ours is then `record_…`."""
+
+OF_HISTORY = ("valid_to", "gone")
 
 CURRENT = """FROM {schema}.records r
 JOIN {schema}.versions v ON v.dataset = {id} AND v.id = r.version AND v.recorded_to IS NULL"""
@@ -114,7 +121,11 @@ def select_sql(dataset: Dataset, id: int, reading: Reading) -> str:
     recorded time to count."""
     source = {"current": CURRENT, "history": HISTORY, "as_of": AS_OF}[reading].format(schema=SCHEMA, id=id)
     selected = ",\n    ".join(f'{column.sql} AS "{column.name}"' for column in columns(dataset, reading))
-    where = "" if reading == "as_of" else f"\nWHERE r.dataset = {id}"
+    conditions = [] if reading == "as_of" else [f"r.dataset = {id}"]
+    if reading != "history":
+        of = "r" if reading == "current" else "v"
+        conditions.append(f"{of}.hash <> {GONE}")
+    where = f"\nWHERE {' AND '.join(conditions)}" if conditions else ""
     joins = "".join(_joins(dataset, id))
     return f"SELECT {selected}\n{source}\nJOIN {SCHEMA}.documents d ON d.id = v.document{joins}{where}"
 
@@ -133,7 +144,7 @@ def columns(dataset: Dataset, reading: Reading) -> list[Column]:
             f"record_{name}" if name in taken else name, kind, quality if sql == QUALITY else sql.format(schema=SCHEMA)
         )
         for name, (kind, sql) in ORIGINS.items()
-        if name != "valid_to" or reading == "history"
+        if name not in OF_HISTORY or reading == "history"
     ]
     return [key, *fields, *names, *added, *origins]
 
