@@ -1,6 +1,6 @@
 """Which records of a document pass the checks of its source file, and which are held. Pure."""
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 import orjson
@@ -9,6 +9,7 @@ from tidemill.common.checks import Failing, Times, judge_record
 from tidemill.common.config.checks import Check, Severity
 from tidemill.converter.content import CheckedRecord
 from tidemill.converter.identity import Ref
+from tidemill.plugin import Dataset
 
 PARENT = "parent"
 """Name of the check that a record fails whose parent is held."""
@@ -74,6 +75,22 @@ def judge(records: Sequence[CheckedRecord], checks: Sequence[Check], times: Time
         else:
             judged.passed.append(record)
     return judged
+
+
+def pointless(checks: Sequence[Check], stated: Sequence[str], datasets: Mapping[str, Dataset]) -> str | None:
+    """What no record can ever fail, because nothing has the field: a slip of the pen would pass for good data. `stated`
+    are the datasets of the converter; nothing can be told where its options decide."""
+    for check in checks:
+        if check.dataset and check.dataset not in datasets:
+            return f"check {check.called}: there is no dataset {check.dataset}; there are: {', '.join(datasets)}"
+        models = [datasets[name].model for name in ([check.dataset] if check.dataset else stated) if name in datasets]
+        if ("*" in stated and not check.dataset) or any(model.model_config.get("extra") == "allow" for model in models):
+            continue
+        known = {field for model in models for field in model.model_fields}
+        for path in check.reads:
+            if known and path not in known and path.partition(".")[0] not in known:
+                return f"check {check.called}: no record has a field {path}. Valid fields: {', '.join(sorted(known))}"
+    return None
 
 
 def failing_of(record: CheckedRecord, checks: Sequence[Check], times: Times) -> list[Failing]:

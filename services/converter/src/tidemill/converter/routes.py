@@ -23,6 +23,8 @@ class Route:
     reference: str
     options: Mapping[str, Any]
     limits: Limits
+    datasets: tuple[str, ...] = ()
+    """That its records belong to; `*` when the options decide."""
 
     @property
     def parts_version(self) -> str:
@@ -77,7 +79,7 @@ async def _route(source: SourceFile, converters: Converters, workers: Workers, m
         size_bytes=max_size,
     )
     version = description.version + _suffix(options)
-    return Route(convert.with_, version, reference, options, limits)
+    return Route(convert.with_, version, reference, options, limits, description.datasets)
 
 
 async def _describe(workers: Workers, reference: str, options: Mapping[str, Any]) -> Description:
