@@ -85,6 +85,24 @@ async def test_other_content_at_the_same_path_is_a_document_of_its_own(engine: A
     assert (await record(engine, taken(sha256="2" * 64))).outcomes["paper", "a.pdf"] == "stored"
 
 
+@pytest.mark.parametrize("stays", [True, False])
+async def test_bytes_that_a_file_holds_again_after_others_are_news_once(engine: AsyncEngine, stays: bool) -> None:
+    runs = set()
+    previous = ""
+    for inode, sha256 in enumerate(("1" * 64, "2" * 64, "1" * 64, "2" * 64)):
+        for outcome in ("stored", "known"):
+            recorded = await record(engine, file := taken(sha256=sha256, inode=inode, stays=stays))
+            assert recorded.outcomes == {("paper", "a.pdf"): outcome}
+            for stored in [each.event for each in recorded.events if isinstance(each.event, DocumentStored)]:
+                assert (stored.sha256, stored.previous_sha256) == (sha256, previous)
+                runs.add(stored.run)
+        assert await store.find_known(engine, "paper", [("a.pdf", file.look)]) == {"a.pdf": stays}
+        assert await store.get_outcome(engine, "paper", "a.pdf", file.look) == "stored"
+        await store.settle(engine, "paper", "a.pdf", file.look)
+        previous = sha256
+    assert len(runs) == 4
+
+
 async def test_a_touched_file_that_stays_is_no_news_and_its_new_look_is_known(engine: AsyncEngine) -> None:
     await record(engine, taken())
     touched = taken(inode=2)

@@ -128,13 +128,17 @@ async def record_taken(tx: Tx, taken: Sequence[Taken]) -> Recorded:
     events: list[Outgoing] = []
     for file in taken:
         original = first[file.source, file.sha256]
+        held = previous.get((file.source, file.path), "")
         if (file.source, file.path, file.sha256) in inserted:
             outcome: Outcome = "stored" if original.run == file.run else "duplicate"
             events += (
-                _told_stored(file, previous.get((file.source, file.path), ""))
+                _told_stored(file, file.run, held)
                 if outcome == "stored"
                 else _told_duplicate(file, file.run, original.name)
             )
+        elif held not in ("", file.sha256) and await _held_again(tx, file):
+            outcome = "stored"
+            events += _told_stored(file, file.run_of_another_drop, held)
         elif not file.stays and await _dropped_again(tx, file):
             outcome = "duplicate"
             events += _told_duplicate(file, file.run_of_another_drop, original.name)
@@ -151,9 +155,30 @@ async def _last_content(tx: Tx, taken: Sequence[Taken]) -> dict[tuple[str, str],
         select(files.c.source, files.c.path, files.c.sha256)
         .ext(distinct_on(files.c.source, files.c.path))
         .where(tuple_(files.c.source, files.c.path).in_([(file.source, file.path) for file in taken]))
-        .order_by(files.c.source, files.c.path, files.c.id.desc())
+        .order_by(files.c.source, files.c.path, files.c.seen_at.desc(), files.c.id.desc())
     )
     return {(row.source, row.path): row.sha256 for row in await tx.execute(query)}
+
+
+async def _held_again(tx: Tx, file: Taken) -> bool:
+    """A file that held other bytes meanwhile has these again: news, which one of several replicas tells."""
+    again = await tx.execute(
+        update(files)
+        .where(
+            files.c.source == file.source,
+            files.c.path == file.path,
+            files.c.sha256 == file.sha256,
+            files.c.look != str(file.look),
+        )
+        .values(
+            look=str(file.look),
+            outcome="stored",
+            run=file.run_of_another_drop,
+            seen_at=func.now(),
+            settled_at=func.now() if file.stays else None,
+        )
+    )
+    return bool(again.rowcount)
 
 
 async def _dropped_again(tx: Tx, file: Taken) -> bool:
@@ -217,7 +242,7 @@ async def record_refused(tx: Tx, rejected: Rejected) -> list[Outgoing]:
     return _run_of_one(run, rejected.source, rejected.path, rejected.at, event, rejected.traceparent)
 
 
-def _told_stored(file: Taken, previous: str) -> list[Outgoing]:
+def _told_stored(file: Taken, run: str, previous: str) -> list[Outgoing]:
     event = DocumentStored(
         source=file.source,
         lane=file.lane,
@@ -225,14 +250,14 @@ def _told_stored(file: Taken, previous: str) -> list[Outgoing]:
         size_bytes=file.look.size,
         name=file.name,
         path=file.path,
-        run=file.run,
+        run=run,
         received_at=file.received_at,
         modified_at=file.modified_at,
         tags=file.tags,
         item=file.path,
         previous_sha256=previous,
     )
-    return _run_of_one(file.run, file.source, file.path, file.received_at, event, file.traceparent)
+    return _run_of_one(run, file.source, file.path, file.received_at, event, file.traceparent)
 
 
 def _told_duplicate(file: Taken, run: str, duplicate_of: str) -> list[Outgoing]:

@@ -30,7 +30,13 @@ files = Table(
     Column("look", Text, nullable=False, comment="What stat said when it was taken: the same look, the same bytes."),
     Column("outcome", Text, nullable=False, comment="stored or duplicate."),
     Column("run", Text, nullable=False),
-    Column("seen_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column(
+        "seen_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=func.now(),
+        comment="When it was news last: the newest row of a path says what the file holds.",
+    ),
     Column(
         "settled_at", DateTime(timezone=True), comment="When it was left, moved or deleted; null: still to be done."
     ),

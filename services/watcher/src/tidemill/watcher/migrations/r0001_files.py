@@ -38,7 +38,13 @@ def upgrade() -> None:
         ),
         sa.Column("outcome", sa.Text, nullable=False, comment="stored or duplicate."),
         sa.Column("run", sa.Text, nullable=False),
-        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+        sa.Column(
+            "seen_at",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            server_default=sa.func.now(),
+            comment="When it was news last: the newest row of a path says what the file holds.",
+        ),
         sa.Column(
             "settled_at",
             sa.DateTime(timezone=True),
