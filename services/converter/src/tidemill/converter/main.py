@@ -14,6 +14,7 @@ from tidemill.converter.convert import convert
 from tidemill.converter.converters import find_converters
 from tidemill.converter.datasets import find_datasets, find_vocabularies, register_datasets
 from tidemill.converter.enrichment import Enrichments
+from tidemill.converter.geocoder import name_of, open_geocoder
 from tidemill.converter.geodata import ReferenceData
 from tidemill.converter.names import Names
 from tidemill.converter.policy import Wear
@@ -40,13 +41,16 @@ async def open_converter(context: Context) -> AsyncIterator[Wiring]:
     names = Names(context.engine, context.cache, find_vocabularies())
     await names.register()
     with open_scratch() as folder:
-        async with Workers(
-            slots,
-            spare=settings.spare_workers,
-            wear=wear,
-            on_busy=metrics.of(WORKERS_BUSY).set,
-            on_replaced=lambda reason: metrics.of(WORKER_RESTARTS, reason=reason).inc(),
-        ) as workers:
+        async with (
+            Workers(
+                slots,
+                spare=settings.spare_workers,
+                wear=wear,
+                on_busy=metrics.of(WORKERS_BUSY).set,
+                on_replaced=lambda reason: metrics.of(WORKER_RESTARTS, reason=reason).inc(),
+            ) as workers,
+            open_geocoder(context, settings.geocoder) as geocoding,
+        ):
             routes: dict[str, Route | str | None] = {}
 
             async def reconfigure(sources: Sources) -> None:
@@ -64,6 +68,7 @@ async def open_converter(context: Context) -> AsyncIterator[Wiring]:
                 datasets,
                 folder / "reference",
                 allowed=context.bus.control.wait_until_allowed,
+                asks=name_of(settings.geocoder),
             )
             await enrichments.register()
             work = partial(
@@ -91,7 +96,12 @@ async def open_converter(context: Context) -> AsyncIterator[Wiring]:
                     *reconversions.commands(),
                     *ReferenceData(context.archive).commands(),
                 ),
-                tasks=(reconversions.run, Undertaker(context.engine, context.archive).run, enrichments.run),
+                tasks=(
+                    reconversions.run,
+                    Undertaker(context.engine, context.archive).run,
+                    enrichments.run,
+                    *geocoding,
+                ),
                 layers=layers({datasets.id(name): name for name in datasets}),
                 checks={"sources": unusable, "enrichers": enrichments.complaint},
                 reconfigure=reconfigure,
