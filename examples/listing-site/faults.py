@@ -30,6 +30,8 @@ class Faults:
     def __init__(self, seed: int, mode: Mode = "none") -> None:
         self.seed = seed
         self.mode = mode
+        self.always: frozenset[str] = frozenset()
+        """Paths that answer nothing but 500."""
         self._attempts: Counter[tuple[int, str]] = Counter()
 
     def switch(self, mode: Mode) -> None:
@@ -38,6 +40,8 @@ class Faults:
 
     def next(self, day: int, address: str, *, search: bool) -> str:
         """The fault of this attempt; empty for none."""
+        if address.partition("?")[0] in self.always:
+            return "error"
         attempt = self._attempts[day, address]
         self._attempts[day, address] += 1
         return fault(self.mode, self.seed, day, address, attempt, search=search)

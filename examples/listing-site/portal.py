@@ -1,6 +1,7 @@
 """Pure: what the portal answers to an address on a day."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
@@ -86,7 +87,8 @@ def empty_search(asked: Asked) -> Reply:
     return _html(200, empty_page(city, asked.look))
 
 
-def answer(market: Market, day: int, asked: Asked, *, crawl_delay: float = 0) -> Reply:
+def answer(market: Market, day: int, asked: Asked, *, crawl_delay: float = 0, listed: float = 1) -> Reply:
+    """`listed`: the share of a city's homes that its searches know of, as when a portal has lost some."""
     match asked.path.strip("/").split("/"):
         case [""]:
             reply = _home(market, day)
@@ -94,14 +96,14 @@ def answer(market: Market, day: int, asked: Asked, *, crawl_delay: float = 0) ->
             delay = f"Crawl-delay: {crawl_delay:g}\n" if crawl_delay else ""
             reply = Reply(200, (ROBOTS + delay).encode(), "text/plain")
         case ["search", name] if name in PAGES:
-            homes = market.day(name, day).listed()
+            homes = _listed(market.day(name, day), listed)
             reply = _html(200, search_page(CITIES[name], PAGES[name], homes, asked.page, asked.look))
         case ["api", "schaan", "listings"]:
-            reply = _json(200, schaan.search(market.day("schaan", day).listed(), asked.param("after")))
+            reply = _json(200, schaan.search(_listed(market.day("schaan", day), listed), asked.param("after")))
         case ["app", "app.js"]:
             reply = Reply(200, SCRIPT.read_bytes(), "text/javascript", {"Cache-Control": "max-age=60"})
         case ["app", "data.json"]:
-            reply = _data(market.day("krems", day), Asked(asked.param("at"), asked.look))
+            reply = _data(market.day("krems", day), Asked(asked.param("at"), asked.look), listed)
         case ["app"] | ["app", "objekt", _] | ["private", "krems", _]:
             # The same bytes whatever became of the home, so nothing that could be asked with If-None-Match.
             reply = Reply(200, krems.shell(asked.look).encode(), HTML, {"Cache-Control": "no-store"})
@@ -114,6 +116,11 @@ def answer(market: Market, day: int, asked: Asked, *, crawl_delay: float = 0) ->
         case _:
             reply = _html(404, "<!doctype html><title>404</title><h1>Not found</h1>\n")
     return reply
+
+
+def _listed(day: Day, share: float) -> list[Home]:
+    homes = day.listed()
+    return homes[: math.ceil(len(homes) * share)]
 
 
 def _page(city: City, day: Day, id: str, asked: Asked) -> Reply:
@@ -129,10 +136,10 @@ def _page(city: City, day: Day, id: str, asked: Asked) -> Reply:
     return make(status, "<!doctype html><title>404</title><h1>404</h1>\n" if html else {"error": status})
 
 
-def _data(day: Day, asked: Asked) -> Reply:
+def _data(day: Day, asked: Asked, listed: float) -> Reply:
     match asked.path.strip("/").split("/"):
         case ["app"]:
-            return _json(200, krems.search(day.listed(), asked.page, asked.look))
+            return _json(200, krems.search(_listed(day, listed), asked.page, asked.look))
         case ["app", "objekt", id] | ["private", "krems", id] if id in day.live:
             return _json(200, krems.detail(day.live[id], _others(day, day.live[id]), asked.look))
         case ["app", "objekt", id] if id in day.gone and day.gone[id].answers == "410":

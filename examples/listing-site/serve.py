@@ -8,7 +8,8 @@ ODbL 1.0, see osm/LICENCE). Each request is a line in access.jsonl of its folder
     POST /_/day                     the next day; {"advance": 3} or {"day": 7} for another one
     GET  /_/truth?day=2&seen=0,1    per city what is new, changed, unchanged, gone, reappeared on a day to whoever
                                     looked on the days in `seen` (all before, unless said otherwise), and all fields
-    POST /_/faults                  {"mode": "none" | "mild" | "harsh", "hang": seconds}
+    POST /_/faults                  {"mode": "none" | "mild" | "harsh", "hang": seconds, "always": [paths that fail]}
+    POST /_/listed                  {"share": 0.5}: searches know of so many homes; their pages are there
     POST /_/crawl-delay             {"seconds": 2}
 """
 
@@ -57,6 +58,7 @@ class ListingSite(ThreadingHTTPServer):
         self.faults = Faults(self.seed)
         self.hang_seconds = 10.0
         self.crawl_delay = 0.0
+        self.listed = 1.0
         self.lock = threading.Lock()
         self.views: Counter[str] = Counter()
         self._log = (folder / LOG_FILE).open("a", encoding="utf-8")
@@ -86,6 +88,7 @@ class ListingSite(ThreadingHTTPServer):
             "seed": self.seed,
             "faults": self.faults.mode,
             "crawl_delay": self.crawl_delay,
+            "listed": self.listed,
         }
 
     def look(self, path: str) -> Look:
@@ -98,7 +101,7 @@ class ListingSite(ThreadingHTTPServer):
         with self.lock:
             fault = self.faults.next(self.day, fault_address(asked.url), search=is_search(asked.url)) \
                 if may_fail(asked.url) else ""  # fmt: skip
-            reply = answer(self.market, self.day, asked, crawl_delay=self.crawl_delay)
+            reply = answer(self.market, self.day, asked, crawl_delay=self.crawl_delay, listed=self.listed)
         match fault:
             case "too-many":
                 return Reply(429, b"", "text/plain", {"Retry-After": str(RETRY_SECONDS)}), fault
@@ -188,10 +191,15 @@ class Answer(BaseHTTPRequestHandler):
                 with self.server.lock:
                     self.server.faults.switch(wanted["mode"])
                     self.server.hang_seconds = float(wanted.get("hang", self.server.hang_seconds))
+                    self.server.faults.always = frozenset(wanted.get("always", ()))
+            case "/_/listed":
+                self.server.listed = min(max(0.0, float(wanted["share"])), 1.0)
             case "/_/crawl-delay":
                 self.server.crawl_delay = float(wanted["seconds"])
             case _:
-                self._send_json(404, {"error": f"POST /_/day, /_/faults (mode: {', '.join(MODES)}) or /_/crawl-delay"})
+                self._send_json(
+                    404, {"error": f"POST /_/day, /_/faults (mode: {', '.join(MODES)}), /_/listed or /_/crawl-delay"}
+                )
                 return
         self._send_json(200, self.server.state())
 

@@ -307,6 +307,21 @@ def test_every_fault_comes_and_the_third_attempt_at_an_address_is_answered(site:
     assert 'class="count"' in site.attempt("/search/vaduz")
 
 
+def test_a_page_may_fail_for_good_and_searches_may_lose_homes_whose_pages_are_there(site: Served) -> None:
+    rules, truth = Rules("listings-demo", site.url), site.truth()["helsinki"]["listings"]
+    broken = next(iter(truth.values()))["url"].removeprefix(site.url)
+    site.post("/_/faults", mode="none", always=[broken])
+    assert [site.get(f"{broken}?pos={attempt}")[0] for attempt in range(4)] == [500] * 4
+    site.post("/_/faults", mode="none")
+    assert site.get(broken)[0] == 200
+    whole = found(site, rules)["helsinki"]
+    site.post("/_/listed", share=0.5)
+    half = found(site, rules)["helsinki"]
+    assert half.keys() < whole.keys()
+    assert 40 <= len(half) <= 43
+    assert all(site.get(whole[key][0])[0] == 200 for key in whole.keys() - half.keys())
+
+
 def test_the_log_has_every_request_with_what_was_sent(site: Served) -> None:
     _, headers, body = site.get("/search/vaduz?page=2", User_Agent="Somebody/1")
     site.get("/nowhere")
