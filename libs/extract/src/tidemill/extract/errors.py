@@ -11,3 +11,7 @@ class Unreadable(ValueError):
 
 class InvalidUrl(ValueError):
     """Not an address on the web."""
+
+
+class RuleFailed(Exception):
+    """A rule that does not come to a result on this page; the message is the reason."""

@@ -1,7 +1,8 @@
 """An example of every kind of rule and of every type: they are printed in the reference, and run as tests."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tidemill.extract.model import Json
 
@@ -14,7 +15,7 @@ class Example:
     """YAML."""
     page: str
     value: Json
-    carried: Mapping[str, str] = field(default_factory=dict)
+    carried: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """What the entry that led to the page said."""
 
 
@@ -150,6 +151,13 @@ KINDS: Mapping[str, Sequence[Example]] = {
             '{from: {concat: [{css: .street}, ", ", {css: .city}]}}',
             "<b class=street>Way 1</b> <b class=city>Town</b>",
             "Way 1, Town",
+        ),
+    ),
+    "python": (
+        Example(
+            "{from: {python: largest_image}}",
+            '<img src="s.jpg" srcset="/m.jpg 640w, /l.jpg 1280w, /s.jpg 320w">',
+            "/l.jpg",
         ),
     ),
     "carried": (

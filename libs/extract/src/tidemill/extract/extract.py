@@ -10,8 +10,8 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
-from tidemill.extract.errors import Unreadable
-from tidemill.extract.finding import TooSlow, find, matches, parts_of, replaced
+from tidemill.extract.errors import RuleFailed, Unreadable
+from tidemill.extract.finding import find, matches, parts_of, replaced
 from tidemill.extract.model import Json
 from tidemill.extract.page import Page, Part
 from tidemill.extract.rules import FieldRules, PageRules, Reading, Rule, form_of
@@ -89,13 +89,13 @@ def plain(value: Single | list[Single] | None) -> Json:
 
 
 def find_texts(rule: Rule, part: Part, *, many: bool = False) -> list[str]:
-    """What one rule finds, as text: addresses, tokens, counts. Raises TooSlow."""
+    """What one rule finds, as text: addresses, tokens, counts. Raises RuleFailed."""
     found = (read_text(value, rule) if isinstance(value, str) else value for value in find(rule, part, many=many))
     return [text for value in found if (text := written(value))]
 
 
 def find_text(rule: Rule, part: Part) -> str:
-    """The first of them; empty where there is none. Raises TooSlow."""
+    """The first of them; empty where there is none. Raises RuleFailed."""
     return next(iter(find_texts(rule, part)), "")
 
 
@@ -128,14 +128,14 @@ def _field(part: Part, field: FieldRules, locale: str) -> Extracted:
     for place, rule in enumerate(field.from_):
         try:
             found = find(rule, part, many=field.many)
-        except TooSlow as error:
+        except RuleFailed as error:
             problems.append(f"{rule.name}: {error}")
             continue
         values = []
         for text in found:
             try:
                 value = _value(text, field, rule, field.forms(locale)[place])
-            except (Unreadable, TooSlow) as error:
+            except (Unreadable, RuleFailed) as error:
                 problems.append(f"{rule.name}: {error}")
                 continue
             if value is None:
@@ -175,7 +175,7 @@ def _value(found: Json, field: FieldRules, rule: Rule, form: Form) -> Any:
 
 
 def read_text(text: str, reading: Reading) -> Json:
-    """What `match`, `replace`, `strip` and `map`, in this order, make of a text. Raises TooSlow."""
+    """What `match`, `replace`, `strip` and `map`, in this order, make of a text. Raises RuleFailed."""
     if reading.match is not None:
         text = next(iter(matches(reading.match, text)), "")
     for pattern, replacement in reading.replace.items():

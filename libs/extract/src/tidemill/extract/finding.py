@@ -6,6 +6,8 @@ from lxml import etree
 from selectolax.lexbor import LexborNode
 
 from tidemill.extract.embedded import read_json
+from tidemill.extract.errors import RuleFailed
+from tidemill.extract.hooks import run_hook
 from tidemill.extract.labels import Labelled, beside, rows_labelled
 from tidemill.extract.model import Json, pattern_of
 from tidemill.extract.nodes import own_text_of, select, text_of
@@ -21,13 +23,13 @@ PATIENCE_SECONDS = 0.5
 """For a regular expression; one that takes longer goes back and forth for ever."""
 
 
-class TooSlow(Exception):
+class TooSlow(RuleFailed):
     """A regular expression that does not come to an end on this page."""
 
 
 def find(rule: Rule, part: Part, *, many: bool = False) -> list[Json]:
     """What the rule finds: texts, or values of JSON; empty where there is nothing. One at most unless `many`, or `pick:
-    all`. Raises TooSlow."""
+    all`. Raises RuleFailed."""
     if rule.kind == "css" and not many and (first := _first_css(rule, part)):
         return [first]
     found = _FINDERS[rule.kind](rule, part)
@@ -213,6 +215,10 @@ def _carried(rule: Rule, part: Part) -> list[Json]:
     return [text if value is None else value] if text else []
 
 
+def _python(rule: Rule, part: Part) -> list[Json]:
+    return _scalars(run_hook(rule.python or "", part))
+
+
 def _const(rule: Rule, _part: Part) -> list[Json]:
     return [rule.const]
 
@@ -228,5 +234,6 @@ _FINDERS: Mapping[str, Callable[[Rule, Part], list[Json]]] = {
     "regex": _regex,
     "concat": _concat,
     "carried": _carried,
+    "python": _python,
     "const": _const,
 }

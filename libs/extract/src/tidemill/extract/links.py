@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from urllib.parse import urljoin, urlsplit
 
-from tidemill.extract.errors import Unreadable
+from tidemill.extract.errors import RuleFailed, Unreadable
 from tidemill.extract.extract import LONGEST, find_text, find_texts, read_text, written
-from tidemill.extract.finding import TooSlow, find, parts_of
+from tidemill.extract.finding import find, parts_of
 from tidemill.extract.model import Json
 from tidemill.extract.page import Page, Part
 from tidemill.extract.rules import Rule
@@ -114,7 +114,7 @@ def advance(search: SearchRules, position: Position, page: Page) -> Step:
     stop = _early_stop(search, position, counted, page, links)
     try:
         url = _next_url(search, counted, page) if stop is None else None
-    except TooSlow as error:
+    except RuleFailed as error:
         url, stop = None, Stop.NO_NEXT
         problems.append(f"paging: {error}")
     if stop is Stop.REPEATED:
@@ -169,7 +169,7 @@ def find_links(search: SearchRules, page: Page) -> tuple[list[Link], list[str]]:
             key = find_text(search.key, part) if search.key is not None else ""
             hint = _hint(search, part)
             carried = _carried(search, part)
-        except TooSlow as error:
+        except RuleFailed as error:
             problems.append(str(error))
             continue
         for text in texts:
@@ -209,7 +209,7 @@ def _count(search: SearchRules, page: Page) -> tuple[int | None, list[str]]:
     try:
         for text in find_texts(search.found, page):
             return max(parse_integer(text, Form(locale=search.found.locale or search.locale)), 0), []
-    except (Unreadable, TooSlow) as error:
+    except (Unreadable, RuleFailed) as error:
         return None, [f"found: {error}"]
     return None, [f"found: {search.found.name} finds nothing"]
 

@@ -9,6 +9,7 @@ from lxml import etree
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, model_validator
 
 from tidemill.extract.errors import InvalidRule
+from tidemill.extract.hooks import hook_of
 from tidemill.extract.labels import Wanted
 from tidemill.extract.model import Json, Model, Pattern, Text, pattern_of
 from tidemill.extract.nodes import checked_css
@@ -37,6 +38,11 @@ def _checked_path(text: str) -> str:
     return text
 
 
+def _checked_hook(name: str) -> str:
+    hook_of(name)
+    return name
+
+
 def _checked_locale(locale: str) -> str:
     if not known_locale(locale):
         raise InvalidRule(f"nobody here knows how numbers are written in {locale}; take fi, de-CH, en or auto")
@@ -51,6 +57,7 @@ def _checked_currency(currency: str) -> str:
 
 XPath = Annotated[Text, AfterValidator(_checked_xpath)]
 JsonPath = Annotated[Text, AfterValidator(_checked_path)]
+Hook = Annotated[Text, AfterValidator(_checked_hook)]
 Locale = Annotated[str, AfterValidator(_checked_locale)]
 Currency = Annotated[str, AfterValidator(_checked_currency)]
 Variable = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
@@ -140,6 +147,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "regex": ("search", "within", "pick", "join"),
     "concat": ("join",),
     "carried": (),
+    "python": ("pick", "join"),
     "const": (),
 }
 """Kinds of rules, each with the keys that belong to it alone."""
@@ -150,7 +158,7 @@ _OWN = frozenset(key for keys in KINDS.values() for key in keys)
 
 class Rule(Reading):
     """Where a value stands: exactly one kind of rule (`css`, `label`, `table`, `xpath`, `jsonld`, `microdata`,
-    `jsonpath`, `regex`, `concat`, `carried`, `const`), and what belongs to it."""
+    `jsonpath`, `regex`, `concat`, `carried`, `python`, `const`), and what belongs to it."""
 
     css: Css | None = None
     """CSS selector: the text of the first element that fits. `:has()`, `:is()`, `:not()` and `:nth-child()` work."""
@@ -175,6 +183,9 @@ class Rule(Reading):
     """Rules and texts whose results are put together; what is not there is left out."""
     carried: Variable | None = None
     """What the entry that led to the page said, by its name in `search.carry`: what stands on search pages alone."""
+    python: Hook | None = None
+    """The name of a function that an installed package brings (entry point `tidemill.rules`), for what YAML does not
+    reach: it is given the page, or the item, and returns a list of what it finds."""
     const: str | int | float | bool | None = None
     """This value."""
 

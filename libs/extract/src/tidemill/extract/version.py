@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+from tidemill.extract.hooks import hook_version
 from tidemill.extract.model import Json, Model
 
 ENGINE = 1
@@ -17,14 +18,19 @@ def version(*rules: Model) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:12]
 
 
+def _content(key: str, value: Json) -> Json:
+    if key == "replace" and isinstance(value, dict):
+        return list(value.items())
+    if key == "python" and isinstance(value, str):
+        return hook_version(value)
+    return _with_order(value)
+
+
 def _with_order(value: Json) -> Json:
     """Replacements are made one after the other, so their order counts; that of no other keys does."""
     match value:
         case dict():
-            return {
-                key: list(inner.items()) if key == "replace" and isinstance(inner, dict) else _with_order(inner)
-                for key, inner in value.items()
-            }
+            return {key: _content(key, inner) for key, inner in value.items()}
         case list():
             return [_with_order(inner) for inner in value]
     return value
