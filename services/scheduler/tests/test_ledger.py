@@ -27,6 +27,7 @@ from tidemill.common.database import open_engine
 from tidemill.common.events import (
     DocumentConverted,
     DocumentFailed,
+    DocumentGone,
     DocumentStored,
     DocumentUnchanged,
     Event,
@@ -42,6 +43,7 @@ from tidemill.scheduler.words import (
     Word,
     word_of_converted,
     word_of_failed,
+    word_of_gone,
     word_of_plan,
     word_of_stored,
     word_of_unchanged,
@@ -102,12 +104,18 @@ def failed(run: str, item: str, failure: str = "timeout", seconds: float = 3) ->
     return DocumentFailed(source="paper", run=run, item=item, failure=failure, requests=2, failed_at=at(seconds))
 
 
+def gone(run: str, item: str, seconds: float = 3) -> DocumentGone:
+    url = f"https://example.org/{item}"
+    return DocumentGone(source="paper", run=run, item=item, url=url, reason="unlisted", gone_at=at(seconds))
+
+
 READERS: dict[type[Event], Callable[..., Word]] = {
     RunPlanned: word_of_plan,
     DocumentStored: lambda event: word_of_stored(event, converts=True),
     DocumentConverted: word_of_converted,
     DocumentUnchanged: word_of_unchanged,
     DocumentFailed: word_of_failed,
+    DocumentGone: word_of_gone,
 }
 
 
@@ -144,6 +152,20 @@ async def test_a_run_is_stated_finished_once_with_all_it_came_to(engine: AsyncEn
     assert {name: changes.new for name, changes in finished.records.items()} == {"shop.price": 3}
     [run] = await rows(engine, "SELECT state, records FROM scheduler.runs")
     assert (run.state, run.records["shop.price"]["unchanged"]) == ("partial", 1)
+
+
+async def test_a_run_tells_what_is_gone_and_what_is_there_again(engine: AsyncEngine) -> None:
+    again = converted("r", "b").model_copy(update={"reappeared": True})
+    [finished] = await record(engine, plan("r", "a", "b"), gone("r", "a"), again)
+    assert (finished.state, finished.items, finished.gone, finished.reappeared, finished.new) == (
+        "complete",
+        2,
+        1,
+        1,
+        0,
+    )
+    [run] = await rows(engine, "SELECT gone, reappeared, records FROM scheduler.runs")
+    assert (run.gone, run.reappeared, run.records["shop.price"]["gone"]) == (1, 1, 0)
 
 
 async def test_a_replay_that_succeeds_states_the_run_again_as_corrected(engine: AsyncEngine) -> None:
@@ -189,6 +211,8 @@ async def test_any_order_and_grouping_of_events_gives_the_same_tables(engine: As
                     [stored(run, item), converted(run, item)],
                     [stored(run, item), converted(run, item, "empty")],
                     [failed(run, item), stored(run, item), converted(run, item, seconds=9)],
+                    [gone(run, item)],
+                    [stored(run, item), converted(run, item).model_copy(update={"reappeared": True})],
                 ]
             )
     tables = []

@@ -14,6 +14,7 @@ from tidemill.common.events import (
     Changes,
     DocumentConverted,
     DocumentFailed,
+    DocumentGone,
     DocumentRefused,
     DocumentStored,
     DocumentUnchanged,
@@ -28,6 +29,7 @@ from tidemill.scheduler.words import (
     word_of_converted,
     word_of_dead,
     word_of_failed,
+    word_of_gone,
     word_of_plan,
     word_of_refused,
     word_of_stored,
@@ -105,6 +107,18 @@ def failed(item: str, failure: str = "timeout", *, seconds: float = 3) -> Docume
     )
 
 
+def gone(item: str, *, seconds: float = 3) -> DocumentGone:
+    return DocumentGone(
+        source="paper",
+        run="paper-1",
+        item=item,
+        url=f"https://example.org/{item}",
+        reason="unlisted",
+        requests=1,
+        gone_at=at(seconds),
+    )
+
+
 def refused(item: str, *, seconds: float = 3) -> DocumentRefused:
     return DocumentRefused(
         source="paper", run="paper-1", item=item, name=item, reason="too_large", received_at=at(seconds)
@@ -131,6 +145,7 @@ READERS: dict[type[Event], Callable[..., Word | None]] = {
     DocumentUnchanged: word_of_unchanged,
     DocumentRefused: word_of_refused,
     DocumentFailed: word_of_failed,
+    DocumentGone: word_of_gone,
     JobDead: word_of_dead,
 }
 
@@ -241,7 +256,7 @@ def test_a_document_that_is_converted_again_later_changes_no_run_of_the_past() -
         ]
     )
     assert (after.told, after.corrected) == (before.told, False)
-    assert items["a"].records == {"d": {"new": 3, "changed": 0, "unchanged": 0, "history": 0}}
+    assert items["a"].records == {"d": {"new": 3, "changed": 0, "unchanged": 0, "history": 0, "gone": 0}}
 
 
 def test_costs_add_up_over_items_and_not_over_repeats() -> None:
@@ -361,6 +376,9 @@ def outcome_events(item: str, seconds: int) -> st.SearchStrategy[list[Event]]:
             [stored(item, seconds=one), converted(item, seconds=two, cpu_seconds=0.25)],
             [stored(item, seconds=one, previous="x"), converted(item, previous="x", seconds=two)],
             [stored(item, seconds=one), converted(item, "empty", seconds=two)],
+            [stored(item, seconds=one, reappeared=True), converted(item, reappeared=True, seconds=two)],
+            [gone(item, seconds=two)],
+            [failed(item, seconds=one), gone(item, seconds=two)],
             [stored(item, seconds=one), dead(stored(item, seconds=one), seconds=two)],
             [
                 stored(item, seconds=one),
@@ -393,3 +411,20 @@ def test_the_events_of_a_run_give_the_same_in_any_order(history: list[Event], da
     again = data.draw(st.lists(st.sampled_from(outcomes))) if outcomes else []
     shuffled = data.draw(st.permutations([*history, *again]))
     assert add_up(shuffled) == add_up(history)
+
+
+def test_what_is_gone_and_what_is_there_again_are_outcomes_of_their_own() -> None:
+    run, items = add_up(
+        [
+            planned("a", "b", "c"),
+            gone("a"),
+            stored("b", previous="x", reappeared=True),
+            converted("b", previous="x", reappeared=True),
+            stored("c", previous="x"),
+            converted("c", previous="x"),
+        ]
+    )
+    assert (run.state, run.gone, run.reappeared, run.changed, run.done) == ("complete", 1, 1, 1, 3)
+    assert (items["a"].outcome, items["a"].reason, items["b"].outcome) == ("gone", "unlisted", "reappeared")
+    kept, _ = add_up([planned("b"), stored("b", reappeared=True)], converts=False)
+    assert kept.reappeared == 1

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 2.0
 """Between questions how the run stands; its end is told at once."""
 ENDED = ("complete", "partial", "blocked", "failed", "cancelled", "timed_out")
+OUTCOMES = ("new", "changed", "reappeared", "unchanged", "gone", "failed")
 
 
 def register(app: typer.Typer) -> None:
@@ -192,11 +193,10 @@ def _measure(standing: Mapping[str, Any], file: Mapping[str, Any] | None) -> tup
 
 
 def _done(standing: Mapping[str, Any]) -> int:
-    return sum(standing.get(name, 0) for name in ("new", "changed", "unchanged", "gone", "failed"))
+    return sum(standing.get(name, 0) for name in OUTCOMES)
 
 
 def _ending(answer: Mapping[str, Any]) -> str:
-    counts = ("new", "changed", "unchanged", "gone", "failed")
-    told = ", ".join(f"{answer[name]} {name}" for name in counts if answer.get(name))
+    told = ", ".join(f"{answer[name]} {name}" for name in OUTCOMES if answer.get(name))
     why = f" ({answer['reason']})" if answer.get("reason") else ""
     return f"{answer['run']} is {answer['state']}{why}: {told or 'nothing was due'}"

@@ -29,13 +29,13 @@ RunId = Annotated[str, typer.Argument(metavar="RUN", help="Its id, as `tidemill 
 
 LIST = """
 SELECT run, source, trigger, slot, state, reason, requested_at, finished_at, items, new, changed, unchanged, gone,
-    skipped, failed, bytes, requests, corrected,
+    reappeared, skipped, failed, bytes, requests, corrected,
     extract(epoch FROM coalesce(finished_at, now()) - requested_at)::float8 AS duration_seconds
 FROM scheduler.runs
 """
 SHOW = """
 SELECT run, source, trigger, slot, state, reason, actor, requested_at, planned_at, started_at, finished_at, deadline_at,
-    items, new, changed, unchanged, gone, skipped, failed, bytes, requests, cpu_seconds, peak_memory_bytes,
+    items, new, changed, unchanged, gone, reappeared, skipped, failed, bytes, requests, cpu_seconds, peak_memory_bytes,
     config_version, params, only_items, retry_of, backfill, records, corrected,
     extract(epoch FROM coalesce(finished_at, now()) - requested_at)::float8 AS duration_seconds
 FROM scheduler.runs WHERE run = :run
@@ -170,7 +170,7 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _print_list(found: Sequence[Mapping[str, Any]]) -> None:
-    counts = ("items", "new", "changed", "unchanged", "failed")
+    counts = ("items", "new", "changed", "reappeared", "unchanged", "gone", "failed")
     columns = [
         Column("asked for (UTC)", whole=True),
         Column("source"),

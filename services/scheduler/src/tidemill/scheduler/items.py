@@ -24,7 +24,7 @@ class Rank(IntEnum):
     """Or stored, where nothing converts."""
 
 
-OUTCOMES = ("new", "changed", "unchanged", "gone", "failed")
+OUTCOMES = ("new", "changed", "reappeared", "unchanged", "gone", "failed")
 
 
 @dataclass(frozen=True, slots=True)

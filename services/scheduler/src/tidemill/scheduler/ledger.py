@@ -37,6 +37,7 @@ RUN_TYPES = {
     "changed": "integer",
     "unchanged": "integer",
     "gone": "integer",
+    "reappeared": "integer",
     "skipped": "integer",
     "failed": "integer",
     "bytes": "bigint",
@@ -101,7 +102,8 @@ FROM {SCHEMA}.run_items WHERE run = ANY(:runs) GROUP BY run, reason
 """
 RECORDS = f"""
 SELECT run, changes.key, sum((value->>'new')::bigint), sum((value->>'changed')::bigint),
-       sum((value->>'unchanged')::bigint), sum((value->>'history')::bigint)
+       sum((value->>'unchanged')::bigint), sum((value->>'history')::bigint),
+       sum(coalesce((value->>'gone')::bigint, 0))
 FROM {SCHEMA}.run_items, jsonb_each(records) AS changes
 WHERE run = ANY(:runs) AND records IS NOT NULL GROUP BY run, changes.key
 """
@@ -205,6 +207,7 @@ def finished(run: Run, ending: Ending) -> RunFinished:
         changed=run.changed,
         unchanged=run.unchanged,
         gone=run.gone,
+        reappeared=run.reappeared,
         skipped=run.skipped,
         failed=run.failed,
         bytes=run.bytes,
@@ -278,11 +281,12 @@ async def _endings(tx: Tx, names: Sequence[str]) -> dict[str, Ending]:
         if at is not None:
             ended[run] = max(at, ended.get(run, at))
     records: dict[str, dict[str, dict[str, int]]] = defaultdict(dict)
-    for run, dataset, new, changed, unchanged, history in await tx.execute(text(RECORDS), {"runs": list(names)}):
+    for run, dataset, new, changed, unchanged, history, gone in await tx.execute(text(RECORDS), {"runs": list(names)}):
         records[run][dataset] = {
             "new": int(new),
             "changed": int(changed),
             "unchanged": int(unchanged),
             "history": int(history),
+            "gone": int(gone),
         }
     return {name: Ending(ended.get(name), reasons.get(name, {}), records.get(name, {})) for name in names}

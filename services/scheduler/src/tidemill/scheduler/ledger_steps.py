@@ -9,6 +9,7 @@ from tidemill.common.bus.step import Delivery, Done, Outgoing, Step, Tx
 from tidemill.common.events import (
     DocumentConverted,
     DocumentFailed,
+    DocumentGone,
     DocumentRefused,
     DocumentStored,
     DocumentUnchanged,
@@ -25,6 +26,7 @@ from tidemill.scheduler.words import (
     word_of_converted,
     word_of_dead,
     word_of_failed,
+    word_of_gone,
     word_of_plan,
     word_of_refused,
     word_of_stored,
@@ -73,6 +75,7 @@ def ledger_steps(converts: Callable[[str], bool], metrics: Metrics) -> list[Step
         step("unchanged", DocumentUnchanged, word_of_unchanged),
         step("refused", DocumentRefused, word_of_refused),
         step("failed", DocumentFailed, word_of_failed),
+        step("gone", DocumentGone, word_of_gone),
         step("dead", JobDead, word_of_dead),
     ]
 

@@ -7,7 +7,7 @@ from sqlalchemy import text
 from tidemill.common.bus.step import Tx
 from tidemill.common.retention import Layer, rows_layer
 
-BARREN = "t.finished_at IS NOT NULL AND t.new + t.changed + t.gone = 0"
+BARREN = "t.finished_at IS NOT NULL AND t.new + t.changed + t.gone + t.reappeared = 0"
 """Records lead back to the runs that changed something: those stay."""
 REMOVE = text(f"""
     WITH gone AS (

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from tidemill.scheduler.items import Item, earlier, later
+from tidemill.scheduler.items import OUTCOMES, Item, earlier, later
 from tidemill.scheduler.words import Word
 
 WAITING = ("waiting", "requested")
@@ -44,6 +44,7 @@ class Run:
     changed: int = 0
     unchanged: int = 0
     gone: int = 0
+    reappeared: int = 0
     skipped: int = 0
     failed: int = 0
     bytes: int = 0
@@ -56,7 +57,7 @@ class Run:
 
     @property
     def done(self) -> int:
-        return self.new + self.changed + self.unchanged + self.gone + self.failed
+        return sum(getattr(self, outcome) for outcome in OUTCOMES)
 
     @property
     def through(self) -> bool:
@@ -73,12 +74,8 @@ class Run:
         return (
             self.state,
             self.items,
-            self.new,
-            self.changed,
-            self.unchanged,
-            self.gone,
             self.skipped,
-            self.failed,
+            *(getattr(self, outcome) for outcome in OUTCOMES),
         )
 
 
@@ -124,7 +121,7 @@ def hear(run: Run, word: Word) -> Run:
 
 def count(run: Run, before: Item | None, now: Item) -> Run:
     """The run after one of its items became another."""
-    counts = {name: getattr(run, name) for name in ("new", "changed", "unchanged", "gone", "failed")}
+    counts = {name: getattr(run, name) for name in OUTCOMES}
     if before is not None and before.outcome:
         counts[before.outcome] -= 1
     if now.outcome:

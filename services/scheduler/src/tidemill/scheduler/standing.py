@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import text
 
 from tidemill.common.bus.step import Tx
+from tidemill.scheduler.items import OUTCOMES
 
 SHOWN = 200
 SOURCES = text("""
@@ -22,12 +23,14 @@ LEFT JOIN LATERAL (
 WHERE ended_at IS NULL AND (CAST(:source AS text) = '' OR source = :source) ORDER BY source
 """)
 UNDER_WAY = text("""
-SELECT run, source, trigger, state, reason, requested_at, deadline_at, items, new, changed, unchanged, gone, failed
+SELECT run, source, trigger, state, reason, requested_at, deadline_at, items, new, changed, unchanged, gone,
+    reappeared, failed
 FROM scheduler.runs WHERE finished_at IS NULL AND (CAST(:source AS text) = '' OR source = :source)
 ORDER BY requested_at LIMIT :shown
 """)
 ONE_RUN = text("""
-SELECT run, source, trigger, state, reason, requested_at, deadline_at, items, new, changed, unchanged, gone, failed
+SELECT run, source, trigger, state, reason, requested_at, deadline_at, items, new, changed, unchanged, gone,
+    reappeared, failed
 FROM scheduler.runs WHERE run = :run
 """)
 
@@ -55,7 +58,7 @@ def _ended(row: Any) -> dict[str, Any]:
 
 
 def _run(row: Any) -> dict[str, Any]:
-    counts = ("items", "new", "changed", "unchanged", "gone", "failed")
+    counts = ("items", *OUTCOMES)
     return {
         "run": row.run,
         "source": row.source,

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from tidemill.scheduler.items import OUTCOMES
+
 LATE_AFTER = timedelta(seconds=30)
 """A slot that is due so long, and nobody has decided on it."""
 PLANNED_WITHIN = timedelta(seconds=60)
@@ -42,6 +44,7 @@ class RunFacts:
     changed: int = 0
     unchanged: int = 0
     gone: int = 0
+    reappeared: int = 0
     skipped: int = 0
     failed: int = 0
     records: int = 0
@@ -52,7 +55,7 @@ class RunFacts:
 
     @property
     def done(self) -> int:
-        return self.new + self.changed + self.unchanged + self.gone + self.failed
+        return sum(getattr(self, outcome) for outcome in OUTCOMES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,9 +192,10 @@ def _no_worker(run: RunFacts, facts: Facts) -> Answer:
 
 def _complete(run: RunFacts) -> Answer:
     show = f"tidemill runs show {run.run}"
-    if run.new + run.changed and not run.records:
+    came = run.new + run.changed + run.reappeared
+    if came and not run.records:
         return Answer("no_change", f"{run.run} brought {_came(run)}; no record is new or changed", show)
-    if run.new + run.changed:
+    if came:
         return Answer("data", f"{run.run} brought {_came(run)}", show)
     if run.unchanged:
         return Answer("unchanged", f"{run.run}: the source has nothing new ({run.unchanged} items as they were)", show)
@@ -202,8 +206,9 @@ def _complete(run: RunFacts) -> Answer:
 
 
 def _came(run: RunFacts) -> str:
-    counts = [f"{count} {name}" for name, count in (("new", run.new), ("changed", run.changed)) if count]
-    return f"{' and '.join(counts)} document{'s' if run.new + run.changed > 1 else ''}"
+    came = {name: getattr(run, name) for name in ("new", "changed", "reappeared")}
+    counts = [f"{count} {name}" for name, count in came.items() if count]
+    return f"{' and '.join(counts)} document{'s' if sum(came.values()) > 1 else ''}"
 
 
 def _failures(run: RunFacts) -> str:

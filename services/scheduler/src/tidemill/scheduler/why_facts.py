@@ -23,7 +23,8 @@ SELECT slot, outcome, reason, detail, until FROM scheduler.slots
 WHERE source = :source AND slot < :end AND COALESCE(until, slot) >= :start ORDER BY slot DESC LIMIT :shown
 """)
 RUNS = text("""
-SELECT run, state, reason, requested_at, deadline_at, items, new, changed, unchanged, gone, skipped, failed, records
+SELECT run, state, reason, requested_at, deadline_at, items, new, changed, unchanged, gone, reappeared, skipped, failed,
+    records
 FROM scheduler.runs
 WHERE source = :source AND COALESCE(slot, requested_at) >= :start AND COALESCE(slot, requested_at) < :end
 ORDER BY requested_at DESC LIMIT :shown

@@ -11,6 +11,7 @@ from pydantic_core import from_json
 from tidemill.common.events import (
     DocumentConverted,
     DocumentFailed,
+    DocumentGone,
     DocumentRefused,
     DocumentStored,
     DocumentUnchanged,
@@ -80,7 +81,7 @@ def word_of_stored(event: DocumentStored, *, converts: bool) -> Word:
     item = Item(
         rank=Rank.STORED if converts else Rank.CONVERTED,
         at=at,
-        outcome="" if converts else _came(event.previous_sha256),
+        outcome="" if converts else _came(event),
         name=event.name,
         sha256=event.sha256,
         ended_at=None if converts else at,
@@ -95,7 +96,7 @@ def word_of_converted(event: DocumentConverted) -> Word:
     item = Item(
         rank=Rank.CONVERTED if converted else Rank.MISCONVERTED,
         at=event.converted_at,
-        outcome=_came(event.previous_sha256) if converted else "failed",
+        outcome=_came(event) if converted else "failed",
         reason="" if converted else event.outcome,
         detail=event.reason,
         name=event.name,
@@ -155,6 +156,22 @@ def word_of_failed(event: DocumentFailed) -> Word:
     return _word(event, event.item, item)
 
 
+def word_of_gone(event: DocumentGone) -> Word:
+    item = Item(
+        rank=Rank.GONE,
+        at=event.gone_at,
+        outcome="gone",
+        reason=event.reason,
+        detail=event.detail,
+        name=event.name,
+        sha256=event.sha256,
+        ended_at=event.gone_at,
+        requests=event.requests,
+        bytes=event.bytes_received,
+    )
+    return _word(event, event.item, item)
+
+
 def word_of_dead(event: JobDead) -> Word | None:
     """None where it is no work of a run: whoever only listens may give up without harm to it."""
     subject = event.origin_subject
@@ -202,8 +219,10 @@ def _word(event: Any, item: str, about: Item) -> Word:
     return Word(plain(event.source), plain(event.run), about.at, {key(item): replace(about, begun_at=about.at)})
 
 
-def _came(previous: str) -> str:
-    return "changed" if previous else "new"
+def _came(event: DocumentStored | DocumentConverted) -> str:
+    if event.reappeared:
+        return "reappeared"
+    return "changed" if event.previous_sha256 else "new"
 
 
 def _payload(event: JobDead) -> dict[str, str]:
