@@ -7,6 +7,7 @@ from functools import partial
 from importlib.metadata import version
 
 from tidemill.common.config import Sources
+from tidemill.common.config.checks import Check
 from tidemill.common.service import Context, ServiceSpec, Wiring, main
 from tidemill.common.telemetry.metrics import WORKER_RESTARTS, WORKERS_BUSY
 from tidemill.converter.aliases import Aliases
@@ -16,11 +17,14 @@ from tidemill.converter.datasets import find_datasets, find_vocabularies, regist
 from tidemill.converter.enrichment import Enrichments
 from tidemill.converter.geocoder import name_of, open_geocoder
 from tidemill.converter.geodata import ReferenceData
+from tidemill.converter.judging import pointless
 from tidemill.converter.names import Names
 from tidemill.converter.policy import Wear
 from tidemill.converter.reconvert import Reconversions
+from tidemill.converter.release import Quarantine
 from tidemill.converter.retention import Undertaker, layers
 from tidemill.converter.routes import Route, complaint, find_routes, unusable_routes
+from tidemill.converter.run_checks import Judges, run_step
 from tidemill.converter.scratch import open_scratch
 from tidemill.converter.settings import ConverterSettings
 from tidemill.converter.steps import PUBLISHES, converter_step, gone_step, record_parts
@@ -52,12 +56,18 @@ async def open_converter(context: Context) -> AsyncIterator[Wiring]:
             open_geocoder(context, settings.geocoder) as geocoding,
         ):
             routes: dict[str, Route | str | None] = {}
+            checks: dict[str, tuple[Check, ...]] = {}
+            judges: dict[str, Judges] = {}
 
             async def reconfigure(sources: Sources) -> None:
                 """Documents at work keep the route they have."""
                 found = await find_routes(sources, find_converters(), workers, settings.max_size)
                 routes.clear()
                 routes.update(found)
+                checks.clear()
+                checks.update({name: source.checks_of_converter for name, source in sources.items()})
+                judges.clear()
+                judges.update({name: Judges.of(source) for name, source in sources.items()})
                 for source, why in unusable_routes(routes).items():
                     context.log.error("documents of this source cannot be converted", source=source, reason=why)
 
@@ -80,6 +90,7 @@ async def open_converter(context: Context) -> AsyncIterator[Wiring]:
                 datasets=datasets,
                 names=names,
                 enrichments=enrichments,
+                checks=checks,
                 tell=context.bus.progress,
             )
             record = partial(record_parts, datasets=datasets, names=names, metrics=metrics)
@@ -89,11 +100,20 @@ async def open_converter(context: Context) -> AsyncIterator[Wiring]:
             async def unusable() -> str | None:
                 return complaint(routes)
 
+            def complaints() -> dict[str, str]:
+                """Routes that lead nowhere, and checks that cannot fail."""
+                found = unusable_routes(routes)
+                for name, route in routes.items():
+                    if isinstance(route, Route) and (why := pointless(checks.get(name, ()), route.datasets, datasets)):
+                        found[name] = why
+                return found
+
             yield Wiring(
-                steps=(step, gone_step(datasets, metrics)),
+                steps=(step, gone_step(datasets, metrics), run_step(context.engine, datasets, judges.get)),
                 commands=(
                     *Aliases(names.vocabularies).commands(),
                     *reconversions.commands(),
+                    *Quarantine(checks, datasets, names, metrics).commands(),
                     *ReferenceData(context.archive).commands(),
                 ),
                 tasks=(
@@ -105,7 +125,7 @@ async def open_converter(context: Context) -> AsyncIterator[Wiring]:
                 layers=layers({datasets.id(name): name for name in datasets}),
                 checks={"sources": unusable, "enrichers": enrichments.complaint},
                 reconfigure=reconfigure,
-                complaints=partial(unusable_routes, routes),
+                complaints=complaints,
                 publishes=PUBLISHES,
             )
 

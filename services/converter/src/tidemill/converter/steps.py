@@ -14,9 +14,11 @@ from tidemill.common.events import (
 )
 from tidemill.common.telemetry.logs import get_logger
 from tidemill.common.telemetry.metrics import (
+    CHECKS_FAILED,
     CONVERSION_CPU_SECONDS,
     CONVERSION_PEAK_BYTES,
     DOCUMENTS,
+    QUARANTINED,
     RECORDS,
     ROWS,
     Metrics,
@@ -26,6 +28,7 @@ from tidemill.converter.datasets import Datasets
 from tidemill.converter.documents import DocumentFacts, Finished, Totals, begin_document, finish_document
 from tidemill.converter.gone import CONVERTER, Word, record_gone
 from tidemill.converter.names import Names
+from tidemill.converter.quarantine import hold_back
 from tidemill.converter.routes import Route, Routes
 from tidemill.converter.store import RecordBatch, Recorded, record_batches
 from tidemill.converter.workers import Ending
@@ -123,7 +126,7 @@ async def record_parts(
                 part=part.index,
                 run=part.facts.run,
                 valid_from=part.valid_from,
-                records=part.records,
+                records=await hold_back(tx, document, part),
                 rejected=part.rejected,
                 enriched=part.enriched,
             )
@@ -131,10 +134,29 @@ async def record_parts(
     outgoing: list[Outgoing] = []
     for done, batch, recorded in zip(results, batches, await record_batches(tx, batches, datasets), strict=True):
         outgoing += _batch_facts(done, recorded, metrics)
+        _tell_checks(done, metrics)
         if done.result.ending is not None:
             totals = await finish_document(tx, batch.document, _finished(done.result, done.result.ending))
             outgoing.append(_converted(done, done.result.ending, totals, metrics))
     return outgoing
+
+
+def _tell_checks(done: Converted, metrics: Metrics) -> None:
+    part, source = done.result, done.event.source
+    for name, finding in part.findings.items():
+        metrics.of(CHECKS_FAILED, source=source, check=name, severity=finding.severity).inc(finding.failed)
+    if part.held:
+        metrics.of(QUARANTINED, source=source, outcome="held").inc(len(part.held))
+        first = part.held[0]
+        log.warning(
+            "records are in quarantine",
+            source=source,
+            run=part.facts.run,
+            name=part.facts.name,
+            count=len(part.held),
+            first=first.record.key,
+            reason=first.reason,
+        )
 
 
 def _batch_facts(done: Converted, recorded: Recorded, metrics: Metrics) -> list[Outgoing]:
