@@ -23,6 +23,8 @@ MODULES = (
     "teams",
     "geo",
     "reconvert",
+    "quarantine",
+    "governance",
     "lineage",
     "retention",
     "dead_letters",
