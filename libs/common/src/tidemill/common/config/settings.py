@@ -71,6 +71,10 @@ class RetentionSettings(Settings):
     """Slots that were skipped, with the reason."""
     requests: Keep = timedelta(days=730)
     """Counts of requests by host and day."""
+    decisions: Keep = timedelta(days=90)
+    """What each run decided about each page it follows."""
+    pages: Keep = timedelta(days=365)
+    """Which pages came, and what they were; their bytes are documents."""
     dead_letters: Keep = timedelta(days=90)
     """Dead letters that were replayed or dropped; the others wait for somebody."""
 

@@ -108,6 +108,13 @@ PUBLICATION_LATE = gauge(
     "tidemill_publication_late", "1 when the last publication window brought no new file", "source"
 )
 
+# The scraper
+
+PAGES = counter("tidemill_pages_total", "Pages that runs asked for, by what came of them", "source", "kind", "outcome")
+PAGES_WAITING = gauge("tidemill_pages_waiting", "Pages that runs ask for and whose turn has not come")
+DECISIONS = counter("tidemill_decisions_total", "What runs decided about targets they knew", "source", "decision")
+TARGETS = gauge("tidemill_targets", "Pages that are followed, by what is known of them", "source", "state")
+
 # The converter
 
 DOCUMENTS = counter("tidemill_documents_total", "Documents through conversion", "source", "outcome")

@@ -1,0 +1,5 @@
+"""`python -m tidemill.scraper`."""
+
+from tidemill.scraper.main import run
+
+run()
