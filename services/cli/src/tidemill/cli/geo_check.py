@@ -118,7 +118,7 @@ def _rates(rows: Sequence[Mapping[str, Any]], places: Places, left: int) -> Rate
             groups.setdefault((city, "address"), []).append(row)
         rates.without_point += row["point_from"] is None
     chances: dict[str, MatchRate | None] = {}
-    for (city, origin), some in sorted(groups.items()):
+    for (city, origin), some in sorted(groups.items(), key=lambda group: (group[0][0], group[0][1] != "portal")):
         rate = _rate(cities[city].most_common(1)[0][0], origin, some)
         if city not in chances:
             chances[city] = _chance(places, city, some)
@@ -213,11 +213,12 @@ def print_rates(rates: Rates) -> None:
     columns += [Column(f"≤ {band:g} m", right=True) for band in BANDS_M]
     columns += [Column(name, right=True) for name in ("none", "implausible", "own address", "not judged")]
     rows = []
-    for one in rates.cities:
+    for number, one in enumerate(rates.cities):
         known = sum(one.own_address.values())
         own = f"{one.own_address.get('same', 0) / known:.1%}" if known else ""
         rows.append([one.city, one.origin, *_shares(one.rate), own, str(one.unknown)])
-        if one.chance is not None:
+        after = rates.cities[number + 1].city if number + 1 < len(rates.cities) else ""
+        if one.chance is not None and (after != one.city or one.city == ALL):
             rows.append(["", "chance", *_shares(one.chance), "", ""])
     print_table(columns, rows, ("city", "points of", "points", "inside"))
     flaws = Counter[str]()

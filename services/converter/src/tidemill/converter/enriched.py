@@ -31,6 +31,10 @@ TYPES: Mapping[str, Any] = {
 }
 
 
+NOTHING = (None, "", "null")
+"""Data of a record that is gone: nothing follows from it."""
+
+
 def _sql(statement: str) -> TextClause:
     clause = text(statement.replace("{s}", SCHEMA))
     return clause.bindparams(*(bindparam(name, type_=TYPES[name]) for name in clause._bindparams if name in TYPES))
@@ -79,7 +83,7 @@ async def insert_enriched(tx: Tx, dataset: Dataset, id: int, opened: Opened, mad
         for version, content, hash, at, data in zip(
             opened.ids, opened.contents, opened.hashes, opened.times, opened.data, strict=True
         )
-        if version == content and data
+        if version == content and data not in NOTHING
     ]
     if not firsts or not dataset.enrichers:
         return

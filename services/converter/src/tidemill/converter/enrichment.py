@@ -20,6 +20,7 @@ from tidemill.common.telemetry.logs import get_logger
 from tidemill.converter.content import CheckedRecord, canonical, load
 from tidemill.converter.datasets import Datasets
 from tidemill.converter.enriched import (
+    NOTHING,
     Enriched,
     count_rows,
     find_located,
@@ -114,7 +115,7 @@ class Enrichments:
         made: list[Enriched] = []
         for place in self._places:
             opened = place.opened
-            some = {one.hash: one for one in records if one.dataset == place.dataset.name and one.data}
+            some = {one.hash: one for one in records if one.dataset == place.dataset.name}
             if opened is None or not some:
                 continue
             new = await self._new(place, list(some.values()))
@@ -267,7 +268,7 @@ def _read(
 ) -> list[_Read]:
     read = []
     for at, data in contents:
-        if not data or data == "null":
+        if data is None or data in NOTHING:
             read.append(_Read(at))
             continue
         try:
