@@ -102,7 +102,12 @@ def _holds(bus: Bus, source: str) -> list[Hold]:
 
 
 def _needs(source: SourceFile) -> list[str]:
-    needs = {"watcher": source.watch, "downloader": source.download, "converter": source.convert}
+    needs = {
+        "watcher": source.watch,
+        "downloader": source.download,
+        "scraper": source.scrape,
+        "converter": source.convert,
+    }
     return [service for service, section in needs.items() if section is not None]
 
 
