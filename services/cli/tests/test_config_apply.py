@@ -80,6 +80,7 @@ def test_the_folder_applies_itself_and_what_is_wrong_in_it_stops_nothing(town: T
     assert town.up.ready()
     town.write("sources/demo.yaml", DEMO.format(1))
     town.eventually(lambda: town.versions()["refused"] is None)
+    town.up.wait_for("The configuration is as it was: version 2")
     town.says("config", "rollback", "1")
     assert town.versions()["active"] == 3
     assert town.up.end() == 0

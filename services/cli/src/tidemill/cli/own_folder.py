@@ -33,6 +33,8 @@ class OwnFolder:
     config: Config
     addresses: Addresses
     say: Callable[[str], None]
+    _wrong: bool = False
+    """What was told last."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -70,6 +72,7 @@ class OwnFolder:
         except ConfigError as error:
             log.error("the configuration folder cannot be read", problems=[str(problem) for problem in error.problems])
             self.say(f"The configuration stays as it is:\n{error}")
+            self._wrong = True
             return
         if first and await self._last() == digest(content):
             return
@@ -89,6 +92,7 @@ class OwnFolder:
             await engine.dispose()
 
     def _tell(self, answer: dict[str, Any], first: bool) -> None:
+        wrong, self._wrong = self._wrong, answer["state"] == "refused"
         match answer["state"]:
             case "refused":
                 problems = "\n".join(f"  {problem}" for problem in answer["problems"])
@@ -96,3 +100,5 @@ class OwnFolder:
             case "applied" if not first:
                 changes = ", ".join(f"{name} {what}" for name, what in answer["changes"].items())
                 self.say(f"Configuration version {answer['version']}: {changes}")
+            case "unchanged" if wrong:
+                self.say(f"The configuration is as it was: version {answer['version']}")
