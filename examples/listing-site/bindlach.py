@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-from frame import Look, frame, pairs, similar
+from frame import Look, canonical, frame, pairs, similar
 from market import CITIES, Home, day_of
 from numbers_printed import german
 
@@ -41,7 +41,7 @@ def detail(home: Home, others: Sequence[Home], look: Look) -> str:
 <section><h2>Beschreibung</h2><div class="text">{escape(home.text)}</div></section>
 <section><h2>Anbieter</h2><p>Firma: <b>{escape(home.company)}</b><br>Kontakt: <b>{escape(home.agent)}</b></p></section>
 {similar(others, "Ähnliche Angebote", "{amount} €")}"""
-    return frame(CITY, home.title, body, look, kind="home")
+    return frame(CITY, home.title, body, look, head=canonical(home), kind="home")
 
 
 def removed(home: Home, others: Sequence[Home], look: Look) -> str:

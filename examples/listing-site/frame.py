@@ -60,6 +60,11 @@ def pairs(rows: Iterable[tuple[str, Cell]]) -> list[tuple[str, str]]:
     return [(escape(label), escape(str(value))) for label, value in rows if value]
 
 
+def canonical(home: Home) -> str:
+    """The home's own address, whatever was asked for."""
+    return f'<link rel="canonical" href="{home.path}">\n'
+
+
 def similar(homes: Iterable[Home], heading: str, price: str) -> str:
     """Other homes, with prices that are not this one's."""
     links = "".join(

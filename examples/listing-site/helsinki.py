@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-from frame import Cell, Look, frame, pairs, similar
+from frame import Cell, Look, canonical, frame, pairs, similar
 from market import CITIES, Home, day_of
 from numbers_printed import dotted, finnish
 
@@ -52,7 +52,7 @@ def detail(home: Home, others: Sequence[Home], look: Look) -> str:
 <p><small>Ilmoitus julkaistu {dotted(day_of(home.published))}, muutettu {dotted(day_of(home.updated))}.
 Katsottu <b class="views">{finnish(look.views)}</b> kertaa.</small></p>
 {similar(others, "Samankaltaisia kohteita", "{amount} €")}"""
-    return frame(CITY, home.title, body, look, kind="home")
+    return frame(CITY, home.title, body, look, head=canonical(home), kind="home")
 
 
 def _list(rows: Sequence[tuple[str, Cell]]) -> str:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from html import escape
 
-from frame import Look, frame, pairs, similar
+from frame import Look, canonical, frame, pairs, similar
 from market import CITIES, Home, day_of
 from numbers_printed import halves, long_german, swiss
 
@@ -42,7 +42,7 @@ def detail(home: Home, others: Sequence[Home], look: Look) -> str:
 {similar(others, "Das könnte Sie auch interessieren", "CHF {amount}.–")}"""
     linked = json.dumps({"@context": "https://schema.org", "@graph": [_trail(home), _thing(home)]}, ensure_ascii=False)
     safe = linked.replace("</", "<\\/")
-    head = f'<script type="application/ld+json">{safe}</script>\n'
+    head = f'{canonical(home)}<script type="application/ld+json">{safe}</script>\n'
     return frame(CITY, home.title, body, look, head=head, kind="home")
 
 
