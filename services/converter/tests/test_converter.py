@@ -48,6 +48,14 @@ SOURCES = {
         }
     ),
     "things": Convert.model_validate({"with": "json", "options": {"key": "id"}}),
+    "pages": Convert.model_validate(
+        {
+            "with": "pages",
+            "options": {
+                "extract": {"fields": {"title": {"from": {"css": "h1"}}, "city": {"from": {"carried": "city"}}}}
+            },
+        }
+    ),
     "orders": Convert.model_validate({"with": "obedient", "limits": {"memory": "100MB", "cpu": "2s", "time": "5s"}}),
     "wrong": Convert.model_validate({"with": "json", "options": {"itmes": "x"}}),
     "absent": Convert.model_validate({"with": "docx"}),
@@ -246,6 +254,16 @@ async def test_a_page_that_is_gone_takes_its_records_along_and_that_is_told(conv
     assert [fact["records"] for fact in told] == [
         {"shop.price": {"new": 0, "changed": 0, "unchanged": 0, "history": 0, "gone": 3}}
     ]
+
+
+async def test_a_page_is_read_with_its_address_and_what_led_to_it(converting: Converting) -> None:
+    url = "https://example.org/7"
+    sha256 = await converting.store("<h1>Home</h1>", "pages", path=url, context={"city": "Vaduz"})
+    row = await converting.document(sha256)
+    assert (row.outcome, row.context, row.warnings) == ("converted", {"city": "Vaduz"}, [])
+    [record] = await converting.rows("SELECT key, data, raw FROM json.item")
+    assert (record.key, record.data) == (f"pages/{url}", {"title": "Home", "city": "Vaduz"})
+    assert json.loads(record.raw)["city"] == {"rule": "carried: city", "raw": "Vaduz"}
 
 
 async def test_sources_share_the_generic_dataset_without_meeting(converting: Converting) -> None:

@@ -9,7 +9,7 @@ import orjson
 
 from tidemill.converter import json_items
 from tidemill.converter.frames import storable
-from tidemill.converter.json_options import Path, Plan, Unfit, look_up, make_plan
+from tidemill.converter.json_options import Plan, Unfit, look_up, make_plan
 from tidemill.plugin.conversion import (
     API_VERSION,
     Accounting,
@@ -46,13 +46,13 @@ class JsonConverter:
 
     def options_error(self, options: Options) -> str | None:
         try:
-            make_plan(options, _find_datasets, GENERIC)
+            make_plan(options, find_datasets, GENERIC)
         except ValueError as error:
             return str(error)
         return None
 
     def convert(self, document: Document, options: Options) -> Iterator[Item]:
-        plan = make_plan(options, _find_datasets, GENERIC)
+        plan = make_plan(options, find_datasets, GENERIC)
         content = document.content
         json_items.check_start(content)
         start = content.tell()
@@ -120,7 +120,7 @@ class _Maker:
 
     def __init__(self, plan: Plan, source: str) -> None:
         self._plan = plan
-        self._model = None if plan.dataset == GENERIC else _find_datasets()[plan.dataset].load().model
+        self._model = None if plan.dataset == GENERIC else find_datasets()[plan.dataset].load().model
         # Sources share the generic dataset, and one's number 7 is not the other's.
         self._prefix = f"{source}/" if source and plan.dataset == GENERIC else ""
 
@@ -131,7 +131,7 @@ class _Maker:
             raise item
         if plan.refuse_duplicates and (twice := json_items.find_duplicate(item)) is not None:
             raise Unfit("duplicate_key", f"{twice!r} comes twice")
-        key = "/".join([_key(look_up(item, path), path) for path in plan.key])
+        key = "/".join([key_text(look_up(item, path), ".".join(path)) for path in plan.key])
         valid_from = None
         if plan.valid_from is not None and (said := look_up(item, plan.valid_from.path)) is not None:
             valid_from = plan.valid_from.read(said)
@@ -148,15 +148,16 @@ class _Maker:
         if size_bytes > RECORD_BYTES:
             raise Unfit("too_large", f"the item has {size_bytes:,} bytes; the limit is {RECORD_BYTES:,}")
         if self._model is not None:
-            data = _fit(self._model, data)
+            data = fit(self._model, data)
         if not plan.key:
             key = sha256(orjson.dumps(data, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
         return Record(plan.dataset, self._prefix + key, data, Position(item=index), valid_from)
 
 
-def _key(value: Any, path: Path) -> str:
+def key_text(value: Any, name: str) -> str:
+    """A part of a key. Raises Unfit."""
     if value is None or value == "" or isinstance(value, (dict, list)):
-        raise Unfit("no_key", f"there is no {'.'.join(path)}")
+        raise Unfit("no_key", f"there is no {name}")
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return text.replace("%", "%25").replace("/", "%2F") if "%" in text or "/" in text else text
 
@@ -179,8 +180,8 @@ def _mended(data: Any) -> tuple[Any, int]:
         raise Unfit("too_deep", "the item is nested too deeply") from None
 
 
-def _fit(model: Any, data: Mapping[str, Any]) -> dict[str, Any]:
-    """The data as the dataset's model writes it."""
+def fit(model: Any, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The data as the dataset's model writes it. Raises Unfit."""
     try:
         fitted: dict[str, Any] = model.model_validate(data).model_dump(mode="json", exclude_unset=True)
     except ValueError as error:  # pydantic's, which only a worker with a model imports
@@ -200,5 +201,6 @@ def _raw(item: Any) -> str:
         return ""
 
 
-def _find_datasets() -> Mapping[str, EntryPoint]:
+def find_datasets() -> Mapping[str, EntryPoint]:
+    """Those installed, by name."""
     return {point.name: point for point in sorted(entry_points(group="tidemill.datasets"))}
