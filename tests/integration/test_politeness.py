@@ -76,12 +76,16 @@ def downloading(redis: Redis, site: Site) -> Iterator[System]:
         yield system
 
 
-def ask_for_a_run(system: System) -> str:
-    async def ask() -> str:
+def ask(system: System, verb: str, **parameters: Any) -> dict[str, Any]:
+    async def asked() -> dict[str, Any]:
         async with open_client(system.nats.url) as client:
-            return str((await request_command(client, "scheduler", "run", {"source": "files"}))["run"])
+            return await request_command(client, "scheduler", verb, parameters)
 
-    return asyncio.run(ask())
+    return asyncio.run(asked())
+
+
+def ask_for_a_run(system: System) -> str:
+    return str(ask(system, "run", source="files")["run"])
 
 
 def eventually(true: Callable[[], Any], what: str) -> Any:
@@ -131,4 +135,26 @@ def test_four_replicas_keep_one_rate_and_ask_nothing_without_its_keeper(redis: R
         assert eventually(lambda: system.query(state, run=run), "the run ends") == [("complete",)]
         assert sum(path.endswith(".pdf") for path in site.counts()) == FILES
         assert most_in_a_second(site) <= RATE + 1
+        assert system.count("downloader.documents") == FILES
+
+
+def test_a_stop_holds_four_replicas_within_a_second_and_after_they_were_killed(redis: Redis) -> None:
+    with site_in_a_thread() as site, downloading(redis, site) as system:
+        run = eventually(lambda: ask_for_a_run(system), "a run is accepted")
+        eventually(lambda: len(site.asked) >= FILES // 3, "a third of the files was asked for")
+        ask(system, "stop", all=True, reason="fire")
+        time.sleep(1)
+        before = len(site.asked)
+        time.sleep(2)
+        assert len(site.asked) == before < FILES
+        for process in system.services.values():
+            process.kill()
+            process.wait()
+        system.revive()
+        eventually(lambda: ask(system, "status")["held"][0]["key"] == "stop.all", "the scheduler answers again")
+        time.sleep(4)
+        assert len(site.asked) == before
+        ask(system, "resume", all=True)
+        state = "SELECT state FROM scheduler.runs WHERE run = :run AND finished_at IS NOT NULL"
+        assert eventually(lambda: system.query(state, run=run), "the run ends") == [("complete",)]
         assert system.count("downloader.documents") == FILES
