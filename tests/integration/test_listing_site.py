@@ -8,10 +8,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
@@ -19,6 +21,7 @@ from urllib.parse import urljoin
 import pytest
 import yaml
 
+from tidemill.common.config import load_sources
 from tidemill.extract import (
     Coordinates,
     Money,
@@ -35,9 +38,13 @@ from tidemill.extract import (
     starts,
 )
 from tidemill.listings.address import listing_fields, parse_address
+from tidemill.listings.converter import ListingsConverter
+from tidemill.plugin import Document
+from tidemill.plugin import Record as Converted
 
 SITE = Path(__file__).parents[2] / "examples" / "listing-site"
 CHROMIUM = shutil.which("chromium")
+NOW = datetime(2026, 3, 4, tzinfo=UTC)
 PARTS = ("street", "number", "stair", "flat")
 OF_SOURCE = {"listings-demo": ("helsinki", "vaduz", "bindlach"), "listings-demo-api": ("schaan",)}
 
@@ -87,7 +94,9 @@ class Served:
         return Page.of_bytes(body, url=url, status=status, headers=dict(headers.items()))
 
     def log(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (self.folder / "access.jsonl").read_text().splitlines()]
+        """In the order in which requests came; a line is written when its answer is sent."""
+        entries = [json.loads(line) for line in (self.folder / "access.jsonl").read_text().splitlines()]
+        return sorted(entries, key=lambda entry: entry["t"])
 
 
 @pytest.fixture
@@ -185,6 +194,26 @@ def test_every_field_of_every_home_is_the_sites_own_truth_over_three_days(site: 
             seen[city] = entries
             ever[city] |= entries.keys()
     assert all(truth[city]["reappeared"] and truth[city]["gone"] for city in OF_SOURCE[source])
+
+
+@pytest.mark.parametrize("source", OF_SOURCE)
+def test_the_record_of_every_home_has_what_the_site_tells_of_it(site: Served, source: str, tmp_path: Path) -> None:
+    text = (SITE / f"{source}.yaml").read_text(encoding="utf-8")
+    (tmp_path / f"{source}.yaml").write_text(text, encoding="utf-8")
+    options, converter = load_sources(tmp_path)[source].convert_options, ListingsConverter()
+    assert converter.options_error(options) is None
+    site.post("/_/day", day=2)
+    for city in OF_SOURCE[source]:
+        for key, listing in site.truth()[city]["listings"].items():
+            _, headers, body = site.get(listing["url"])
+            context = {"content-type": headers["Content-Type"]}
+            document = Document(BytesIO(body), "", len(body), key, NOW, source, listing["url"], context)
+            (record,) = (item for item in converter.convert(document, options) if isinstance(item, Converted))
+            assert record.key == f"nest-and-key/{key}"
+            said = {name: value for name, value in listing.items() if value is not None and name != "description"}
+            told = {name: value for name, value in record.data.items() if name in listing}
+            assert told | {"published": told["published"][:10]} == said
+            assert (record.quality or 0) > 0.5
 
 
 def test_printed_addresses_have_the_parts_that_the_site_tells(site: Served) -> None:
