@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.archive import Archive
 from tidemill.common.bus.step import CommandRefused
-from tidemill.converter.datasets import register_datasets
+from tidemill.converter.datasets import InvalidDataset, find_datasets, register_datasets
 from tidemill.converter.enriched import fetch_progress, take_stale
 from tidemill.converter.enrichment import Enrichments
 from tidemill.converter.geodata import ReferenceData, fetch_references
@@ -354,3 +354,49 @@ async def test_an_import_is_refused_with_a_sentence(shop: Shop, wrong: dict[str,
     good = {"name": "towns", "sha256": "0" * 64, "rows": 1, "counts": {}, "box": [1, 2, 3, 4]}
     with pytest.raises(CommandRefused, match=sentence):
         await shop.say("geo_import", **{**good, **wrong})
+
+
+PACKAGE = """
+from pydantic import BaseModel
+class Weather(BaseModel):
+    wet: bool
+class Wet:
+    name, version, api_version, dataset, model, references = "NAME", "1", API, "json.item", Weather, ()
+    def open(self, references): ...
+"""
+
+
+def install(folder: Path, name: str, api: int = API_VERSION, point: str = "wet") -> None:
+    """What an installed package leaves."""
+    info = folder / "wet-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: wet\nVersion: 1\n")
+    module = f"wet_{folder.name.replace('-', '_')}"
+    (info / "entry_points.txt").write_text(f"[tidemill.enrichers]\n{point} = {module}:Wet\n")
+    (folder / f"{module}.py").write_text(PACKAGE.replace("NAME", name).replace("API", str(api)))
+
+
+def test_an_enricher_of_another_package_is_found_with_its_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, "wet")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = {dataset.name: [one.name for one in dataset.enrichers] for dataset in find_datasets()}
+    assert found["json.item"] == ["wet"]
+
+
+@pytest.mark.parametrize(
+    ("name", "api", "point", "sentence"),
+    [
+        ("dry", API_VERSION, "wet", "is not the enricher of that name"),
+        ("wet", API_VERSION + 1, "wet", "is for version 2 of the interface"),
+        ("We-t", API_VERSION, "We-t", "has a name like price_index"),
+    ],
+)
+def test_an_enricher_that_cannot_work_here_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, api: int, point: str, sentence: str
+) -> None:
+    install(tmp_path, name, api, point)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InvalidDataset, match=sentence):
+        find_datasets()

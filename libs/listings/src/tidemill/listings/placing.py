@@ -1,8 +1,8 @@
 """Listings to places, in bulk: address, point, flaws, building, quality."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, cast, get_args
 
 import numpy as np
@@ -24,6 +24,7 @@ CITY_MARGIN_M = 10_000.0
 """A table may hold a part of a city: so far around its addresses, a point may still be in it."""
 ENTRANCE_M = 5.0
 """An address that is so near to a building is the building's: entrances are drawn on outlines, which are rounded."""
+AT_ONCE = 50_000
 AREAS: frozenset[Precision] = frozenset({"postcode", "city"})
 HOUSES: frozenset[Precision] = frozenset({"building", "unknown"})
 """What may be asked for its building. The middle of a street stands in some house, which says nothing."""
@@ -211,34 +212,42 @@ def address_of(listing: Listing) -> Address:
 
 def open_places(references: References) -> Places:
     """Raises OSError and ValueError for files that cannot be read."""
-    points = [AddressPoint(*row[1:]) for path in references.get("addresses", ()) for row in read_addresses(path)]
-    table = AddressTable(points) if points else None
+    table = AddressTable(_addresses(references))
     ids: list[str] = []
     shapes: list[bytes] = []
-    addresses: dict[int, list[Address]] = {}
+    own: dict[int, list[Address]] = {}
     for row in chain.from_iterable(map(read_buildings, references.get("buildings", ()))):
         if row.street and row.number:
-            own = Address(street=row.street, number=row.number, postcode=row.postcode, city=row.city)
-            addresses[len(ids)] = [own]
+            own[len(ids)] = [Address(street=row.street, number=row.number, postcode=row.postcode, city=row.city)]
         ids.append(row.id)
         shapes.append(row.wkb)
-    polygons = shapely.from_wkb(shapes)
+    known = table if len(table) else None
     if not ids:
-        return Places(table, None, (), Coverage((), ()))
+        return Places(known, None, (), Coverage((), ()))
+    polygons = shapely.from_wkb(shapes)
     footprints = Footprints(polygons)
-    _attach(addresses, points, footprints)
+    addresses = _addresses(references)
+    while some := list(islice(addresses, AT_ONCE)):
+        _attach(own, some, footprints)
     west, south, east, north = shapely.bounds(polygons).T
-    return Places(table, footprints.with_addresses(addresses), ids, Coverage((south + north) / 2, (west + east) / 2))
+    return Places(known, footprints.with_addresses(own), ids, Coverage((south + north) / 2, (west + east) / 2))
 
 
-def _attach(addresses: dict[int, list[Address]], points: Sequence[AddressPoint], footprints: Footprints) -> None:
+def _addresses(references: References) -> Iterator[AddressPoint]:
+    """From the files: they are read twice rather than kept."""
+    for path in references.get("addresses", ()):
+        for row in read_addresses(path):
+            yield AddressPoint(*row[1:])
+
+
+def _attach(own: dict[int, list[Address]], points: Sequence[AddressPoint], footprints: Footprints) -> None:
     """To each building the addresses within it or at its walls."""
     latitudes, longitudes = _points([(point.latitude, point.longitude) for point in points])
     checked = footprints.check(latitudes, longitudes, near_m=ENTRANCE_M)
     for number in map(int, np.flatnonzero((checked.verdicts == INSIDE) | (checked.verdicts == NEAR))):
         point = points[number]
-        own = Address(street=point.street, number=point.number, postcode=point.postcode, city=point.city)
-        addresses.setdefault(int(checked.buildings[number]), []).append(own)
+        address = Address(street=point.street, number=point.number, postcode=point.postcode, city=point.city)
+        own.setdefault(int(checked.buildings[number]), []).append(address)
 
 
 def _points(points: Iterable[tuple[float, float] | None]) -> tuple[Floats, Floats]:
