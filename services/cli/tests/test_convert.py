@@ -180,7 +180,7 @@ def test_limits_are_kept(folder: Path) -> None:
         (["https://example.org/a.pdf"], "is an address: download the file first"),
         (["{file}", "--memory", "3"], "'3' is not an amount of bytes"),
         (["{file}", "--time", "soon"], "'soon' is not a length of time"),
-        (["{file}", "--converter", "pdf"], "converter 'pdf' is not installed; installed: json, notes, szerencsemix"),
+        (["{file}", "--converter", "pdf"], "converter 'pdf' is not installed; installed: json, listings, notes, pages"),
         (["{file}", "--option", "x"], "--option x: write KEY=VALUE"),
         (["{file}", "--option", "x=1", "--converter", "notes"], "options of notes: until is the only option"),
         (["{file}", "--option", "x=1"], "options of notes: until is the only option"),
@@ -285,3 +285,13 @@ def test_the_help_says_what_the_status_means() -> None:
     assert status == 0
     assert "Exit status" in output
     assert convert.__doc__
+
+
+def test_a_page_is_converted_as_if_it_had_been_found_at_an_address(folder: Path) -> None:
+    rules = json.dumps({"fields": {"price": {"from": {"css": "b"}, "type": "money"}, "city": {"from": {"css": "i"}}}})
+    page = document(folder, "<b>295 000 €</b><i>Vaduz</i>", "page.html")
+    options = ("--option", f"extract={rules}", "--option", "price_kind=sale", "--option", "portal=demo")
+    status, found = converted(page, "--converter", "listings", "--url", "https://example.org/home/7", *options)
+    assert status == 0
+    [record] = found["records"]
+    assert (record["key"], record["data"]["price"], record["data"]["city"]) == ("demo/7", 295000.0, "Vaduz")

@@ -216,7 +216,8 @@ async def _first_that_recognises(
         refused.append((first.ending.outcome, conversion))
     if not refused:
         fail("\n".join(unusable))
-    for sentence in unusable:
+    # Without options those that need some were not meant.
+    for sentence in unusable if job.options else ():
         typer.echo(f"tidemill: not asked: {sentence}", err=True)
     return next((one for outcome, one in refused if outcome is Outcome.UNRECOGNISED), refused[0][1])
 
