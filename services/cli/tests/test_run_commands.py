@@ -145,6 +145,13 @@ def test_an_emergency_stop_needs_no_scheduler(place, nats_url: str) -> None:
     assert asyncio.run(bucket())["reason"] == "fire"
     code, output = tidemill(place, "resume", "--all", **servers)
     assert (code, "taken back: stop.all" in output) == (0, True)
+    (place.folder / "tidemill.yaml").write_text("retention: {history: 1s}\n")
+    code, output = tidemill(place, "stop", "--all", **servers)
+    assert (code, "all is stopped" in output, "must be at least 1d" in output) == (0, True, True)
+    assert "going on without tidemill.yaml" in output
+    code, output = tidemill(place, "stop", "--all", "--set", "nats_url=5", **servers)
+    assert (code, "stopped" in output) == (1, False)
+    (place.folder / "tidemill.yaml").unlink()
     code, output = tidemill(place, "pause", "--all", "--until", "soon", **servers)
     assert (code, "until is 'soon'" in output) == (1, True)
     code, output = tidemill(place, "stop", **servers)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tidemill.cli.asking import SCHEDULER, said
-from tidemill.cli.running import Assignments, Output, OutputOption, addresses, copyable, fail, read_config
+from tidemill.cli.running import Assignments, Output, OutputOption, addresses_in_need, copyable, fail
 
 Source = Annotated[str, typer.Argument(metavar="[SOURCE]", help="A source.")]
 Service = Annotated[str, typer.Option(help="A service, on all replicas.")]
@@ -86,7 +86,7 @@ def _ask(verb: str, parameters: dict[str, Any], assignments: list[str] | None) -
     """By the scheduler; where none answers, by the bucket itself: an emergency stop must not need anybody."""
     from tidemill.common.bus.client import CommandFailed, open_client, request_command
 
-    url = addresses(read_config(assignments)).nats_url
+    url = addresses_in_need(assignments).nats_url
 
     async def asked() -> dict[str, Any]:
         async with open_client(url) as client:

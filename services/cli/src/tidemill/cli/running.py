@@ -61,6 +61,20 @@ def addresses(config: Config) -> Addresses:
         )
 
 
+def addresses_in_need(assignments: Sequence[str] | None) -> Addresses:
+    """As `addresses`; a `tidemill.yaml` with mistakes is told and left out: a stop must not wait until it is mended."""
+    from tidemill.common.config import ConfigError, load_config, parse_assignments
+
+    try:
+        return addresses(load_config(Path.cwd(), services={}, cli=parse_assignments(assignments or ())))
+    except ConfigError as wrong:
+        typer.echo(f"{wrong}\ngoing on without tidemill.yaml", err=True)
+    try:
+        return addresses(load_config(Path.cwd(), services={}, cli=parse_assignments(assignments or ()), content={}))
+    except ConfigError as error:
+        fail(str(error))
+
+
 def program() -> str:
     """How a person calls us from the working folder: by name where the shell finds it, else by path."""
     import shlex
