@@ -30,6 +30,7 @@ MODULES = (
     "dead_letters",
     "run",
     "runs",
+    "targets",
     "schedules",
     "backfill",
     "control",

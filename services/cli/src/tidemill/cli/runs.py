@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from tidemill.cli.asking import ask, said
+from tidemill.cli.decisions import find_decisions, print_decisions
 from tidemill.cli.reading import database_url, moment, open_store
 from tidemill.cli.running import Assignments, Output, OutputOption, fail
 from tidemill.cli.tables import Column, print_table
@@ -91,17 +92,23 @@ def list_runs(
 def show(
     run: RunId,
     items: Annotated[int, typer.Option(min=0, help="At most so many items, those that failed first.")] = ITEMS_SHOWN,
+    decisions: Annotated[
+        bool,
+        typer.Option("--decisions", help="What a source that scrapes decided about each page it follows, and why."),
+    ] = False,
     output: OutputOption = Output.TABLE,
     assignments: Assignments = None,
 ) -> None:
     """Everything about one run: counts, items, costs, and what is usual for its source."""
-    found = asyncio.run(_get(database_url(assignments), run, items))
+    found = asyncio.run(_get(database_url(assignments), run, items, decisions=decisions))
     if found is None:
         fail(f"there is no run {run}; `tidemill runs list` shows the last ones")
     if output is Output.JSON:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
         _print_run(found)
+        if found.get("scraped"):
+            print_decisions(found["scraped"])
 
 
 def cancel(
@@ -144,7 +151,7 @@ async def _find(url: str, given: Mapping[str, Any], limit: int) -> list[dict[str
         return [dict(row) for row in (await connection.execute(query, {**given, "limit": limit})).mappings()]
 
 
-async def _get(url: str, run: str, items: int) -> dict[str, Any] | None:
+async def _get(url: str, run: str, items: int, *, decisions: bool = False) -> dict[str, Any] | None:
     """The run with its items and what is usual, as JSON shows it."""
     from sqlalchemy import text
 
@@ -158,6 +165,10 @@ async def _get(url: str, run: str, items: int) -> dict[str, Any] | None:
         found = {**_plain(dict(row)), "item_list": [_plain(dict(item)) for item in listed]}
         asked = {"source": row["source"], "before": row["requested_at"], "earlier": EARLIER}
         earlier = [dict(one) for one in (await connection.execute(text(EARLIER_RUNS), asked)).mappings()]
+        if decisions:
+            found["scraped"] = await find_decisions(connection, run, items)
+            if found["scraped"] is None:
+                fail(f"{run} decided about no pages: {row['source']} does not scrape")
     compared = compare(dict(row), earlier)
     found["usual"] = {name: {"usual": one.usual, "remark": one.remark} for name, one in compared.items()}
     return found
@@ -201,7 +212,9 @@ def _print_list(found: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _print_run(run: Mapping[str, Any]) -> None:
-    shown = {name: value for name, value in run.items() if name not in ("item_list", "usual", "records") and value}
+    shown = {
+        name: value for name, value in run.items() if name not in ("item_list", "usual", "records", "scraped") and value
+    }
     shown["duration_seconds"] = _duration(run["duration_seconds"])
     width = max(map(len, shown))
     for name, value in shown.items():
