@@ -178,14 +178,21 @@ _MISSING = """
     FROM scraper.decisions d JOIN scraper.targets t ON t.id = d.target
     WHERE d.run = :run AND d.decision = 'unseen'
 """
+# What a run missed of which somebody has said that it may be gone, and no run has seen since.
+_RELEASED = """EXISTS (
+    SELECT 1 FROM scraper.runs was JOIN scraper.decisions held ON held.run = was.run AND held.target = d.target
+    WHERE was.source = d.source AND was.released_at IS NOT NULL AND held.decision = 'held'
+        AND t.seen_at < was.planned_at
+)"""
+_BELIEVED = f"{_MISSING} AND (NOT :only_released OR {_RELEASED})"
 _RESERVED = text(f"SELECT count(*) {_MISSING} AND t.misses + 1 >= :after AND t.sha256 IS NOT NULL AND NOT t.given_up")
 _HOLD = text(f"""
     UPDATE scraper.decisions d SET decision = 'held' FROM (
-        SELECT d.target {_MISSING} AND t.misses + 1 >= :after
+        SELECT d.target {_MISSING} AND t.misses + 1 >= :after AND NOT {_RELEASED}
     ) m WHERE d.run = :run AND d.target = m.target
 """)
 _MISS = text(f"""
-    UPDATE scraper.targets t SET misses = misses + 1 FROM (SELECT d.target {_MISSING}) m WHERE t.id = m.target
+    UPDATE scraper.targets t SET misses = misses + 1 FROM (SELECT d.target {_BELIEVED}) m WHERE t.id = m.target
 """)
 # What never came leaves silently; of what was given up nobody asks again, so that not to be listed is enough.
 _CHOOSE = text(f"""
@@ -199,7 +206,7 @@ _CHOOSE = text(f"""
                 ORDER BY t.misses DESC, t.seen_at, t.id
             ) > CAST(:budget AS bigint) THEN 'over_budget'
             ELSE 'missing'
-        END AS decision {_MISSING} AND t.misses >= :after
+        END AS decision {_BELIEVED} AND t.misses >= :after
     ) m WHERE d.run = :run AND d.target = m.target
 """)
 _GONE = text("""
@@ -299,13 +306,16 @@ async def hold(tx: Tx, run: str, after: int, reason: str) -> None:
     await tx.execute(text(held), {"run": run, "reason": reason})
 
 
-async def miss(tx: Tx, run: OpenRun, *, after: int, probe: bool, budget: int | None, now: datetime) -> list[GoneTarget]:
+async def miss(
+    tx: Tx, run: OpenRun, *, after: int, probe: bool, budget: int | None, now: datetime, only_released: bool = False
+) -> list[GoneTarget]:
     """Count what a complete run did not list: asked for, where that is wanted; gone at once otherwise, and these are
-    what is returned."""
+    what is returned. Of a run that a check holds only what somebody has released counts."""
     named = {"run": run.run}
-    await tx.execute(_MISS, named)
+    chosen = {**named, "only_released": only_released}
+    await tx.execute(_MISS, chosen)
     most = 2**40 if budget is None else budget
-    await tx.execute(_CHOOSE, {**named, "after": after, "probe": probe, "now": now, "budget": most})
+    await tx.execute(_CHOOSE, {**chosen, "after": after, "probe": probe, "now": now, "budget": most})
     gone = (await tx.execute(_GONE, {**named, "probe": probe, "now": now})).all()
     told = [row for row in gone if row.sha256 is not None]
     await tx.execute(_GONE_JOBS, {**named, "targets": sorted(row.id for row in told)})
@@ -349,15 +359,16 @@ async def count_statement(tx: Tx, run: str, more_items: int) -> tuple[int, int]:
 
 
 _FACTS = text("""
-    SELECT r.seen, r.known,
+    SELECT r.seen, r.known, r.requested_at,
         (SELECT count(*) FROM scraper.jobs j WHERE j.run = r.run AND j.kind = 'target') AS asked,
         (SELECT count(*) FROM scraper.jobs j
             WHERE j.run = r.run AND j.kind = 'target' AND j.outcome = 'failed') AS failed,
-        (SELECT count(*) FROM scraper.pages p
-            WHERE p.run = r.run AND p.kind = 'target' AND p.state = 'ok' AND p.fields IS NOT NULL) AS read,
+        (SELECT count(DISTINCT p.item) FROM scraper.pages p
+            WHERE p.run = r.run AND p.kind = 'target' AND p.state IN ('ok', 'incomplete') AND p.fields IS NOT NULL
+        ) AS read,
         (SELECT coalesce(jsonb_object_agg(field, pages), '{}') FROM (
-            SELECT field, count(*) AS pages FROM scraper.pages p, unnest(p.fields) AS field
-            WHERE p.run = r.run AND p.kind = 'target' AND p.state = 'ok' GROUP BY field
+            SELECT field, count(DISTINCT p.item) AS pages FROM scraper.pages p, unnest(p.fields) AS field
+            WHERE p.run = r.run AND p.kind = 'target' AND p.state IN ('ok', 'incomplete') GROUP BY field
         ) counted) AS fields
     FROM scraper.runs r WHERE r.run = :run
 """)

@@ -11,6 +11,7 @@ from tidemill.common.http import PoliteClient, open_limits
 from tidemill.common.http.ledger import RequestLedger, restore_limits
 from tidemill.common.retention import rows_layer
 from tidemill.common.service import Context, ServiceSpec, Wiring, main
+from tidemill.scraper.checks import release_command
 from tidemill.scraper.fetch import PoliteFetch
 from tidemill.scraper.phases import Phases
 from tidemill.scraper.plan import Planner, record_plans
@@ -56,6 +57,7 @@ async def open_scraper(context: Context) -> AsyncIterator[Wiring]:
                     plan_step(Planner(source_of=configured.source).work, partial(record_plans, now=now)),
                     fetch_step(scraper.work, partial(record_attempts, metrics=metrics), slots=settings.parallel),
                 ),
+                commands=(release_command(),),
                 tasks=(
                     Release(context.bus, configured.politeness, now).run,
                     Phases(context.bus, context.engine, configured.source, fetch, metrics, now).run,

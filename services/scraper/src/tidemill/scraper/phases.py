@@ -213,23 +213,27 @@ class Phases:
     # After the targets
 
     async def _fetched(self, tx: Tx, run: OpenRun, source: SourceFile) -> None:
-        """What no complete run listed any more is asked about, or gone."""
+        """What no complete run listed any more is asked about, or gone; where a check speaks against it, only what
+        somebody has released."""
         assert source.scrape is not None
         gone, now = source.scrape.gone, self._now()
-        if _may_miss(run, await decide.find_searches(tx, run.run)):
-            reason = await checks.blocking(tx, source, await decide.find_facts(tx, run, now))
+        complete = _may_miss(run, await decide.find_searches(tx, run.run))
+        facts = await decide.find_facts(tx, run, now)
+        reason = await checks.blocking(tx, source, facts, complete=complete)
+        if complete:
             if reason is not None:
                 log.warning("a check keeps the run from saying what is gone", run=run.run, reason=reason)
                 await decide.hold(tx, run.run, gone.after, reason)
-            else:
-                budget = _budget(run, source.scrape)
-                left = None if budget is None else max(0, budget - await decide.count_asked(tx, run.run))
-                unlisted = await decide.miss(tx, run, after=gone.after, probe=gone.probe, budget=left, now=now)
-                async for slice in decide.items(tx, run.run, ["missing"]):
-                    await self._state(tx, run, slice)
-                for start in range(0, len(unlisted), decide.SLICE):
-                    told = [_gone(run, target, now) for target in unlisted[start : start + decide.SLICE]]
-                    await self._bus.emit(tx, [Outgoing(f"{run.run}/{event.item}/gone", event) for event in told])
+            budget = _budget(run, source.scrape)
+            left = None if budget is None else max(0, budget - await decide.count_asked(tx, run.run))
+            unlisted = await decide.miss(
+                tx, run, after=gone.after, probe=gone.probe, budget=left, now=now, only_released=reason is not None
+            )
+            async for slice in decide.items(tx, run.run, ["missing"]):
+                await self._state(tx, run, slice)
+            for start in range(0, len(unlisted), decide.SLICE):
+                told = [_gone(run, target, now) for target in unlisted[start : start + decide.SLICE]]
+                await self._bus.emit(tx, [Outgoing(f"{run.run}/{event.item}/gone", event) for event in told])
         await decide.move_on(tx, run.run, "finish")
 
     async def _finished(self, tx: Tx, run: OpenRun) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from tidemill.common.bus.tables import bus_tables
+from tidemill.common.check_results import check_results_table
 from tidemill.common.database import service_metadata
 from tidemill.common.http.holding import holds_table
 from tidemill.common.http.ledger import requests_table
@@ -109,6 +110,8 @@ runs = Table(
     Column("known", BigInteger, comment="Targets it decided about."),
     Column("seen", BigInteger, comment="Of those, how many it saw listed."),
     Column("held", Text, comment="The check that keeps it from saying what is gone, and why."),
+    Column("released_at", MOMENT, comment="When somebody said that what a check held may be gone."),
+    Column("released_by", Text),
     Column("requested_at", MOMENT, nullable=False),
     Column("planned_at", MOMENT, comment="When it decided."),
     Column("closed_at", MOMENT),
@@ -236,3 +239,4 @@ hosts = Table(
 
 holds = holds_table(metadata)
 requests = requests_table(metadata)
+check_results = check_results_table(metadata)
