@@ -135,7 +135,7 @@ _DECIDE = text("""
         WHEN failures > 0 AND next_check_at > :now AND NOT given_up AND NOT :everything THEN 'waiting'
         WHEN gone_at IS NOT NULL AND sha256 IS NOT NULL THEN 'reappeared'
         WHEN failures > 0 THEN 'backoff'
-        WHEN checked_at IS NULL THEN 'new'
+        WHEN content_hash IS NULL THEN 'new'
         WHEN hint <> checked_hint AND hint <> '' THEN 'hint'
         WHEN :everything OR checked_at <= :stale_before THEN 'stale'
         ELSE 'fresh'

@@ -167,9 +167,10 @@ def host_pause(in_row: int) -> timedelta | None:
 
 def next_check(retry: Retry, failures: int, item: str, now: datetime) -> datetime:
     """When a target is looked at again that so many runs in a row did not get."""
-    pause = min(retry.longest, retry.first * float(2 ** min(failures - 1, 40)))
+    longest = retry.longest.total_seconds()
+    seconds = min(longest, retry.first.total_seconds() * 2.0 ** min(failures - 1, 100))
     chance = int.from_bytes(hashlib.sha256(f"{item}/{failures}".encode()).digest()[:4]) / 0xFFFFFFFF
-    return now + min(retry.longest, pause * (1 + JITTER * (2 * chance - 1)))
+    return now + timedelta(seconds=min(longest, seconds * (1 + JITTER * (2 * chance - 1))))
 
 
 def gives_up(retry: Retry, failures: int) -> bool:
