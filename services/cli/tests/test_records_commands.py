@@ -536,3 +536,26 @@ async def test_the_path_of_what_moved_is_shown_with_what_stands_under_it(filled:
         "0 records with 'nobody'"
         in (await invoke("records", "football.match", "--history", "--match", "nobody")).output
     )
+
+
+async def test_records_are_chosen_by_their_values(filled: str) -> None:
+    found = await asyncio.to_thread(
+        run, "records", "football.match", "-o", "jsonl", "--home", "girona", "--date=2025-06-20"
+    )
+    assert [json.loads(line)["home"] for line in found.stdout.splitlines()] == ["Girona"]
+    none = await asyncio.to_thread(run, "records", "football.match", "-o", "json", "--home", "Betis", "--away", "x")
+    assert none.stdout.strip() == "[]"
+    written = await asyncio.to_thread(
+        run, "export", "football.market", "-o", "jsonl", "--key", "match_result", "--history"
+    )
+    assert len(written.stdout.splitlines()) == 3
+
+
+async def test_a_field_that_is_not_there_is_answered_with_those_there_are(filled: str) -> None:
+    unknown = await asyncio.to_thread(run, "records", "football.match", "--town", "Girona")
+    assert unknown.exit_code == 1
+    assert "there is no field 'town' to choose by; valid: key, date, time" in unknown.output
+    wrong = await asyncio.to_thread(run, "export", "football.match", "--kickoff", "soon")
+    assert "kickoff is a time such as 2025-06-17" in wrong.output
+    stray = await asyncio.to_thread(run, "records", "football.match", "Girona")
+    assert "Girona is not understood" in stray.output

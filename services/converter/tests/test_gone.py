@@ -1,6 +1,5 @@
 """Pages that are gone take their records along, whatever comes first, and bring them back."""
 
-from datetime import datetime
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from tidemill.converter.candidates import Selection, begin_reconversion
 from tidemill.converter.documents import Finished, finish_document
 from tidemill.converter.history import NOTHING, Sighting, heeded
 from tidemill.converter.reading import Selection as Wanted
-from tidemill.converter.reading import read_rows
+from tidemill.converter.reading import UnknownField, read_rows
 from tidemill.converter.retention import layers
 
 from .store_kit import Store, day, price
@@ -51,16 +50,9 @@ async def test_what_is_gone_is_in_the_history_alone(store: Store) -> None:
     ]
     assert history[0]["valid_to"] == day(3)
     assert history[1]["run"] == f"run {day(3)}"
-    assert [await as_of(store, at) for at in (day(2), day(4))] == [["a", "b", "c"], ["c"]]
+    assert [await chosen(store, Wanted(as_of=at)) for at in (day(2), day(4))] == [["a", "b", "c"], ["c"]]
     [row] = await store.rows("SELECT * FROM converter.documents WHERE converter = 'gone'")
     assert (row["path"], row["outcome"], row["reason"], row["sha256"]) == (ONE, "gone", "unlisted", "")
-
-
-async def as_of(store: Store, at: datetime) -> list[str]:
-    async with store.engine.connect() as connection:
-        dataset = store.datasets["shop.price"]
-        rows = read_rows(connection, dataset, store.datasets.id("shop.price"), Wanted(as_of=at))
-        return [row[0] async for batch in rows.batches for row in batch]
 
 
 async def test_a_page_that_is_there_again_brings_its_records_back(store: Store) -> None:
@@ -163,3 +155,25 @@ async def test_any_order_of_arrival_gives_the_same_history(store: Store, happeni
         current = {row["key"]: row["price"] for row in await store.rows("SELECT key, price FROM shop.price")}
         histories.append(({key: await store.history(key) for key in "ab"}, current))
     assert histories[0] == histories[1]
+
+
+async def test_a_history_is_chosen_by_what_a_record_says_or_said(store: Store) -> None:
+    await store.put([price("a", 1), price("b", 2)], day(1), page=ONE)
+    await store.gone(ONE, day(3))
+    assert await chosen(store, Wanted(fields={"price": "1"}, history=True)) == ["a", "a"]
+    assert await chosen(store, Wanted(fields={"price": "1", "key": "A"}, history=True)) == ["a", "a"]
+    assert await chosen(store, Wanted(fields={"gone": "true", "price": "2"}, history=True)) == []
+    assert await chosen(store, Wanted(fields={"gone": "true"}, history=True)) == ["a", "a", "b", "b"]
+    assert await chosen(store, Wanted(fields={"price": "1"}, as_of=day(2))) == ["a"]
+    assert await chosen(store, Wanted(fields={"received_at": "2025-06-02"}, history=True)) == ["a", "a", "b", "b"]
+    assert await chosen(store, Wanted(fields={"price": "1"})) == []
+    for wrong in ({"colour": "red"}, {"price": "cheap"}, {"gone": "perhaps"}):
+        with pytest.raises(UnknownField):
+            await chosen(store, Wanted(fields=wrong, history=True))
+
+
+async def chosen(store: Store, wanted: Wanted) -> list[str]:
+    async with store.engine.connect() as connection:
+        dataset = store.datasets["shop.price"]
+        rows = read_rows(connection, dataset, store.datasets.id("shop.price"), wanted)
+        return [row[0] async for batch in rows.batches for row in batch]

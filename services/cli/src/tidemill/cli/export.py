@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tidemill.cli.files import CannotWrite, until_the_reader_leaves, written_whole
+from tidemill.cli.named import TAKES_NAMED, read_named
 from tidemill.cli.reading import DatasetName, database_url, find_dataset, moment, open_store
 from tidemill.cli.running import Assignments, fail
 
@@ -35,10 +36,11 @@ ANY_ZONE = "2025-06-17 or 2025-06-17T19:00+02:00; UTC without a zone."
 
 
 def register(app: typer.Typer) -> None:
-    app.command("export")(export)
+    app.command("export", context_settings=TAKES_NAMED)(export)
 
 
 def export(
+    context: typer.Context,
     dataset: DatasetName,
     as_of: Annotated[
         datetime | None,
@@ -75,8 +77,9 @@ def export(
     ] = None,
     assignments: Assignments = None,
 ) -> None:
-    """Write the records of a dataset, in memory that does not grow with them."""
-    from tidemill.converter.reading import Contradiction, Selection
+    """Write the records of a dataset, in memory that does not grow with them. `--city Helsinki`: only those with this
+    value, by whatever fields there are; several hold together."""
+    from tidemill.converter.reading import Contradiction, Selection, UnknownField
 
     offer = split_days is not None or max_additional is not None
     form = form or (Form.JSON if offer and out is None else _form_of(out))
@@ -86,7 +89,10 @@ def export(
         out = split_days / "merged.json"
     if out is None and form in BINARY and sys.stdout.isatty():
         fail(f"{form.value} is not for a terminal: add --out FILE.{form.value}, or > FILE.{form.value}")
-    wanted = Selection(history=history, as_of=as_of, known_at=known_at, since=since)
+    fields = read_named(context.args)
+    if offer and fields:
+        fail(f"--split-days and --max-additional are for all of {MATCH}, without --{next(iter(fields))}")
+    wanted = Selection(history=history, as_of=as_of, known_at=known_at, since=since, fields=fields)
     try:
         with until_the_reader_leaves():
             if offer:
@@ -95,7 +101,7 @@ def export(
             count = asyncio.run(_export(database_url(assignments), dataset, wanted, form, out))
             if out is not None:
                 typer.echo(f"{count:,} rows in {out}", err=not out.is_file())
-    except (CannotWrite, Contradiction) as error:
+    except (CannotWrite, Contradiction, UnknownField) as error:
         fail(str(error))
     except OSError as error:
         fail(f"cannot write {error.filename or 'standard output'}: {error.strerror or error}")

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tidemill.cli.files import until_the_reader_leaves
+from tidemill.cli.named import TAKES_NAMED, read_named
 from tidemill.cli.reading import DatasetName, database_url, find_dataset, open_store
-from tidemill.cli.running import Assignments
+from tidemill.cli.running import Assignments, fail
 from tidemill.cli.tables import Column, are_numbers, cell, print_table
 
 if TYPE_CHECKING:
@@ -38,10 +39,11 @@ class Form(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    app.command("records")(records)
+    app.command("records", context_settings=TAKES_NAMED)(records)
 
 
 def records(
+    context: typer.Context,
     dataset: DatasetName,
     key: Annotated[str | None, typer.Option(help="Only this record, and those that stand under it.")] = None,
     match: Annotated[
@@ -54,15 +56,20 @@ def records(
     ),
     assignments: Assignments = None,
 ) -> None:
-    """Show the records of a dataset; `export` writes them to files. With --history and --match: how the values of what
-    matches, and of all that stands under it, moved."""
-    from tidemill.converter.reading import Selection
+    """Show the records of a dataset; `export` writes them to files. `--city Helsinki`: only those with this value, by
+    whatever fields there are; several hold together. With --history: all versions of those that have, or had, it; with
+    --history and --match: how the values of what matches, and of all that stands under it, moved."""
+    from tidemill.converter.reading import Selection, UnknownField
 
     if limit is None and form is Form.TABLE:
         limit = SHOWN
+    fields = read_named(context.args)
     with until_the_reader_leaves():
-        wanted = Selection(key=key, match=match, history=history, limit=limit)
-        asyncio.run(_show(database_url(assignments), dataset, wanted, form))
+        wanted = Selection(key=key, match=match, history=history, limit=limit, fields=fields)
+        try:
+            asyncio.run(_show(database_url(assignments), dataset, wanted, form))
+        except UnknownField as error:
+            fail(str(error))
 
 
 async def _show(url: str, name: str, wanted: Selection, form: Form) -> None:
@@ -99,12 +106,15 @@ async def _print_table(dataset: Dataset, rows: Rows, wanted: Selection) -> None:
         async for batch in rows.batches
         for row in batch
     ]
-    names = _columns(dataset, found)
+    gone = "record_gone" if "gone" in dataset.model.model_fields else "gone"
+    for row in found if wanted.history else ():
+        row[gone] = gone if row.get(gone) else None
+    names = [*_columns(dataset, found), gone]
     filled = [name for name in names if any(row.get(name) is not None for row in found)]
     columns = [Column(name, right=are_numbers(row.get(name) for row in found)) for name in filled]
     left_out: Sequence[str] = ()
     if found:
-        since = ("valid_from", "record_valid_from") if wanted.history else ()
+        since = ("valid_from", "record_valid_from", gone) if wanted.history else ()
         important = [*since, *(dataset.summary or [name for name in filled if name not in (*KEYS, *TIMES)])]
         typer.echo(f"{dataset.title or dataset.name}\n")
         left_out = print_table(columns, [[cell(row.get(name)) for name in filled] for row in found], important)

@@ -1,9 +1,10 @@
 """Rows of a dataset as its typed views show them, from a cursor on the server: memory does not grow with them."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import text
@@ -37,7 +38,14 @@ class Selection:
     """This record, and those under its key."""
     match: str | None = None
     """Records in whose key, print or names this text is, in upper or lower case."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """Records with exactly these values, by column; texts in upper or lower case. Of the history: every version of
+    those that have, or had, them."""
     limit: int | None = None
+
+
+class UnknownField(ValueError):
+    """A column that is not there, or a value that it cannot hold; the sentence says what is valid."""
 
 
 class Contradiction(ValueError):
@@ -67,6 +75,12 @@ def read_rows(connection: AsyncConnection, dataset: Dataset, id: int, wanted: Se
         searched = " || ' ' || ".join(f"""coalesce("{name}", '')""" for name in (key, *printed))
         conditions.append(f"strpos(lower({searched}), lower(:match)) > 0")
         parameters["match"] = wanted.match
+    if wanted.fields:
+        held = [_equal(name, said, selected, parameters) for name, said in wanted.fields.items()]
+        having = " AND ".join(held)
+        if reading == "history":
+            having = f'"{key}" IN (SELECT "{key}" FROM ({select_sql(dataset, id, reading)}) had WHERE {having})'
+        conditions.append(having)
     if wanted.since is not None:
         conditions.append(f'"{recorded_from}" >= :since')
         parameters["since"] = wanted.since
@@ -78,6 +92,55 @@ def read_rows(connection: AsyncConnection, dataset: Dataset, id: int, wanted: Se
         statement += "\nLIMIT :limit"
         parameters["limit"] = wanted.limit
     return Rows(selected, _batches(connection, statement, parameters))
+
+
+def _equal(name: str, said: str, selected: Sequence[Column], parameters: dict[str, Any]) -> str:
+    """The condition that a column has a value as a person wrote it. Raises UnknownField."""
+    column = next((one for one in selected if one.name == name and one.type in _READ), None)
+    if column is None:
+        valid = ", ".join(one.name for one in selected if one.type in _READ)
+        raise UnknownField(f"there is no field {name!r} to choose by; valid: {valid}")
+    try:
+        value = _READ[column.type](said)
+    except (ValueError, ArithmeticError):
+        raise UnknownField(f"{name} is {_CALLED[column.type]}, unlike {said!r}") from None
+    parameters[f"field_{name}"] = value
+    of, given = f'"{name}"', f"CAST(:field_{name} AS {column.type})"
+    if column.type == "text":
+        return f"lower({of}) = lower({given})"
+    if column.type == "timestamptz" and len(said) == len("2025-06-17"):
+        return f"{of} >= {given} AND {of} < {given} + interval '1 day'"
+    return f"{of} = {given}"
+
+
+def _truth(said: str) -> bool:
+    if said.lower() not in ("true", "false"):
+        raise ValueError(said)
+    return said.lower() == "true"
+
+
+def _moment(said: str) -> datetime:
+    found = datetime.fromisoformat(said)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+_READ: Mapping[str, Callable[[str], Any]] = {
+    "text": str,
+    "bigint": int,
+    "integer": int,
+    "numeric": Decimal,
+    "boolean": _truth,
+    "date": date.fromisoformat,
+    "timestamptz": _moment,
+}
+_CALLED: Mapping[str, str] = {
+    "bigint": "a whole number",
+    "integer": "a whole number",
+    "numeric": "a number",
+    "boolean": "true or false",
+    "date": "a day such as 2025-06-17",
+    "timestamptz": "a time such as 2025-06-17 or 2025-06-17T19:00+02:00",
+}
 
 
 async def read_with_children(
