@@ -24,6 +24,8 @@ FIRST_LOOK_M = 10.0
 CROWD = 5
 """As many different addresses at one point are the middle of a postcode or city, not buildings."""
 NEIGHBOURHOOD_M = 200.0
+AT_ONCE = 8192
+"""Points whose geometries fit into a processor's cache."""
 SAME_POINT = 1e-6
 """Degrees, a tenth of a metre: closer points are one."""
 
@@ -129,19 +131,22 @@ class Footprints:
         sound = np.flatnonzero(given == 0)
         plane = _projected(np.column_stack([longitude[sound], latitude[sound]]))
         together = _by_neighbourhood(plane)
-        sound, plane = sound[together], plane[together]
-        points = shapely.points(plane)
-        within = self._inside(plane, points)
-        buildings[sound] = within
-        verdicts[sound] = np.where(within >= 0, INSIDE, NONE)
-        distances[sound[within >= 0]] = 0.0
-        outside = np.flatnonzero(within < 0)
-        scale = _scale(latitude[sound[outside]])
-        nearest, apart = self._nearest(plane[outside], points[outside], scale, near_m)
-        found = nearest >= 0
-        rows = sound[outside[found]]
-        verdicts[rows], buildings[rows], distances[rows] = NEAR, nearest[found], apart[found]
+        for start in range(0, len(sound), AT_ONCE):
+            some = together[start : start + AT_ONCE]
+            rows = sound[some]
+            buildings[rows], distances[rows] = self._stand(plane[some], _scale(latitude[rows]), near_m)
+            verdicts[rows] = np.where(buildings[rows] < 0, NONE, np.where(distances[rows] == 0, INSIDE, NEAR))
         return Checked(verdicts, buildings, distances, given)
+
+    def _stand(self, plane: Floats, scale: Floats, near_m: float) -> tuple[Indices, Floats]:
+        """The building of each point of the plane and the metres to it; -1 and NaN for none."""
+        points = shapely.points(plane)
+        buildings = self._inside(plane, points)
+        distances = np.where(buildings >= 0, 0.0, np.nan)
+        outside = np.flatnonzero(buildings < 0)
+        nearest, apart = self._nearest(plane[outside], points[outside], scale[outside], near_m)
+        buildings[outside], distances[outside] = nearest, apart
+        return buildings, distances
 
     def _inside(self, plane: Floats, points: NDArray[Any]) -> Indices:
         """The building around each point of the plane, or -1."""
@@ -298,7 +303,8 @@ def _arrays(latitudes: ArrayLike, longitudes: ArrayLike) -> tuple[Floats, Floats
 
 def _by_neighbourhood(plane: Floats) -> Indices:
     """An order in which points come with those around them: what the tree has just read is read again."""
-    return np.lexsort((plane[:, 0], plane[:, 1] // NEIGHBOURHOOD_M))
+    column, row = np.floor(plane / NEIGHBOURHOOD_M).astype(np.int64).T
+    return np.argsort((row << 32) + column)
 
 
 def _lowest(point: Indices, building: Indices, count: int) -> Indices:
