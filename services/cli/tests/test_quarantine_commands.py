@@ -31,10 +31,16 @@ from tidemill.converter.release import Quarantine
 from tidemill.converter.store import RecordBatch, record_batches
 from tidemill.converter.tables import bus, metadata
 from tidemill.plugin import Record
+from tidemill.scheduler.tables import metadata as scheduler_metadata
+from tidemill.scraper.checks import release_command
+from tidemill.scraper.tables import bus as scraper_bus
+from tidemill.scraper.tables import metadata as scraper_metadata
 
 pytestmark = pytest.mark.servers
 
 CONVERTER = SimpleNamespace(name="converter", metadata=metadata, migrations="tidemill.converter.migrations")
+SCRAPER = SimpleNamespace(name="scraper", metadata=scraper_metadata, migrations="tidemill.scraper.migrations")
+SCHEDULER = SimpleNamespace(name="scheduler", metadata=scheduler_metadata, migrations="tidemill.scheduler.migrations")
 AT = datetime(2026, 11, 30, 5, tzinfo=UTC)
 LEVEL = Check(check="range", field="level", most=10, severity="block")
 
@@ -54,7 +60,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def filled(new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch) -> str:
     """Two documents of gauges, of which three levels are too high; and one that nobody could read."""
-    url = new_database(CONVERTER)
+    url = new_database(CONVERTER, SCRAPER, SCHEDULER)
     engine = open_engine(url)
     datasets = await register_datasets(engine, find_datasets())
     documents: Sequence[list[Record]] = [[item("a", 1), item("b", 11)], [item("a", 12), item("c", 900)]]
@@ -118,6 +124,47 @@ async def converter(nats_url: str, database_url: str, checks: dict[str, tuple[Ch
         await running
     await telemetry.close()
     await engine.dispose()
+
+
+@asynccontextmanager
+async def scraper(nats_url: str, database_url: str) -> AsyncIterator[None]:
+    """Its command about what is held, answered on a bus."""
+    engine = open_engine(database_url)
+    telemetry = Telemetry.open("scraper", "1.0.0")
+    async with Bus.open(
+        nats_url, service="scraper", version="1.0.0", engine=engine, tables=scraper_bus, telemetry=telemetry
+    ) as opened:
+        running = asyncio.create_task(opened.run(commands=[release_command()]))
+        while not (opened.connected and opened.control.known):
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.2)
+        yield
+        await opened.stop()
+        await running
+    await telemetry.close()
+    await engine.dispose()
+
+
+async def write(url: str, *statements: str) -> None:
+    engine = open_engine(url)
+    async with engine.begin() as connection:
+        for statement in statements:
+            await connection.exec_driver_sql(statement)
+    await engine.dispose()
+
+
+HELD_RUN = (
+    "INSERT INTO scraper.runs (run, source, trigger, phase, outcome, partial, priority, seen, held, requested_at,"
+    " planned_at) VALUES ('run-1', 'gauges', 'schedule', 'closed', 'complete', false, 10, 4,"
+    " 'count: 4 found, usual are 10', '2026-11-30T05:00Z', '2026-11-30T05:01Z')",
+    "INSERT INTO scraper.targets (source, item, identity, url, host, path, name, first_seen_at, seen_at, seen_run,"
+    " seen_search) SELECT 'gauges', 'i' || n, 'i' || n, 'http://x/' || n, 'x', 'http://x/' || n, 'n', now(), now(),"
+    " 'run-0', 0 FROM generate_series(1, 6) n",
+    "INSERT INTO scraper.decisions (run, target, source, decision, decided_at)"
+    " SELECT 'run-1', id, source, 'held', now() FROM scraper.targets",
+    "INSERT INTO scraper.check_results (run, name, source, severity, passed, message, value)"
+    " VALUES ('run-1', 'count', 'gauges', 'block', false, '4 found, usual are 10', 4)",
+)
 
 
 async def rows(url: str, statement: str) -> list[Any]:
@@ -193,3 +240,61 @@ async def test_whoever_names_nothing_is_asked_which(filled: str) -> None:
         result = await invoke(verb)
         assert result.exit_code == 1
         assert "say which: numbers, --source, --check, --run, or --all" in result.output
+
+
+async def test_what_a_run_may_not_say_is_gone_is_listed_and_released(
+    filled: str, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await write(filled, *HELD_RUN)
+    monkeypatch.setenv("NATS_URL", nats_url)
+    (held,) = json.loads((await invoke("list", "-o", "json")).output)["gone"]
+    assert (held["run"], held["targets"], held["reason"]) == ("run-1", 6, "count: 4 found, usual are 10")
+    assert len(held["examples"]) == 3
+    shown = (await invoke("list", "--source", "gauges")).output
+    assert "gone:run-1" in shown and "count: 4 found, usual are 10" in shown
+    assert "needs no dropping" in (await invoke("drop", "gone:run-1")).output
+    async with scraper(nats_url, filled):
+        released = await invoke("release", "gone:run-1")
+        assert "6 pages of gauges that run-1 missed are gone with the next run" in released.output
+        unknown = await invoke("release", "gone:run-9")
+        assert (unknown.exit_code, "no check holds back" in unknown.output) == (1, True)
+    assert json.loads((await invoke("list", "-o", "json")).output)["gone"] == []
+    (row,) = await rows(filled, "SELECT released_by FROM scraper.runs")
+    assert row[0]
+
+
+async def test_what_a_later_good_run_settled_is_listed_no_more(filled: str) -> None:
+    await write(filled, *HELD_RUN)
+    await write(
+        filled,
+        "INSERT INTO scraper.runs (run, source, trigger, phase, outcome, partial, priority, seen, requested_at)"
+        " VALUES ('run-2', 'gauges', 'schedule', 'closed', 'complete', false, 10, 9, '2026-12-01T05:00Z')",
+    )
+    assert json.loads((await invoke("list", "-o", "json")).output)["gone"] == []
+    assert len(json.loads((await invoke("list", "--state", "all", "-o", "json")).output)["gone"]) == 1
+
+
+async def test_a_run_shows_what_checks_said_of_it(filled: str) -> None:
+    await write(
+        filled,
+        *HELD_RUN,
+        "INSERT INTO scheduler.runs (run, source, trigger, state, requested_at) VALUES"
+        " ('run-1', 'gauges', 'schedule', 'complete', '2026-11-30T05:00Z')",
+    )
+    shown = await asyncio.to_thread(CliRunner().invoke, app, ["runs", "show", "run-1"])
+    assert shown.exit_code == 0, shown.output
+    for said in (
+        "4 found, usual are 10",
+        "range_level",
+        "2 records",
+        "for instance: level is 12, more than 10",
+        "2 in quarantine: `tidemill quarantine list --run run-1`",
+    ):
+        assert said in shown.output.replace(".venv/bin/", "")
+    told = await asyncio.to_thread(CliRunner().invoke, app, ["runs", "show", "run-0", "-o", "json"])
+    assert "there is no run run-0" in told.output
+    told = await asyncio.to_thread(CliRunner().invoke, app, ["runs", "show", "run-1", "-o", "json"])
+    checked = json.loads(told.output)["checked"]
+    assert [(one["name"], one["passed"]) for one in checked["checks"]] == [("count", False)]
+    assert checked["quarantined"] == 2
+    assert checked["quality"] == {}

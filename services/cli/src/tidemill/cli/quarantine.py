@@ -38,12 +38,34 @@ WHERE state = 'finished' AND superseded_by IS NULL AND sha256 <> '' AND outcome 
     AND (:source = '' OR source = :source) AND (:run = '' OR run = :run)
 ORDER BY received_at DESC, id DESC LIMIT :limit
 """
+# A later run that looked everywhere, and was not held, has settled it.
+GONE = """
+SELECT r.run, r.source, r.held AS reason, r.planned_at AS held_at, r.released_at, r.released_by,
+    (SELECT count(*) FROM scraper.decisions d WHERE d.run = r.run AND d.decision = 'held') AS targets,
+    ARRAY(
+        SELECT t.url FROM scraper.decisions d JOIN scraper.targets t ON t.id = d.target
+        WHERE d.run = r.run AND d.decision = 'held' ORDER BY d.target LIMIT 3
+    ) AS examples
+FROM scraper.runs r
+WHERE r.held IS NOT NULL AND (:source = '' OR r.source = :source) AND (:run = '' OR r.run = :run)
+    AND (:state = 'all' OR (r.released_at IS NULL) = (:state = 'held'))
+    AND (:state = 'all' OR NOT EXISTS (
+        SELECT 1 FROM scraper.runs later WHERE later.source = r.source AND later.requested_at > r.requested_at
+            AND later.phase = 'closed' AND later.outcome = 'complete' AND NOT later.partial AND later.held IS NULL
+    ))
+ORDER BY r.requested_at DESC LIMIT :limit
+"""
+HAS_SCRAPER = "SELECT to_regclass('scraper.check_results') IS NOT NULL"
 SHOW = """
 SELECT q.*, d.name, d.sha256, d.path, d.received_at, d.superseded_by IS NOT NULL AS superseded
 FROM converter.quarantine q JOIN converter.documents d ON d.id = q.document WHERE q.id = :id
 """
 
-Numbers = Annotated[list[int] | None, typer.Argument(metavar="NUMBER…", help="As the list shows them.")]
+GONE_PREFIX = "gone:"
+Numbers = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="NUMBER…", help="As the list shows them; gone:RUN is what that run would say is gone."),
+]
 Source = Annotated[str, typer.Option(help="Of this source.")]
 Check = Annotated[str, typer.Option(help="That this check holds.")]
 Run = Annotated[str, typer.Option(help="Of this run.")]
@@ -68,7 +90,8 @@ def list_held(
     output: OutputOption = Output.TABLE,
     assignments: Assignments = None,
 ) -> None:
-    """Records that checks hold, with the reason below each; and documents of which nothing could be taken."""
+    """Records that checks hold, with the reason below each; what runs would say is gone, and may not; and documents of
+    which nothing could be taken."""
     if state not in STATES:
         fail(f"{state!r} is no state; valid: {', '.join(STATES)}")
     chosen = {"source": source, "check": check, "run": run, "state": state, "limit": limit}
@@ -77,6 +100,7 @@ def list_held(
         typer.echo(json.dumps(found, ensure_ascii=False, indent=1, default=_plain))
         return
     _print_records(found["records"], state, limit)
+    _print_gone(found["gone"])
     _print_refused(found["documents"])
 
 
@@ -107,8 +131,14 @@ def release(
     force: Annotated[bool, typer.Option("--force", help="Also those that checks still hold.")] = False,
     assignments: Assignments = None,
 ) -> None:
-    """Judge held records by the checks of today, and state those that pass from their documents."""
-    chosen = _chosen(numbers, source, check, run, all_)
+    """Judge held records by the checks of today, and state those that pass from their documents. With gone:RUN: let the
+    next run say that what this one missed is gone, if it does not see it either."""
+    for name in [number for number in numbers or () if number.startswith(GONE_PREFIX)]:
+        _release_gone(name.removeprefix(GONE_PREFIX), assignments)
+    rest = [number for number in numbers or () if not number.startswith(GONE_PREFIX)]
+    if numbers and not rest:
+        return
+    chosen = _chosen(rest, source, check, run, all_)
     released = held = 0
     for answer in _each("quarantine_release", {**chosen, "force": force}, assignments):
         released, held = released + answer["released"], held + answer["held"]
@@ -128,13 +158,32 @@ def drop(
     assignments: Assignments = None,
 ) -> None:
     """Give held records up. They stay to be looked at (`list --state dropped`), and are never stated."""
+    if any(number.startswith(GONE_PREFIX) for number in numbers or ()):
+        fail("what a run may not say is gone needs no dropping: the next run that checks trust settles it")
     chosen = _chosen(numbers, source, check, run, all_)
     dropped = sum(answer["dropped"] for answer in _each("quarantine_drop", chosen, assignments))
     typer.echo(f"dropped {dropped}")
 
 
-def _chosen(numbers: list[int] | None, source: str, check: str, run: str, all_: bool) -> dict[str, Any]:
-    chosen = {"ids": numbers or [], "source": source, "check": check, "run": run, "all": all_}
+def _release_gone(run: str, assignments: list[str] | None) -> None:
+    answer = ask("gone_release", said(run=run), assignments, service="scraper")
+    typer.echo(
+        f"{answer['targets']} pages of {answer['source']} that {run} missed are gone with the next run, if it does not"
+        f" see them either: {copyable('`tidemill run ' + answer['source'] + '`')}"
+    )
+
+
+def _chosen(numbers: list[str] | None, source: str, check: str, run: str, all_: bool) -> dict[str, Any]:
+    wrong = [number for number in numbers or () if not number.isdecimal()]
+    if wrong:
+        fail(f"{wrong[0]!r} is no number of a record in quarantine, and not gone:RUN either")
+    chosen = {
+        "ids": [int(number) for number in numbers or ()],
+        "source": source,
+        "check": check,
+        "run": run,
+        "all": all_,
+    }
     if not any(chosen.values()):
         fail("say which: numbers, --source, --check, --run, or --all")
     return chosen
@@ -153,7 +202,20 @@ async def _find(url: str, chosen: Mapping[str, Any]) -> dict[str, list[dict[str,
     async with open_store(url) as connection:
         records = await _rows(connection, RECORDS, chosen)
         wanted = chosen["state"] in ("held", "all") and not chosen["check"]
-        return {"records": records, "documents": await _rows(connection, REFUSED, chosen) if wanted else []}
+        return {
+            "records": records,
+            "gone": await _find_gone(connection, chosen) if not chosen["check"] else [],
+            "documents": await _rows(connection, REFUSED, chosen) if wanted else [],
+        }
+
+
+async def _find_gone(connection: AsyncConnection, chosen: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What runs would say is gone, and checks keep them from saying."""
+    from sqlalchemy import text
+
+    if chosen["state"] == "dropped" or not await connection.scalar(text(HAS_SCRAPER)):
+        return []
+    return await _rows(connection, GONE, chosen)
 
 
 async def _get(url: str, number: int) -> dict[str, Any] | None:
@@ -208,6 +270,34 @@ def _print_records(found: Sequence[Mapping[str, Any]], state: str, limit: int) -
     typer.echo(f"\n{len(found)} record{'' if len(found) == 1 else 's'}{more}")
     if any(one["state"] == "held" for one in found):
         typer.echo(copyable("when the cause is mended: `tidemill quarantine release --all`"))
+
+
+def _print_gone(found: Sequence[Mapping[str, Any]]) -> None:
+    if not found:
+        return
+    columns = [
+        Column("number", whole=True, most=80),
+        Column("held (UTC)", whole=True),
+        Column("source"),
+        Column("pages", right=True),
+        Column("released by"),
+    ]
+    rows = [
+        [
+            f"{GONE_PREFIX}{one['run']}",
+            f"{one['held_at'].astimezone(UTC):%Y-%m-%d %H:%M}",
+            one["source"],
+            f"{one['targets']:,}",
+            one["released_by"] or "",
+        ]
+        for one in found
+    ]
+    typer.echo("\npages that runs missed, and may not say are gone")
+    print_table(columns, rows, ("number", "pages", "source"), notes=[one["reason"] for one in found])
+    if any(one["released_at"] is None for one in found):
+        typer.echo(
+            copyable("\nif they are gone: `tidemill quarantine release gone:RUN`; else the next good run settles it")
+        )
 
 
 def _print_refused(found: Sequence[Mapping[str, Any]]) -> None:

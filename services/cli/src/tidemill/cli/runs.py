@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from tidemill.cli.asking import ask, said
+from tidemill.cli.checked import find_checked, print_checked
 from tidemill.cli.decisions import find_decisions, print_decisions
 from tidemill.cli.reading import database_url, moment, open_store
 from tidemill.cli.running import Assignments, Output, OutputOption, fail
@@ -107,6 +108,7 @@ def show(
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
         _print_run(found)
+        print_checked(found["checked"], run)
         if found.get("scraped"):
             print_decisions(found["scraped"])
 
@@ -165,6 +167,7 @@ async def _get(url: str, run: str, items: int, *, decisions: bool = False) -> di
         found = {**_plain(dict(row)), "item_list": [_plain(dict(item)) for item in listed]}
         asked = {"source": row["source"], "before": row["requested_at"], "earlier": EARLIER}
         earlier = [dict(one) for one in (await connection.execute(text(EARLIER_RUNS), asked)).mappings()]
+        found["checked"] = await find_checked(connection, run)
         if decisions:
             found["scraped"] = await find_decisions(connection, run, items)
             if found["scraped"] is None:
@@ -213,7 +216,9 @@ def _print_list(found: Sequence[Mapping[str, Any]]) -> None:
 
 def _print_run(run: Mapping[str, Any]) -> None:
     shown = {
-        name: value for name, value in run.items() if name not in ("item_list", "usual", "records", "scraped") and value
+        name: value
+        for name, value in run.items()
+        if name not in ("item_list", "usual", "records", "scraped", "checked") and value
     }
     shown["duration_seconds"] = _duration(run["duration_seconds"])
     width = max(map(len, shown))
