@@ -16,10 +16,17 @@ class Cookies:
         self._jar = Jar() if keep else None
         self._over: dict[str, str] = {}
 
+    def giving(self, pairs: Mapping[str, str]) -> "Cookies":
+        """The same with these given, and what is kept shared."""
+        return self._changed(pairs, self._over)
+
     def over(self, pairs: Mapping[str, str]) -> "Cookies":
-        """The same, with values that count more than those that are kept, and share what is kept."""
-        other = Cookies((), self._given)
-        other._hosts, other._jar, other._over = self._hosts, self._jar, dict(pairs)
+        """The same with these, which count more than what is kept, and that shared."""
+        return self._changed(self._given, pairs)
+
+    def _changed(self, given: Mapping[str, str], over: Mapping[str, str]) -> "Cookies":
+        other = Cookies(())
+        other._hosts, other._jar, other._given, other._over = self._hosts, self._jar, dict(given), dict(over)
         return other
 
     def belongs(self, url: URL | str) -> bool:
