@@ -130,6 +130,24 @@ async def test_rejected_rows_go_in_slices(store: Store) -> None:
     assert [await remove(store, "rejected", moment, slice=3) for _ in range(3)] == [3, 2, 0]
 
 
+async def test_what_waits_in_quarantine_stays_and_what_is_settled_goes(store: Store) -> None:
+    await store.put([price("a", 1)], day(1))
+    (document,) = await store.rows("SELECT id FROM converter.documents")
+    async with store.engine.begin() as tx:
+        await tx.exec_driver_sql(
+            "INSERT INTO converter.quarantine (document, part, place, source, run, dataset, key, quality, data, raw,"
+            " checks, reason, state, held_at, settled_at) SELECT $1, 0, n, 's', 'r', 'shop.price', 'k' || n, 1, '{}', '',"
+            " '{}', 'too much', CASE n WHEN 1 THEN 'held' ELSE 'dropped' END, '2025-01-01',"
+            " CASE n WHEN 1 THEN NULL ELSE timestamptz '2025-01-02' END FROM generate_series(1, 3) n",
+            (document["id"],),
+        )
+    moment = (await store.rows("SELECT now() AS now"))[0]["now"]
+    going = await find(store, "quarantine", moment)
+    assert (going.items, going.examples) == (2, ("k2: too much", "k3: too much"))
+    assert await remove(store, "quarantine", moment) == 2
+    assert len(await store.rows("SELECT 1 FROM converter.quarantine")) == 1
+
+
 async def test_removing_takes_exactly_what_the_preview_told(store: Store) -> None:
     for number, amount in enumerate((1, 2, 3), 1):
         await put(store, f"day-{number}", {"a": amount, "b": 1}, number)
@@ -139,6 +157,8 @@ async def test_removing_takes_exactly_what_the_preview_told(store: Store) -> Non
         "history": 1,
         "believed": 0,
         "rejected": 0,
+        "quarantine": 0,
+        "checks": 0,
         "dead_letters": 0,
     }
     for name, one in told["layers"].items():

@@ -4,6 +4,8 @@ documents   bytes that no version that holds was made of
 history     versions that hold, before the one that held at the moment: a record's past, not its present
 believed    versions that were superseded, where nothing points at their content any more
 rejected    rows that could not become records
+quarantine  held records that were released or dropped
+checks      what checks said of the records of documents
 """
 
 import asyncio
@@ -103,11 +105,21 @@ def layers(datasets: Mapping[int, str]) -> tuple[Layer, ...]:
     rejected = rows_layer(
         "rejected", "converter.rejected", "recorded_at", example="t.reason || ': ' || left(t.raw, 60)"
     )
+    quarantine = rows_layer(
+        "quarantine",
+        "converter.quarantine",
+        "settled_at",
+        where="t.state <> 'held'",
+        example="t.key || ': ' || t.reason",
+    )
+    checks = rows_layer("checks", "converter.record_checks", "judged_at", example="t.name")
     return (
         Layer(name="documents", find=_finder(FIND_DOCUMENTS), remove=_remove_documents),
         Layer(name="history", find=_finder(FIND_HISTORY), remove=remove_history),
         Layer(name="believed", find=_finder(FIND_BELIEVED), remove=_remove_believed),
         rejected,
+        quarantine,
+        checks,
     )
 
 

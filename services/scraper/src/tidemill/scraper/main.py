@@ -26,6 +26,7 @@ from tidemill.scraper.tidy import Census, Tidy
 LAYERS = (
     rows_layer("requests", "scraper.requests", "day", example="concat_ws(' ', t.source, t.host, t.day)"),
     rows_layer("decisions", "scraper.decisions", "decided_at", example="concat_ws(' ', t.run, t.decision)"),
+    rows_layer("checks", "scraper.check_results", "judged_at", example="concat_ws(' ', t.run, t.name)"),
     rows_layer("pages", "scraper.pages", "fetched_at", example="t.url"),
 )
 

@@ -65,6 +65,10 @@ class RetentionSettings(Settings):
     """What we believed of records once, and know better since."""
     rejected: Keep = timedelta(days=365)
     """Rows of documents that could not become records."""
+    quarantine: Keep = timedelta(days=365)
+    """Records that a check held and that were released or dropped; the others wait for somebody."""
+    checks: Keep = timedelta(days=730)
+    """What checks said of runs and of the records of documents."""
     runs: Keep = timedelta(days=730)
     """Runs that changed nothing, with their items; records lead back to the others."""
     slots: Keep = timedelta(days=730)
