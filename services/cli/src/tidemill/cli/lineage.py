@@ -14,8 +14,9 @@ from tidemill.cli.running import Assignments, Output, OutputOption, fail
 
 VERSIONS = """
     SELECT r.key, v.valid_from, v.recorded_from, v.recorded_to, v.origin, v.quality, v.page, v.item, v.box, v.raw,
-        v.run, v.data, d.source, d.sha256, d.name, d.path, d.received_at, d.modified_at, d.converter,
-        d.converter_version, d.trace, v.id = r.version AND v.recorded_to IS NULL AS current
+        v.run, v.content, v.data, d.source, d.sha256, d.name, d.path, d.received_at, d.modified_at, d.converter,
+        d.converter_version, d.trace, d.outcome = 'gone' AS gone, d.reason, d.attributes, d.context,
+        v.id = r.version AND v.recorded_to IS NULL AS current
     FROM converter.records r
     JOIN converter.versions v ON v.dataset = r.dataset AND v.record = r.id
     JOIN converter.documents d ON d.id = v.document
@@ -26,10 +27,17 @@ RUNS = """
     SELECT run, trigger, slot, state, config_version, requested_at, finished_at FROM scheduler.runs
     WHERE run = ANY(:runs)
 """
+ENRICHED = """
+    SELECT content, enricher, version, reference, data, reason, made_at FROM converter.enriched
+    WHERE dataset = :dataset AND content = ANY(:contents) AND version <> '' ORDER BY enricher
+"""
 NEAR = """
     SELECT key FROM converter.records WHERE dataset = :dataset AND strpos(lower(key), lower(:key)) > 0
     ORDER BY length(key), key LIMIT 5
 """
+
+WIDTH = 16
+"""Of names; longer ones push their value along."""
 
 Key = Annotated[str, typer.Argument(metavar="KEY", help="As `tidemill records DATASET -o jsonl` shows it.")]
 All = Annotated[bool, typer.Option("--all", help="With what was believed once and is not any more.")]
@@ -46,7 +54,8 @@ def lineage(
     output: OutputOption = Output.TABLE,
     assignments: Assignments = None,
 ) -> None:
-    """Show which document, place, converter, run, slot, configuration and trace each version of a record is from."""
+    """Show which document, address, rule, place, converter, run, slot, configuration and trace each version of a record
+    is from, and what follows from reference data."""
     versions = asyncio.run(_fetch(dataset, key, database_url(assignments)))
     shown = [one for one in versions if all or one["recorded_to"] is None]
     if output is Output.JSON:
@@ -56,7 +65,7 @@ def lineage(
     for one in shown:
         typer.echo("")
         for name, value in _lines(one):
-            typer.echo(f"  {name:<10} {value}")
+            typer.echo(f"  {name:<{WIDTH}} {value}")
     hidden = len(versions) - len(shown)
     if hidden:
         typer.echo(f"\n{hidden} more that were believed once: --all")
@@ -74,9 +83,29 @@ async def _fetch(dataset: str, key: str, url: str) -> list[dict[str, Any]]:
         has_runs = await connection.scalar(text("SELECT to_regclass('scheduler.runs') IS NOT NULL"))
         found = await connection.execute(text(RUNS), {"runs": [one["run"] for one in versions]}) if has_runs else ()
         runs = {row.run: row._asdict() for row in found}
+        contents = {"dataset": parameters["dataset"], "contents": [one["content"] for one in versions]}
+        added = [row._asdict() for row in await connection.execute(text(ENRICHED), contents)]
     for one in versions:
         one["run"] = runs.get(one["run"], {"run": one["run"]})
+        one["url"] = one["path"] if one["path"].startswith(("http://", "https://")) else ""
+        one["fields"] = _origins(one["raw"])
+        content = one.pop("content")
+        one["enriched"] = [
+            {name: value for name, value in each.items() if name != "content"}
+            for each in added
+            if each["content"] == content
+        ]
     return versions
+
+
+def _origins(raw: str) -> dict[str, dict[str, Any]]:
+    """Rule and raw text by field, where the converter says them; see `tidemill.extract.documents.origins`."""
+    try:
+        said = json.loads(raw) if raw.startswith("{") else {}
+    except ValueError:
+        return {}
+    found = isinstance(said, dict) and all(isinstance(one, dict) and "rule" in one for one in said.values())
+    return said if found else {}
 
 
 def _lines(one: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -91,9 +120,7 @@ def _lines(one: Mapping[str, Any]) -> list[tuple[str, str]]:
     lines = [
         ("valid from", f"{one['valid_from']:%Y-%m-%d %H:%M:%S %Z} ({state})"),
         ("recorded", f"{one['recorded_from']:%Y-%m-%d %H:%M:%S %Z}{ended}, {one['origin']}"),
-        ("data", json.dumps(one["data"], ensure_ascii=False)),
-        ("raw", one["raw"].replace("\n", " ")),
-        ("document", f"{one['name']}, received {one['received_at']:%Y-%m-%d %H:%M:%S %Z}"),
+        *_said(one),
         ("", one["sha256"]),
         ("from", one["path"]),
         ("place", ", ".join(filter(None, place))),
@@ -103,7 +130,41 @@ def _lines(one: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("config", f"version {run['config_version']}" if run.get("config_version") else ""),
         ("trace", one["trace"]),
     ]
+    lines += [
+        (
+            each["enricher"],
+            f"version {each['version']}: {each['reason'] or json.dumps(each['data'], ensure_ascii=False)}",
+        )
+        for each in one["enriched"]
+    ]
     return [(name, value) for name, value in lines if value]
+
+
+def _said(one: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the document says, and by which rules; or that it is gone."""
+    at = f"{one['received_at']:%Y-%m-%d %H:%M:%S %Z}"
+    if one["gone"]:
+        detail = one["attributes"].get("detail")
+        return [("gone", f"since {at}: {one['reason']}{f' ({detail})' if detail else ''}")]
+    data = dict(one["data"] or {})
+    fields = [
+        (name, f"{json.dumps(data.pop(name, None), ensure_ascii=False)}  by {told['rule']}{_read_from(told)}")
+        for name, told in one["fields"].items()
+    ]
+    rest = json.dumps(data, ensure_ascii=False) if data else ""
+    raw = "" if one["fields"] else one["raw"].replace("\n", " ")
+    carried = ", ".join(f"{name}: {said}" for name, said in one["context"].items())
+    return [
+        *fields,
+        ("data", rest),
+        ("raw", raw),
+        ("document", f"{one['name']}, received {at}"),
+        ("led to by", carried),
+    ]
+
+
+def _read_from(told: Mapping[str, Any]) -> str:
+    return f", from {' '.join(told['raw'].split())!r}" if "raw" in told else ""
 
 
 def _plain(value: Any) -> Any:

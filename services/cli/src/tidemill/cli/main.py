@@ -21,6 +21,7 @@ MODULES = (
     "records",
     "export",
     "teams",
+    "listings",
     "geo",
     "reconvert",
     "quarantine",

@@ -19,6 +19,7 @@ from tidemill.converter.geocoder import name_of, open_geocoder
 from tidemill.converter.geodata import ReferenceData
 from tidemill.converter.judging import pointless
 from tidemill.converter.names import Names
+from tidemill.converter.pairs import Pairs
 from tidemill.converter.policy import Wear
 from tidemill.converter.reconvert import Reconversions
 from tidemill.converter.release import Quarantine
@@ -115,6 +116,7 @@ async def open_converter(context: Context) -> AsyncIterator[Wiring]:
                     *reconversions.commands(),
                     *Quarantine(checks, datasets, names, metrics).commands(),
                     *ReferenceData(context.archive).commands(),
+                    *Pairs(datasets).commands(),
                 ),
                 tasks=(
                     reconversions.run,

@@ -403,4 +403,16 @@ record_checks = Table(
     comment="Which checks records of each document did not pass.",
 )
 
+pairs = Table(
+    "pairs",
+    metadata,
+    Column("dataset", SmallInteger, primary_key=True),
+    Column("one", Text, primary_key=True, comment="Key; of the two the lesser."),
+    Column("other", Text, primary_key=True),
+    Column("verdict", Text, nullable=False, comment="same, different."),
+    Column("author", Text, nullable=False, server_default=""),
+    Column("decided_at", Time, nullable=False, server_default=func.now()),
+    comment="What people say of two records: that they mean one thing, or two.",
+)
+
 check_results = check_results_table(metadata)

@@ -1,0 +1,28 @@
+"""What people say of two records: that they mean one thing, or two."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+
+SCHEMA = "converter"
+
+
+def upgrade() -> None:
+    op.create_table(
+        "pairs",
+        sa.Column("dataset", sa.SmallInteger, nullable=False),
+        sa.Column("one", sa.Text, nullable=False, comment="Key; of the two the lesser."),
+        sa.Column("other", sa.Text, nullable=False),
+        sa.Column("verdict", sa.Text, nullable=False, comment="same, different."),
+        sa.Column("author", sa.Text, server_default="", nullable=False),
+        sa.Column("decided_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("dataset", "one", "other", name="pk_pairs"),
+        schema=SCHEMA,
+        comment="What people say of two records: that they mean one thing, or two.",
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("pairs", schema=SCHEMA)
