@@ -2,7 +2,7 @@
 
 A block that starts with ```console runnable is run in a copy of `sources/` and `examples/`; with `servers` behind it
 while `tidemill up` runs there. Lines after a command are what it prints: each must come, in this order; `…` stands for
-anything.
+anything. A block that starts with ```yaml written and a path is written there first.
 """
 
 import os
@@ -24,7 +24,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 GUIDE = ROOT / "docs" / "add-a-converter.md"
-BLOCK = re.compile(r"^```console runnable( servers)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(?:console runnable( servers)?|yaml written (\S+))\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 WRITTEN = re.compile(
     r"^([^`\n][^\n]*(?:\n[^\n]+)*)\n\n```(?:toml|python|yaml|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL
 )
@@ -43,7 +43,10 @@ class Step:
 
 def steps(page: Path) -> list[Step]:
     found: list[Step] = []
-    for servers, block in BLOCK.findall(page.read_text(encoding="utf-8")):
+    for servers, path, block in BLOCK.findall(page.read_text(encoding="utf-8")):
+        if path:
+            found.append(Step(f"cat > {path} <<'END'\n{block}END", servers=False))
+            continue
         for line in block.splitlines():
             if line.startswith("$ "):
                 found.append(Step(line.removeprefix("$ "), bool(servers)))

@@ -124,7 +124,7 @@ def test_what_cannot_be_tried_is_told(portal: Path, folder: Path) -> None:
 
 
 def test_an_interview_with_two_saved_pages_writes_a_source_that_works(folder: Path) -> None:
-    answers = ["https://portal.example/suche", "", "de-CH", "besuche", "kaufpreis", "", "Portal", ""]
+    answers = ["https://portal.example/suche", "", "de-CH", "", "rooms", "price", "Portal", "", "rent"]
     result = run(
         *("new", "portal", "--search-page", "search.html", "--page", "home.html"), typed="\n".join(answers) + "\n"
     )
@@ -132,12 +132,10 @@ def test_an_interview_with_two_saved_pages_writes_a_source_that_works(folder: Pa
     file = folder / "sources/portal.yaml"
     written = yaml.safe_load(file.read_text(encoding="utf-8"))
     assert written["scrape"]["search"]["link"] == {"css": 'a[href*="/objekt/"]', "attribute": "href"}
-    assert written["extract"]["fields"]["kaufpreis"] == {
-        "from": {"label": "Kaufpreis"},
-        "type": "money",
-        "required": True,
-    }
-    assert "besuche" not in written["extract"]["fields"]
+    assert written["extract"]["fields"]["price"] == {"from": {"label": "Kaufpreis"}, "type": "money", "required": True}
+    assert written["extract"]["fields"]["besuche"]["volatile"] is True
+    assert "rooms" not in written["extract"]["fields"]
+    assert written["convert"] == {"with": "listings", "options": {"price_kind": "rent"}}
     assert load_sources(folder / "sources")["portal"].title == "Portal"
     assert "is there already" in run("new", "portal").stderr
 

@@ -39,6 +39,7 @@ MODULES = (
     "audit",
     "init",
     "source",
+    "validate",
 )
 
 app = typer.Typer(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from tidemill.common.config.units import duration_text
+
 if TYPE_CHECKING:
     from tidemill.common.config.scraping import Scrape
     from tidemill.common.config.sources import SourceFile
@@ -51,7 +53,8 @@ def _scrape(scrape: Scrape) -> Iterator[Remark]:
         yield Remark("scrape.search.nothing", "a search without results is taken for a failure")
     if search.hint is None:
         yield Remark(
-            "scrape.search.hint", f"changes are noticed only when a page is stale, after {scrape.stale_after} at most"
+            "scrape.search.hint",
+            f"changes are noticed only when a page is stale: after {duration_text(scrape.stale_after)}",
         )
     if scrape.gone.after == 1 and not scrape.gone.probe:
         yield Remark(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tidemill.cli.source_test import Got
     from tidemill.extract.propose import Listed, Proposal
 
+LISTINGS = "listings"
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 HEAD = """\
 # Written by `tidemill source new` on what two pages of the site showed; see docs/scrape-a-site.md.
@@ -53,8 +54,8 @@ def new(
     listing = _got(draft, search, search_page)
     found = _search(asks, listing, search)
     entry = found.pop("entry")
-    fields = _fields(asks, _got(draft, entry, page), locale)
-    becomes = asks.text("Converter of the pages (pages, listings, …; empty: kept only)", converter, default="pages")
+    becomes = asks.text("What the pages become: listings, or none (kept only, for now)", converter, default="listings")
+    fields = _fields(asks, _got(draft, entry, page), locale, becomes)
     source = {
         "source": name,
         "title": asks.text("Title, for people", default=name),
@@ -62,7 +63,7 @@ def new(
         "politeness": draft["politeness"],
         "scrape": {"search": found},
         "extract": {"locale": locale, "fields": fields},
-        **_convert(becomes, name, list(fields)),
+        **_convert(asks, becomes),
     }
     _write(file, name, source)
     typer.echo(f"\nwrote {file}\n\n  {program()} source test {name}\n  {program()} source lint {name}")
@@ -121,7 +122,7 @@ def _got(draft: Mapping[str, Any], url: str, saved: Path | None) -> Got:
     local = parts.hostname in ("127.0.0.1", "localhost") and parts.port
     polite = Politeness(**draft["politeness"], allow_private=(f"{parts.hostname}:{parts.port}",) if local else ())
     if local:
-        draft["politeness"]["allow_private"] = list(polite.allow_private)  # type: ignore[index]
+        draft["politeness"]["allow_private"] = list(polite.allow_private)
     return asyncio.run(fetch(SourceFile(source=draft["source"], politeness=polite), url))
 
 
@@ -161,20 +162,47 @@ def _print_groups(groups: Sequence[Listed]) -> None:
         typer.echo(f"  {number}  {len(group.urls):>4}  {group.pattern}    {group.urls[0]}")
 
 
-def _fields(asks: Interview, got: Got, locale: str) -> dict[str, dict[str, Any]]:
+def _fields(asks: Interview, got: Got, locale: str, becomes: str) -> dict[str, dict[str, Any]]:
     from tidemill.extract.propose import propose_fields
 
-    proposals = {one.name: one for one in propose_fields(got.page(), locale)}
+    proposals = propose_fields(got.page(), locale)
+    if becomes == LISTINGS:
+        proposals = _as_listing(proposals)
     if not proposals:
         fail(
             f"{got.url}: nothing on it has a label or is marked up; write its fields by hand (docs/extraction-rules.md)"
         )
-    _print_proposals(list(proposals.values()))
-    for name in asks.names("Leave out (names, empty: none)", list(proposals)):
-        del proposals[name]
-    likely = next((name for name, one in proposals.items() if one.rules.get("type") == "money"), next(iter(proposals)))
-    required = asks.names(f"Without which is a page no success (empty: {likely})", list(proposals)) or [likely]
-    return {name: {**one.rules, **({"required": True} if name in required else {})} for name, one in proposals.items()}
+    _print_proposals(proposals)
+    fields = {one.name: dict(one.rules) for one in proposals}
+    for name in asks.names("Leave out (names, empty: none)", list(fields)):
+        del fields[name]
+    likely = next((name for name in fields if fields[name].get("type") == "money"), next(iter(fields)))
+    for name in asks.names(f"Without which is a page no success (empty: {likely})", list(fields)) or [likely]:
+        fields[name]["required"] = True
+    return fields
+
+
+def _as_listing(proposals: Sequence[Proposal]) -> list[Proposal]:
+    """Under the names of a listing's fields, each once; what a listing has no field for is named and left out."""
+    from dataclasses import replace
+
+    from tidemill.listings.labels import field_of_label, is_counter
+
+    known: dict[str, Proposal] = {}
+    unknown = []
+    for one in proposals:
+        rule = one.rules["from"]
+        label = str(rule.get("label") or rule.get("jsonld") or one.name)
+        field = field_of_label(label)
+        if field is not None and field not in known:
+            known[field] = replace(one, name=field)
+        elif is_counter(label):
+            known[one.name] = replace(one, rules={**one.rules, "volatile": True})
+        elif field is None:
+            unknown.append(label)
+    if unknown:
+        typer.echo(f"\nA listing has no field for: {', '.join(unknown)}")
+    return list(known.values())
 
 
 def _print_proposals(proposals: Sequence[Proposal]) -> None:
@@ -185,10 +213,11 @@ def _print_proposals(proposals: Sequence[Proposal]) -> None:
     typer.echo()
 
 
-def _convert(becomes: str, name: str, fields: Sequence[str]) -> dict[str, Any]:
-    if not becomes:
+def _convert(asks: Interview, becomes: str) -> dict[str, Any]:
+    if becomes in ("", "none"):
         return {}
-    return {"convert": {"with": becomes}}
+    options = {"price_kind": asks.text("For sale or for rent", default="sale")} if becomes == LISTINGS else {}
+    return {"convert": {"with": becomes} | ({"options": options} if options else {})}
 
 
 def _write(file: Path, name: str, source: Mapping[str, Any]) -> None:

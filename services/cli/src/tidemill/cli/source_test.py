@@ -198,11 +198,13 @@ def _converted(source: SourceFile, got: Got, records: Sequence[Record]) -> dict[
 
 
 def _of_search(source: SourceFile, got: Got) -> dict[str, Any]:
-    from tidemill.extract import Position, advance, canonical
+    from tidemill.extract import Position, advance, begin, canonical, starts
 
     assert source.scrape is not None
     scrape = source.scrape
-    step = advance(scrape.search, Position(got.url, got.url), got.page())
+    first_pages = (begin(scrape.search, start) for start in starts(scrape.search))
+    position = next((first for first in first_pages if first.url == got.url), Position(got.url, got.url))
+    step = advance(scrape.search, position, got.page())
     return {
         "kind": "search",
         "url": got.url,

@@ -204,7 +204,7 @@ WAITING = 'SELECT source, count(*) FROM "{0}".retries WHERE due_at IS NOT NULL G
 TABLES = "SELECT to_regclass('converter.documents') IS NOT NULL, to_regclass('watcher.refusals') IS NOT NULL"
 CONVERSIONS = """
 (SELECT DISTINCT ON (source, sha256) source, coalesce(outcome, '') AS outcome, received_at AS at
- FROM converter.documents WHERE state <> 'staged' ORDER BY source, sha256, id DESC)
+ FROM converter.documents WHERE state <> 'staged' AND sha256 <> '' ORDER BY source, sha256, id DESC)
 """
 REFUSALS = "(SELECT source, reason, refused_at FROM watcher.refusals)"
 SOURCES = """
