@@ -63,7 +63,7 @@ async def record_gone(tx: Tx, words: Sequence[Word], datasets: Datasets) -> list
 async def find_gone(tx: Tx, documents: Iterable[int]) -> dict[int, list[Gone]]:
     """Words about the pages of these documents, the oldest first."""
     found: dict[int, list[Gone]] = {}
-    rows = await tx.execute(GONE_PAGES, {"documents": sorted(set(documents)), "converter": CONVERTER})
+    rows = await tx.execute(GONE_PAGES, {"documents": sorted(set(documents))})
     for document, *gone in rows:
         found.setdefault(document, []).append(Gone(*gone))
     return found
@@ -134,9 +134,9 @@ STATED_BY_PAGE = text(
 )
 STATED_BY_PART = text(STATED.format(which="d.id = :document AND s.part = :part"))
 
-GONE_PAGES = text("""
+GONE_PAGES = text(f"""
     SELECT d.id, g.id, g.received_at, g.run FROM converter.documents d
-    JOIN converter.documents g ON g.source = d.source AND g.path = d.path AND g.converter = :converter
+    JOIN converter.documents g ON g.source = d.source AND g.path = d.path AND g.converter = '{CONVERTER}'
     WHERE d.id = ANY(:documents) AND d.path <> '' ORDER BY d.id, g.received_at, g.id
 """)
 

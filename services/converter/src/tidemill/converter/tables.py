@@ -92,6 +92,8 @@ documents = Table(
     Index(None, "run"),
     Index(None, "received_at"),
     Index(None, "source", "path"),
+    # Asked with every part of every document: is its page gone?
+    Index("ix_documents_gone", "source", "path", postgresql_where=text("converter = 'gone'")),
     comment="One conversion of a document in a run: what its records were made of, and by what.",
 )
 

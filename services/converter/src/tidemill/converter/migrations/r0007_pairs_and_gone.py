@@ -1,4 +1,4 @@
-"""What people say of two records: that they mean one thing, or two."""
+"""What people say of two records; and the pages that are gone are found at once."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -22,7 +22,10 @@ def upgrade() -> None:
         schema=SCHEMA,
         comment="What people say of two records: that they mean one thing, or two.",
     )
+    gone = sa.text("converter = 'gone'")
+    op.create_index("ix_documents_gone", "documents", ["source", "path"], schema=SCHEMA, postgresql_where=gone)
 
 
 def downgrade() -> None:
+    op.drop_index("ix_documents_gone", "documents", schema=SCHEMA)
     op.drop_table("pairs", schema=SCHEMA)
