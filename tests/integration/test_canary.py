@@ -45,23 +45,24 @@ class Mine:
     nats_server: NatsServer
     canaries: dict[str, str]
     environment: dict[str, str]
-    services: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    services: list[subprocess.Popen[bytes]] = field(default_factory=list)
     printed: str = ""
 
     def start(self, name: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
-            self.services[name] = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", f"tidemill.{name}"],
                 cwd=self.folder,
                 env=self.environment,
                 stdout=log,
                 stderr=log,
             )
+        self.services.append(process)
 
     def stop(self) -> None:
-        for process in self.services.values():
+        for process in self.services:
             process.send_signal(signal.SIGTERM)
-        for process in self.services.values():
+        for process in self.services:
             process.wait(30)
 
     def run(self, *words: str) -> tuple[int, str]:
