@@ -196,3 +196,25 @@ def test_what_an_empty_file_lacks_is_told_with_its_name(tmp_path: Path, content:
     (tmp_path / "sources/paper.yaml").write_text(content)
     with pytest.raises(ConfigError, match=r"^sources/paper\.yaml.*source: is missing"):
         load_sources(tmp_path / "sources")
+
+
+SCRAPED = """\
+source: homes
+scrape:
+  search:
+    url: "https://example.org/{city}"
+    each: {city: [Vaduz]}
+    items: {css: li}
+    link: {css: a, attribute: href}
+    carry: {price: {css: b}}
+extract:
+  fields:
+    price: {from: {carried: price}}
+    city: {from: {carried: CITY}}
+"""
+
+
+def test_what_a_field_takes_from_its_entry_is_carried_by_one(folder: Path) -> None:
+    assert load(folder, homes=SCRAPED.replace("CITY", "city"))["homes"].extract is not None
+    [problem] = problems(folder, homes=SCRAPED.replace("CITY", "town"))
+    assert "extract has carried: town, which no entry carries. Valid names: city, price" in problem

@@ -214,6 +214,16 @@ class SourceFile(Settings):
         return self
 
     @model_validator(mode="after")
+    def _has_what_is_carried(self) -> "SourceFile":
+        if self.scrape is not None and self.extract is not None:
+            search = self.scrape.search
+            known = {*search.carry, *search.each}
+            if unknown := sorted(self.extract.carried - known):
+                valid = ", ".join(sorted(known)) or "none; write scrape.search.carry"
+                raise ValueError(f"extract has carried: {unknown[0]}, which no entry carries. Valid names: {valid}")
+        return self
+
+    @model_validator(mode="after")
     def _has_runs_to_begin(self) -> "SourceFile":
         if self.watch is not None and (self.schedule or self.run.after):
             raise ValueError(
