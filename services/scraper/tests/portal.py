@@ -23,6 +23,7 @@ class Portal:
     site: Site
     homes: dict[str, Home] = field(default_factory=dict)
     cities: tuple[str, ...] = ("Helsinki", "Espoo")
+    more_fields: dict[str, Any] = field(default_factory=dict)
 
     def add(self, city: str, *ids: str, price: int = 100_000) -> None:
         for id in ids:
@@ -82,6 +83,7 @@ class Portal:
             "paging": {"first": 1},
             **more.pop("search", {}),
         }
+        search = {name: value for name, value in search.items() if value is not None}
         return {"search": search, "urls": {"drop": ["from"]}, "gone": {"after": 1, "probe": True}, **more}
 
     @property
@@ -92,6 +94,7 @@ class Portal:
                 "price": {"from": {"css": ".price"}, "type": "money", "required": True},
                 "city": {"from": {"css": ".city"}},
                 "views": {"from": {"css": ".views"}, "type": "integer", "volatile": True},
+                **self.more_fields,
             },
             "states": {"gone": [{"text": "has been sold"}]},
         }

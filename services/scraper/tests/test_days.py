@@ -329,3 +329,41 @@ async def test_a_stop_in_the_middle_and_a_second_start_change_nothing(days: Days
         await store.add_run(tx, event, Wishes(), [])
         (runs,) = (await tx.execute(text("SELECT count(*) FROM scraper.runs"))).one()
     assert runs == 1
+
+
+async def test_a_host_that_only_shows_walls_is_paused_and_then_asked_no_more(days: Days) -> None:
+    names = [f"p{number:02}" for number in range(30)]
+    days.answers = {name: Failed("blocked", "are you human?") for name in names}
+    assert await days.day(*names) == {"new": 30}
+    assert policy.PAUSE_AFTER <= len(days.asked) <= policy.STOP_AFTER
+    assert days.kinds() == [("Failed", name) for name in names]
+    assert {event.failure for event in days.told} == {"blocked"}
+    async with days.engine.connect() as connection:
+        (row,) = await connection.execute(text("SELECT not_before, in_row FROM scraper.hosts"))
+    assert row.not_before == days.now + timedelta(minutes=4)
+    assert row.in_row >= policy.STOP_AFTER
+    # Whom nobody asked for has not failed itself.
+    assert (await days.state("p29")).failures == 0
+
+
+async def test_walls_between_pages_are_the_pages_own_trouble(days: Days) -> None:
+    names = [f"p{number:02}" for number in range(12)]
+    days.answers = {name: Failed("blocked", "?", retry=number % 4 != 0) for number, name in enumerate(names)}
+    for number in range(3, 12, 4):
+        days.answers[names[number]] = content("1")
+    await days.day(*names)
+    assert len(days.asked) == 12
+
+
+async def test_the_trouble_of_one_run_is_not_that_of_the_next(days: Days) -> None:
+    names = [f"p{number:02}" for number in range(20)]
+    days.answers = {name: Failed("network", "no connection") for name in names}
+    await days.day(*names)
+    days.answers = {}
+    counts = await days.day(*names)
+    assert counts["new"] >= 20 - policy.STOP_AFTER
+    assert sum(counts.values()) == 20
+    assert {kind for kind, _ in days.kinds()} == {"Stored"}
+    async with days.engine.connect() as connection:
+        (row,) = await connection.execute(text("SELECT in_row FROM scraper.hosts"))
+    assert row.in_row == 0

@@ -120,22 +120,28 @@ def test_a_run_asks_again_as_often_as_the_failure_is_worth_it() -> None:
     assert policy.pause_after("blocked", 1, NOW + timedelta(seconds=40), NOW) == timedelta(seconds=40)
 
 
+FIRST, AGAIN, WELL = policy.Trouble("timeout", True), policy.Trouble("timeout", False), policy.Trouble("", True)
+
+
 @pytest.mark.parametrize(
     ("troubles", "row"),
     [
-        (["blocked"], (1, False)),
-        (["", "blocked", "timeout"], (2, True)),
-        (["blocked", ""], (0, True)),
-        ([], (0, False)),
+        ([FIRST], policy.InRow(1, 1, False)),
+        ([FIRST, WELL, FIRST, AGAIN], policy.InRow(1, 2, True)),
+        ([FIRST, WELL], policy.InRow(0, 0, True)),
+        ([AGAIN, AGAIN], policy.InRow(0, 2, False)),
+        ([], policy.InRow(0, 0, False)),
     ],
 )
-def test_failures_in_a_row_are_counted_from_the_last_answer_on(troubles: list[str], row: tuple[int, bool]) -> None:
-    assert policy.trouble_in_row(troubles) == row
+def test_failures_in_a_row_are_counted_from_the_last_answer_on(
+    troubles: list[policy.Trouble], row: policy.InRow
+) -> None:
+    assert policy.in_a_row(troubles) == row
 
 
 def test_a_host_is_left_alone_longer_each_time_and_then_for_good() -> None:
-    pauses = [policy.host_pause(in_row) for in_row in range(4, 9)]
-    assert pauses == [None, timedelta(seconds=30), timedelta(minutes=1), timedelta(minutes=2), None]
+    pauses = [policy.host_pause(in_row) for in_row in range(7, 13)]
+    assert pauses == [None, *(timedelta(seconds=30 * 2**n) for n in range(4)), None]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import takewhile
 from urllib.parse import unquote, urlsplit
 
 from tidemill.common.config.scraping import Retry
@@ -32,8 +33,8 @@ REPEATS = {
 """How often a run asks again, by the class of the failure; others are final."""
 OF_THE_HOST = frozenset(("network", "timeout", "http", "blocked"))
 """Failures that may be the host's as a whole, not the page's."""
-PAUSE_AFTER, STOP_AFTER = 5, 8
-"""Such failures in a row, over all pages: then the host is left alone for a while; then the run asks it no more."""
+PAUSE_AFTER, STOP_AFTER = 8, 12
+"""Such failures in a row: then the host is left alone for a while; then the run asks it no more."""
 HOST_PAUSE = timedelta(seconds=30)
 """After the first PAUSE_AFTER; twice as long after each further one."""
 MOST_AT_A_HOST = 512
@@ -44,6 +45,27 @@ JITTER = 0.1
 """Share by which pauses between runs are longer or shorter, so that what failed together does not come together."""
 SEARCHES_BEFORE = 0
 _BEFORE = {"manual": 0, "retry": 0, "event": 0, "schedule": 10, "backfill": 20}
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What an attempt says of its host."""
+
+    failure: str
+    """Empty: it answered."""
+    first: bool
+    """No earlier attempt of the run at this page failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class InRow:
+    """Failures in a row. Pages that failed before are likelier to fail again, so they count only once there are so many
+    that the host is suspected."""
+
+    first: int
+    every: int
+    anew: bool
+    """It answered before them: earlier failures do not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +176,10 @@ def pause_after(failure: str, attempts: int, not_before: datetime | None, now: d
     return pause if not_before is None else max(pause, not_before - now)
 
 
-def trouble_in_row(troubles: Sequence[str]) -> tuple[int, bool]:
-    """How many of the last ones are failures, and whether one before them is none: then earlier ones do not count."""
-    more = next((n for n, trouble in enumerate(reversed(troubles)) if not trouble), len(troubles))
-    return more, more < len(troubles)
+def in_a_row(troubles: Sequence[Trouble]) -> InRow:
+    """The failures at the end of what came of a host."""
+    more = list(takewhile(lambda trouble: trouble.failure, reversed(troubles)))
+    return InRow(sum(trouble.first for trouble in more), len(more), len(more) < len(troubles))
 
 
 def host_pause(in_row: int) -> timedelta | None:

@@ -10,6 +10,7 @@ from tidemill.common.http.holding import LOUD, forget_holds, note_held
 from tidemill.common.telemetry.metrics import PAGES, Metrics
 from tidemill.scraper import policy, store
 from tidemill.scraper.outcomes import Attempt, Claimed, HeldBack, Listed, Superseded
+from tidemill.scraper.policy import Trouble
 from tidemill.scraper.settle import Settled, Tally, settle
 from tidemill.scraper.tables import holds
 
@@ -121,13 +122,12 @@ async def _troubles(tx: Tx, settled: Sequence[Result]) -> list[Outgoing]:
         by_host.setdefault((event.source, result.claimed.host, event.run), []).append(result)
     outgoing: list[Outgoing] = []
     for (source, host, run), in_order in sorted(by_host.items()):
-        troubles = [result.settled.trouble for result in in_order]
-        if not troubles[-1]:
+        troubles = [Trouble(result.settled.trouble, result.tally.attempts <= 1) for result in in_order]
+        last = troubles[-1].failure
+        if not last:
             await store.forget_trouble(tx, source, host)
             continue
-        last = troubles[-1]
-        more, anew = policy.trouble_in_row(troubles)
-        in_row = await store.note_trouble(tx, source, host, run, more, last, anew=anew)
+        in_row = await store.note_trouble(tx, source, host, run, policy.in_a_row(troubles), last)
         at = in_order[-1].done.result.at
         pause = policy.host_pause(in_row)
         if pause is not None:

@@ -16,7 +16,7 @@ from tidemill.common.events import RunRequested, ScrapeDue
 from tidemill.extract import Position
 from tidemill.scraper import policy
 from tidemill.scraper.outcomes import Attempt, Claimed, Failed, Present, Searched, SearchPage
-from tidemill.scraper.policy import Search, Wishes
+from tidemill.scraper.policy import InRow, Search, Wishes
 from tidemill.scraper.settle import Settled, Tally, position_json
 from tidemill.scraper.tables import hosts, jobs, pages, runs, search_pages, searches, targets
 
@@ -345,8 +345,9 @@ _CLAIM = text("""
         WHERE run = :run AND item = :item AND state = 'handed' AND handed = :handed
         RETURNING run, source, item, decision, url, host, target
     )
-    SELECT mine.decision, mine.url AS asked, mine.host, r.deadline + coalesce(now() - r.frozen_at, '0') AS deadline,
-        r.most IS NOT NULL AS limited, t.*, s.search, s.position,
+    SELECT mine.decision, mine.url AS asked, mine.host AS asked_host,
+        r.deadline + coalesce(now() - r.frozen_at, '0') AS deadline, r.most IS NOT NULL AS limited, t.*,
+        s.search, s.position,
         p.found_at, p.etag AS page_etag, p.last_modified AS page_modified, p.content_type, p.sha256 AS page_sha256,
         p.size_bytes AS page_size
     FROM mine JOIN scraper.runs r USING (run)
@@ -365,7 +366,7 @@ async def claim(engine: AsyncEngine, run: str, item: str, handed: int) -> Claime
     return Claimed(
         decision=row.decision,
         url=row.asked,
-        host=row.host,
+        host=row.asked_host,
         deadline=row.deadline,
         limited=row.limited,
         target=None if row.id is None else _present(row),
@@ -658,10 +659,11 @@ async def leave_host(tx: Tx, source: str, host: str, until: datetime) -> None:
     )
 
 
-async def note_trouble(tx: Tx, source: str, host: str, run: str, more: int, failure: str, *, anew: bool) -> int:
-    """So many more failures in a row, or so many after one that was none; how many those are now in this run."""
-    adding = insert(hosts).values(source=source, host=host, run=run, in_row=more, failure=failure)
-    before = literal(0) if anew else case((hosts.c.run == run, hosts.c.in_row), else_=0)
+async def note_trouble(tx: Tx, source: str, host: str, run: str, row: InRow, failure: str) -> int:
+    """How many failures in a row there are now in this run."""
+    adding = insert(hosts).values(source=source, host=host, run=run, in_row=row.first, failure=failure)
+    before = literal(0) if row.anew else case((hosts.c.run == run, hosts.c.in_row), else_=0)
+    more = case((before >= policy.PAUSE_AFTER, row.every), else_=row.first)
     noted = adding.on_conflict_do_update(
         index_elements=["source", "host"], set_={"run": run, "failure": failure, "in_row": before + more}
     ).returning(hosts.c.in_row)
