@@ -4,8 +4,11 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 
 from tidemill.common.events import Changes
+from tidemill.converter.tables import partition
+from tidemill.converter.versions import find_sightings
 from tidemill.plugin import Record
 
 from .store_kit import Store, day, price
@@ -114,3 +117,16 @@ async def test_a_version_is_recorded_after_the_ones_it_supersedes(store: Store) 
     assert [row["valid_from"] for row in rows] == [day(3), day(2), day(1)]
     assert [row["recorded_to"] for row in rows] == [rows[1]["recorded_from"], rows[2]["recorded_from"], None]
     assert rows[1]["recorded_from"] - rows[0]["recorded_from"] > timedelta(0)
+
+
+async def test_of_the_sightings_only_those_of_the_contents_are_read(store: Store) -> None:
+    for number in range(60):
+        await store.put([price(f"apple {number}", number)], day(number))
+    dataset = store.datasets.id("shop.price")
+    ten = [row["content"] for row in await store.rows("SELECT content FROM converter.records LIMIT 10")]
+    read = text("SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = :name")
+    of_sightings = {"name": partition("sightings", dataset)}
+    async with store.engine.begin() as tx:
+        before = await tx.scalar(read, of_sightings)
+        assert len(await find_sightings(tx, dataset, ten)) == 10
+        assert await tx.scalar(read, of_sightings) - before == 10

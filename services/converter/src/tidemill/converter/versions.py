@@ -335,13 +335,17 @@ async def find_versions(tx: Tx, dataset: int, records: Sequence[int]) -> dict[in
 
 
 SIGHTINGS = """
-    SELECT s.valid_at, d.received_at, d.sha256, s.document, s.part, s.places[cardinality(s.places)], wanted.content,
-        d.source, d.path
-    FROM unnest(:contents) wanted (content), LATERAL (
-        SELECT s.*, array_positions(s.contents, wanted.content) AS places FROM {sightings} s
-        WHERE s.contents @> ARRAY[wanted.content]
-    ) s JOIN {s}.documents d ON d.id = s.document AND d.superseded_by IS NULL
+    WITH seen AS MATERIALIZED (
+        SELECT s.valid_at, s.document, s.part, s.places[cardinality(s.places)] AS place, wanted.content
+        FROM unnest(:contents) wanted (content), LATERAL (
+            SELECT s.*, array_positions(s.contents, wanted.content) AS places FROM {sightings} s
+            WHERE s.contents @> ARRAY[wanted.content]
+        ) s
+    )
+    SELECT s.valid_at, d.received_at, d.sha256, s.document, s.part, s.place, s.content, d.source, d.path
+    FROM seen s JOIN {s}.documents d ON d.id = s.document AND d.superseded_by IS NULL
 """
+"""Materialized: joined at once, documents would come first, and with them every sighting for each content."""
 
 
 async def find_sightings(tx: Tx, dataset: int, contents: Sequence[int]) -> list[KnownSighting]:
