@@ -24,11 +24,11 @@ SHOWN = 50
 """Documents in a table, unless --limit says otherwise."""
 SHORT_SHA256 = 12
 
-NOT_REFUSED = ("converted", "incomplete", "converting", "stored", "duplicate", "failed")
+NOT_REFUSED = ("converted", "incomplete", "converting", "stored", "duplicate", "failed", "gone")
 """Every other outcome says why nothing was taken from a document."""
 OUTCOME_HELP = (
     "converted, incomplete, refused (for whatever reason), failed (a dead letter), duplicate, stored (not converted "
-    "yet), or a reason as the list shows it"
+    "yet), gone (a page that is not there any more), or a reason as the list shows it"
 )
 
 CONVERTED = """
@@ -60,7 +60,7 @@ FROM ({branches}) came LEFT JOIN LATERAL (
 """
 LISTED = """
 SELECT received_at, source, name, outcome, reason, CASE WHEN document IS NOT NULL THEN (
-    SELECT coalesce(sum(new + changed + unchanged + history), 0)::bigint
+    SELECT coalesce(sum(new + changed + unchanged + history + gone), 0)::bigint
     FROM converter.batches b WHERE b.document = page.document
 ) END AS records, CASE WHEN document IS NOT NULL THEN (
     SELECT count(*) FROM converter.rejected r WHERE r.document = page.document

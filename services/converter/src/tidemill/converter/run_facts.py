@@ -34,7 +34,7 @@ HISTORY = text("""
         WHERE b.document = d.id
     ) counted ON true
     WHERE d.source = :source AND d.run <> :run AND d.state = 'finished' AND d.superseded_by IS NULL
-        AND d.run NOT LIKE 'reconvert-%'
+        AND d.sha256 <> '' AND d.run NOT LIKE 'reconvert-%'
     GROUP BY d.run HAVING bool_and(d.outcome = 'converted') ORDER BY 1 DESC LIMIT :earlier
 """)
 STATED = text("""
@@ -42,7 +42,7 @@ STATED = text("""
     FROM converter.documents d JOIN converter.sightings s ON s.document = d.id AND s.dataset = :dataset
     CROSS JOIN unnest(s.contents) AS stated (content)
     JOIN converter.versions v ON v.dataset = s.dataset AND v.id = stated.content
-    WHERE d.run = :run AND d.superseded_by IS NULL
+    WHERE d.run = :run AND d.superseded_by IS NULL AND d.sha256 <> ''
 """)
 
 
