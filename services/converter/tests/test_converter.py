@@ -62,6 +62,8 @@ SOURCES = {
     "kept": None,
 }
 
+CHECKS = {"prices": ({"check": "range", "field": "amount", "most": 1000, "severity": "block"},)}
+
 
 @dataclass
 class Converting:
@@ -161,7 +163,14 @@ async def converting(
         context = Context(
             config=config,
             settings=ConverterSettings(workers=2),
-            sources=Sources({name: SourceFile(source=name, convert=convert) for name, convert in SOURCES.items()}),
+            sources=Sources(
+                {
+                    name: SourceFile.model_validate(
+                        {"source": name, "convert": convert, "checks": CHECKS.get(name, ())}
+                    )
+                    for name, convert in SOURCES.items()
+                }
+            ),
             bus=bus,
             engine=engine,
             archive=archive,
@@ -368,6 +377,26 @@ async def test_a_high_document_overtakes_low_ones(converting: Converting) -> Non
     await converting.document(high, within=30)
     done = await converting.rows("SELECT sha256 FROM converter.documents WHERE state = 'finished'")
     assert len([row for row in done if row.sha256 in low]) <= 2
+
+
+async def test_what_a_check_holds_is_stated_when_somebody_says_so(converting: Converting) -> None:
+    sha256 = await converting.store(offers(2, {"id": "gold", "product": "tea", "amount": 1001}), "prices")
+    row = await converting.document(sha256)
+    assert row.accounting == [
+        {"page": None, "seen": 3, "accepted": 2, "rejected": 0, "ignored": {"quarantined": 1}},
+    ]
+    [converted] = await converting.facts("converted")
+    assert converted["rows"]["ignored"] == {"quarantined": 1}
+    assert [one.key for one in await converting.rows("SELECT key FROM converter.records")] == ["0", "1"]
+    held = await converting.bus.request("tidemill.ctl.converter.quarantine_release", {"source": "prices"})
+    assert (held["released"], held["kept"][0]["reason"]) == (0, "amount is 1001, more than 1000")
+    forced = await converting.bus.request(
+        "tidemill.ctl.converter.quarantine_release", {"all": True, "force": True, "actor": "me"}
+    )
+    assert forced["released"] == 1
+    assert len(await converting.rows("SELECT 1 FROM shop.price")) == 3
+    told = [fact for fact in await converting.facts("stored") if fact["sha256"] == sha256]
+    assert [fact["records"]["shop.price"]["new"] for fact in told] == [2, 1]
 
 
 async def test_printed_names_are_kept_with_what_they_stand_for(converting: Converting) -> None:

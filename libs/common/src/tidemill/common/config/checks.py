@@ -68,7 +68,7 @@ OF_RECORDS: tuple[Kind, ...] = (
     "quality",
 )
 """Kinds that judge one record; the others judge a run."""
-OF_DATASETS: tuple[Kind, ...] = (*OF_RECORDS, "unique", "footprint", "mean_quality")
+OF_DATASETS: tuple[Kind, ...] = (*OF_RECORDS, "unique")
 """Kinds that may be restricted to a dataset."""
 KEYS = ("field", "fields", "least", "most", "pattern", "values", "op", "to", "drop_at_most", "zero_allowed")
 ALWAYS = ("check", "name", "severity")
