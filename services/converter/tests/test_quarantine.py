@@ -1,7 +1,7 @@
 """Records that checks hold: kept whole, not stated, released by what the checks say then."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from tidemill.common.events import DocumentConverted, DocumentStored, RecordsSto
 from tidemill.common.telemetry.metrics import Metrics
 from tidemill.converter.content import check_records
 from tidemill.converter.convert import ConvertedPart
+from tidemill.converter.gone import Word, record_gone
 from tidemill.converter.judging import judge
 from tidemill.converter.names import Names
 from tidemill.converter.release import AT_ONCE, Quarantine
@@ -53,7 +54,7 @@ class Desk:
     ) -> list[Any]:
         """A document; answers the events."""
         name = name or at.isoformat()
-        about = facts(name, at)
+        about = replace(facts(name, at), path=at.isoformat())
         event = DocumentStored(source="test", sha256=about.sha256, name=name, run="run-1", received_at=START)
         told: list[Any] = []
         parts = list(parts)
@@ -173,6 +174,17 @@ async def test_what_is_released_late_falls_into_its_place_in_history(desk: Desk)
     assert await desk.store.current("a") == 3
     (row,) = await desk.store.rows("SELECT document_name FROM shop.price_history WHERE price = 500")
     assert row["document_name"] == day(2).isoformat()
+
+
+async def test_what_is_released_after_its_page_was_gone_is_history_and_not_there(desk: Desk) -> None:
+    await desk.put([[price("a", 500)]], day(1), name="a")
+    gone = replace(facts("gone", day(3), received=day(3)), sha256="", converter="gone", path=day(1).isoformat())
+    async with desk.store.engine.begin() as tx:
+        await record_gone(tx, [Word(gone, "", "unlisted")], desk.store.datasets)
+    assert (await desk.say("release", all=True, force=True))["released"] == 1
+    assert await desk.store.current("a") is None
+    rows = await desk.store.rows("SELECT price FROM shop.price_history WHERE key = 'a' AND price IS NOT NULL")
+    assert [row["price"] for row in rows] == [500]
 
 
 async def test_released_twice_it_is_stated_once(desk: Desk) -> None:
