@@ -160,7 +160,22 @@ def test_the_parts_of_an_address_stand_back_behind_fields_of_their_own() -> None
     assert (data["street"], data["number"], data["stair"], data["flat"]) == ("Hämeentie", "6", "B", "68")
     assert (data["postcode"], data["city"], data["country"]) == ("00530", "Helsinki", "FI")
     assert (data["price_kind"], data["floor"], data["layout"]) == ("sale", 3, "2h + kk")
-    assert data["published"] == "2026-09-04T21:00:00Z"  # A day of Helsinki.
+    assert data["published"] == "2026-09-05T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("printed", "options", "moment"),
+    [
+        ("2026-09-05T06:30:00+02:00", FINNISH_OPTIONS, "2026-09-05T04:30:00Z"),
+        ("2026-09-05T06:30", FINNISH_OPTIONS, "2026-09-05T03:30:00Z"),
+        ("2026-09-05T06:30", {**FINNISH_OPTIONS, "zone": "Europe/Zurich"}, "2026-09-05T04:30:00Z"),
+    ],
+)
+def test_a_time_without_zone_is_one_of_the_place(printed: str, options: dict[str, Any], moment: str) -> None:
+    fields = {**FINNISH_RULES["fields"], "published": {"from": {"css": ".pvm", "match": "[0-9T:+-]+$"}}}
+    page = FINNISH.replace("5.9.2026", printed)
+    record = one(convert(page, {**options, "extract": {**FINNISH_RULES, "fields": fields}}))
+    assert record.data["published"] == moment
 
 
 def test_items_that_can_be_no_listings_are_rejected_with_field_and_raw_text() -> None:

@@ -39,7 +39,7 @@ ZONES: Mapping[str, str] = {
     "CH": "Europe/Zurich",
     "LI": "Europe/Vaduz",
 }
-"""By country, for days without a time."""
+"""By country, for times without a zone."""
 
 _NUMBER = ("decimal", "integer", "rooms", "area", "year")
 _KINDS: Mapping[str, tuple[str, ...]] = {
@@ -68,7 +68,8 @@ class Plan:
     country: Country | None
     price_kind: PriceKind | None
     id: "re.Pattern[str] | None"
-    zone: dt.tzinfo
+    zone: dt.tzinfo | None
+    """Where somebody says it."""
 
 
 class Unfit(ValueError):
@@ -139,9 +140,9 @@ def make_plan(options: Options) -> Plan:
         compiled = re.compile(pattern) if pattern else None
     except re.error as error:
         _refuse(f"id: {pattern} is no regular expression: {error}")
-    zone = _text(options, "zone") or ZONES.get(country or "", "UTC")
+    zone = _text(options, "zone")
     try:
-        return Plan(rules, portal, country, price_kind, compiled, ZoneInfo(zone))
+        return Plan(rules, portal, country, price_kind, compiled, ZoneInfo(zone) if zone else None)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         _refuse(f"zone: {zone!r} is not a time zone; write for instance Europe/Helsinki")
 
@@ -180,7 +181,8 @@ def make_listing(found: Found, page: Page, plan: Plan, source: str) -> Listing:
     if "description" in values:
         said["description_hash"] = hash_description(str(values["description"]))
     if "published" in values:
-        said["published"] = _moment(values["published"], plan.zone)
+        zone = plan.zone or ZoneInfo(ZONES.get(str(said.get("country")), "UTC"))
+        said["published"] = _moment(values["published"], zone)
     said["url"] = urljoin(page.base_url, str(values["url"])) if "url" in values else page.url
     if not said["url"]:
         raise Unfit("no_url", "nobody says where the page was found")
@@ -219,7 +221,10 @@ def _add_place(said: dict[str, Any], values: Mapping[str, Any], plan: Plan) -> N
 
 
 def _moment(published: Any, zone: dt.tzinfo) -> Any:
-    """A day begins where the listing is; what is no time is left to the model to refuse."""
+    """A day is kept as midnight UTC, so that it reads as it was printed; a time without zone is one of the place.
+    What is no time is left to the model to refuse."""
+    if isinstance(published, dt.date):
+        return dt.datetime.combine(published, dt.time(), dt.UTC)
     try:
         moment = dt.datetime.fromisoformat(str(published))
     except ValueError:

@@ -147,10 +147,10 @@ def _said(one: Mapping[str, Any]) -> list[tuple[str, str]]:
         detail = one["attributes"].get("detail")
         return [("gone", f"since {at}: {one['reason']}{f' ({detail})' if detail else ''}")]
     data = dict(one["data"] or {})
-    fields = [
-        (name, f"{json.dumps(data.pop(name, None), ensure_ascii=False)}  by {told['rule']}{_read_from(told)}")
-        for name, told in one["fields"].items()
-    ]
+    fields = []
+    for name, told in one["fields"].items():
+        value = f"{json.dumps(data.pop(name), ensure_ascii=False)}  " if name in data else ""
+        fields.append((name, f"{value}by {told['rule']}{_read_from(told)}"))
     rest = json.dumps(data, ensure_ascii=False) if data else ""
     raw = "" if one["fields"] else one["raw"].replace("\n", " ")
     carried = ", ".join(f"{name}: {said}" for name, said in one["context"].items())
@@ -158,8 +158,8 @@ def _said(one: Mapping[str, Any]) -> list[tuple[str, str]]:
         *fields,
         ("data", rest),
         ("raw", raw),
-        ("document", f"{one['name']}, received {at}"),
         ("led to by", carried),
+        ("document", f"{one['name']}, received {at}"),
     ]
 
 
