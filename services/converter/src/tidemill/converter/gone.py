@@ -46,7 +46,7 @@ async def record_gone(tx: Tx, words: Sequence[Word], datasets: Datasets) -> list
     """What each word changed, by dataset. Until commit nobody else writes records: whoever stores a document of such a
     page meanwhile waits, and sees the word."""
     await lock_datasets(tx, datasets)
-    changed = []
+    changed: list[Mapping[str, Changes]] = []
     for word in words:
         path = await _find_path(tx, word)
         document = await begin_document(tx, _at(word.facts, path))

@@ -351,7 +351,7 @@ SIGHTINGS = """
 async def find_sightings(tx: Tx, dataset: int, contents: Sequence[int]) -> list[KnownSighting]:
     async with _by_index(tx):
         rows = await tx.execute(_in_partition(SIGHTINGS, dataset), {"contents": contents})
-    return [KnownSighting(*row[:-2], page=(row[-2], row[-1])) for row in rows.all()]
+    return [KnownSighting._make((*seen, (source, path))) for *seen, source, path in rows.all()]
 
 
 INSERT_VERSIONS = _sql("""
