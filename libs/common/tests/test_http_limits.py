@@ -1,6 +1,7 @@
-"""Leave to ask a host: one behaviour in memory and in Redis, and what Redis adds: replicas, and being lost."""
+"""Leave to ask a host: one behaviour in memory, in files and in Redis, and what each adds: replicas, being lost."""
 
 import asyncio
+import fcntl
 import json
 import sys
 import time
@@ -15,6 +16,7 @@ import pytest
 from tidemill.common.config.politeness import Politeness
 from tidemill.common.http import Held, HostLimits, open_limits
 from tidemill.common.http.limits import Change, InProcessLimits, Unavailable
+from tidemill.common.http.machine_limits import MachineLimits
 from tidemill.common.http.pacing import FAILURES, LEASE_SECONDS, Outcome, Terms
 from tidemill.common.http.redis_limits import PAUSE_SECONDS, RedisLimits
 from tidemill.common.telemetry.metrics import Metrics, value
@@ -249,6 +251,55 @@ class Wire:
         except OSError:
             pass
         writer.close()
+
+
+class TestMachineLimits(LimitsContract):
+    @pytest.fixture
+    async def limits(self, tmp_path: Path) -> AsyncIterator[HostLimits]:
+        opened = open_limits(None, Metrics("limits-machine"), tmp_path / "limits")
+        assert isinstance(opened, MachineLimits)
+        yield opened
+        await opened.close()
+
+    async def test_processes_share_one_rate(self, tmp_path: Path) -> None:
+        replicas = [MachineLimits(tmp_path, Metrics("limits-machine")) for _ in range(4)]
+        terms = Terms("source", 0.05, concurrency=20)
+        moments: list[float] = []
+
+        async def ask(limits: MachineLimits) -> None:
+            for _ in range(4):
+                permit = await limits.acquire(HOST, terms, wait=LONG)
+                moments.append(time.monotonic())
+                await permit.finish(WELL)
+
+        began = time.monotonic()
+        await asyncio.gather(*(ask(limits) for limits in replicas))
+        assert moments[-1] - began >= 15 * 0.05
+        for limits in replicas:
+            await limits.close()
+
+    async def test_a_process_that_was_stopped_with_the_file_in_hand_is_not_waited_for_for_ever(
+        self, limits: MachineLimits, tmp_path: Path
+    ) -> None:
+        await fetch(limits)
+        (file,) = (tmp_path / "limits").iterdir()
+        with file.open("rb+") as held_file:
+            fcntl.flock(held_file, fcntl.LOCK_EX)
+            assert (await held(limits)).reason == "limiter_unavailable"
+        await fetch(limits)
+
+    async def test_a_state_that_cannot_be_read_is_begun_anew(self, limits: MachineLimits, tmp_path: Path) -> None:
+        await fetch(limits)
+        (file,) = (tmp_path / "limits").iterdir()
+        for damage in (b"", b'{"next_at": 1', b"[]x\n", file.read_bytes() + b'": 1}}'):
+            file.write_bytes(damage)
+            await fetch(limits)
+
+    async def test_a_folder_that_cannot_be_is_told(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        limits = MachineLimits(tmp_path / "file" / "limits", Metrics("limits-machine"))
+        assert (await held(limits)).reason == "limiter_unavailable"
+        assert "nothing is fetched" in str(await limits.complaint())
 
 
 Opened = Callable[[str], RedisLimits]

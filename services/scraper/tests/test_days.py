@@ -1,5 +1,6 @@
 """What runs decide over simulated days, on a real Postgres: no network, no bus, the clock of the test."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from tidemill.common.telemetry.metrics import Metrics
 from tidemill.common.testing.fixtures import NewDatabase
 from tidemill.extract import Position, Start, Step, Stop
 from tidemill.scraper import decide, policy, store
+from tidemill.scraper.claims import Claims
 from tidemill.scraper.decide import OpenRun
 from tidemill.scraper.main import SPEC
 from tidemill.scraper.outcomes import (
@@ -127,9 +129,12 @@ class Days:
             if not handed:
                 return
             for job in handed:
-                claimed = await store.claim(self.engine, job.run, job.item, job.handed)
+                claims = Claims(self.engine)
+                claimed, other = await asyncio.gather(
+                    claims.claim(job.run, job.item, job.handed), claims.claim(job.run, job.item, job.handed + 1)
+                )
                 assert claimed is not None
-                assert await store.claim(self.engine, job.run, job.item, job.handed + 1) is None
+                assert other is None
                 delivery = Delivery(f"{job.run}/{job.item}#{job.handed}", job.due, 1)
                 attempt = Attempt(outcome(job.due), self.now, self.now, Usage(1, 100), claimed, None, RETRY)
                 if job.kind == "target" and job.handed == 1:

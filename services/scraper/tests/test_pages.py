@@ -62,6 +62,33 @@ async def test_missing_pages_say_in_three_ways_that_they_are_gone(mill: Any) -> 
     assert told.plan["total"] == 5
 
 
+async def test_a_full_run_reads_again_what_did_not_change_without_its_bytes_sent(mill: Any) -> None:
+    await open_portal(mill, "a", "b")
+    await mill.done()
+    told = await mill.done("run-2", params={"full": "true"})
+    assert told.kinds == {"unchanged": 2}
+    pages = "SELECT status, state, fields FROM scraper.pages WHERE run = :run AND kind = 'target' ORDER BY item"
+    rows = [tuple(row) for row in await mill.sql(pages, run="run-2")]
+    assert [(status, state) for status, state, _ in rows] == [(304, "ok"), (304, "ok")]
+    assert all("price" in fields for _, _, fields in rows)
+
+
+async def test_rules_that_find_nothing_any_more_fail_though_the_site_says_not_modified(mill: Any) -> None:
+    await open_portal(mill, "a")
+    await mill.done()
+    mill.portal.more_fields["price"] = {"from": {"css": ".prize"}, "type": "money", "required": True}
+    mill.source(stale_after="1ms")
+    mill.stop.set()
+    await asyncio.gather(*mill.running)
+    mill.stop = asyncio.Event()
+    mill.running.clear()
+    await mill.start()
+    told = await mill.done("run-2")
+    assert told.failures() == {"a": "layout"}
+    (row,) = await mill.sql("SELECT status, state FROM scraper.pages WHERE run = 'run-2' AND kind = 'target' LIMIT 1")
+    assert tuple(row) == (304, "incomplete")
+
+
 async def test_an_address_that_leads_to_another_page_we_follow_is_its_duplicate(mill: Any) -> None:
     await open_portal(mill, "a", "b")
     mill.site.statuses[mill.portal.path("b")] = [301]

@@ -1,9 +1,10 @@
-"""Asking other people's sites from the command line: as the scraper does, with the limits of this process alone."""
+"""Asking other people's sites from the command line: as the scraper does."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,15 +12,15 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def open_fetch() -> AsyncIterator[Fetch]:
-    """For a page or two; budgets that services have used do not count here."""
+async def open_fetch(data_dir: Path, redis_url: str | None) -> AsyncIterator[Fetch]:
+    """With the limits that the services of this folder keep, too."""
     from tidemill.common.cache import open_cache
     from tidemill.common.http import PoliteClient, open_limits
     from tidemill.common.telemetry.metrics import Metrics
     from tidemill.scraper.fetch import PoliteFetch
 
     metrics = Metrics("cli")
-    cache, limits = open_cache(None, metrics), open_limits(None, metrics)
+    cache, limits = open_cache(None, metrics), open_limits(redis_url, metrics, data_dir / "limits")
     try:
         async with PoliteClient(limits, cache, metrics) as client:
             yield PoliteFetch(client)

@@ -105,9 +105,11 @@ async def _first_of_each(source: SourceFile, *, only_search: bool) -> list[dict[
 async def fetch(source: SourceFile, url: str, context: Mapping[str, str] | None = None) -> Got:
     """Ask for a page as the scraper does: robots.txt, rate, guard. What prevents it is told, and ends the command."""
     from tidemill.cli.asking_sites import open_fetch
+    from tidemill.cli.running import read_config
     from tidemill.common.http import BadStatus, FetchFailure, Held, Usage
 
-    async with open_fetch() as fetcher:
+    common = read_config().common
+    async with open_fetch(common.data_dir, common.redis_url) as fetcher:
         try:
             got = await fetcher.page(source, url, Usage())
         except BadStatus as answer:

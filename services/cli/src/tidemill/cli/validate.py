@@ -166,14 +166,18 @@ SELECT count(*) AS asked, count(*) FILTER (WHERE outcome IS NULL) AS without_out
     count(*) FILTER (WHERE outcome = 'failed') AS failed,
     (SELECT known FROM scraper.runs WHERE run = :run) AS known,
     (SELECT held FROM scraper.runs WHERE run = :run) AS held,
-    (SELECT count(*) FROM scraper.decisions WHERE run = :run) AS decided
+    (SELECT count(*) FROM scraper.decisions WHERE run = :run) AS decided,
+    (SELECT count(*) FROM scraper.decisions WHERE run = :run AND decision = 'over_budget') AS over_budget
 FROM scraper.jobs WHERE run = :run AND kind = 'target'
 """
 FAILURES = """
 SELECT failure, count(*) FROM scraper.jobs WHERE run = :run AND kind = 'target' AND outcome = 'failed'
 GROUP BY 1 ORDER BY 2 DESC
 """
-PAGES = "SELECT state, detail, fields FROM scraper.pages WHERE run = :run AND kind = 'target' AND status = 200"
+PAGES = """
+SELECT DISTINCT ON (item) state, detail, fields FROM scraper.pages
+WHERE run = :run AND kind = 'target' AND (fields IS NOT NULL OR state = 'incomplete') ORDER BY item, id DESC
+"""
 RATE = """
 SELECT coalesce(max(n), 0) FROM (
     SELECT count(*) OVER (PARTITION BY split_part(url, '/', 3) ORDER BY fetched_at
@@ -189,8 +193,8 @@ WHERE j.run = :run AND j.outcome IN ('new', 'changed', 'reappeared', 'unchanged'
 """
 DOUBLED = """
 SELECT count(*) FROM (
-    SELECT record, valid_from FROM converter.versions v JOIN converter.documents d ON d.id = v.document
-    WHERE d.source = :source AND v.recorded_to IS NULL GROUP BY v.dataset, record, valid_from HAVING count(*) > 1
+    SELECT v.record, v.valid_from FROM converter.versions v JOIN converter.documents d ON d.id = v.document
+    WHERE d.source = :source AND v.recorded_to IS NULL GROUP BY v.dataset, v.record, v.valid_from HAVING count(*) > 1
 ) twice
 """
 REJECTED = """
@@ -233,6 +237,7 @@ async def _look(url: str, run: str, source: SourceFile, replicas: Replicas, stag
             failures={row[0] or "": row[1] for row in await rows(FAILURES)},
             known=jobs.known or 0,
             decided=jobs.decided,
+            left_to_ask=jobs.asked + jobs.over_budget,
             held=jobs.held or "",
             pages=pages,
             unconverted=(await rows(UNCONVERTED))[0][0],

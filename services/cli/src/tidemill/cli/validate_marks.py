@@ -45,10 +45,12 @@ class Found:
     failures: Mapping[str, int]
     known: int
     decided: int
+    left_to_ask: int
+    """Targets that were asked for, or that the limit alone kept from it."""
     held: str
     """The check that keeps anything from being called gone, and why."""
     pages: Sequence[tuple[str, str, Sequence[str]]]
-    """(state, what tells it, fields with a value) of each page of a target that answered 200."""
+    """(state, what tells it, fields with a value) of each page of a target that was read, the last time."""
     unconverted: int
     """Targets that were had and state no record."""
     doubled: int
@@ -97,7 +99,8 @@ def _few_failed(found: Found) -> bool:
 
 def _pages(found: Found) -> Mark:
     failed = ", ".join(f"{count} {failure}" for failure, count in found.failures.items())
-    enough = found.asked >= 1 if found.limit is None else found.asked >= min(found.limit, max(found.known, 1))
+    # What is gone, given up or forbidden is known and not asked for, so a few less are all there are.
+    enough = found.asked >= 1 if found.limit is None else found.asked >= min(found.limit, max(found.left_to_ask, 1))
     wanted = "all" if found.limit is None else f"{found.limit}, or all there are"
     told = f"{found.asked} asked for, {failed or '0'} failed"
     return Mark("pages", f"{wanted}; at most {FAILED_AT_MOST:.0%} failed", told, enough and _few_failed(found))

@@ -130,7 +130,8 @@ async def open_geocoder(context: Context, settings: GeocoderSettings) -> AsyncIt
     if settings.url is None:
         yield ()
         return
-    limits = open_limits(context.config.common.redis_url, context.telemetry.metrics)
+    common = context.config.common
+    limits = open_limits(common.redis_url, context.telemetry.metrics, common.data_dir / "limits")
     try:
         async with PoliteClient(limits, context.cache, context.telemetry.metrics) as client:
             allowed = context.bus.control.wait_until_allowed

@@ -37,7 +37,7 @@ async def open_downloader(context: Context) -> AsyncIterator[Wiring]:
     configured = Configured(context.sources)
     partial_files = PartialFiles(common.data_dir / "partial")
     ledger = RequestLedger(context.engine, requests)
-    limits = open_limits(common.redis_url, metrics)
+    limits = open_limits(common.redis_url, metrics, common.data_dir / "limits")
     try:
         await restore_limits(context.engine, requests, limits, (now() - timedelta(days=1)).date())
         async with PoliteClient(limits, context.cache, metrics, ledger=ledger.note) as client:

@@ -12,6 +12,7 @@ from tidemill.common.http.ledger import RequestLedger, restore_limits
 from tidemill.common.retention import rows_layer
 from tidemill.common.service import Context, ServiceSpec, Wiring, main
 from tidemill.scraper.checks import release_command
+from tidemill.scraper.claims import Claims
 from tidemill.scraper.fetch import PoliteFetch
 from tidemill.scraper.phases import Phases
 from tidemill.scraper.plan import Planner, record_plans
@@ -41,7 +42,7 @@ async def open_scraper(context: Context) -> AsyncIterator[Wiring]:
     assert isinstance(settings, ScraperSettings)
     configured = Configured(context.sources)
     ledger = RequestLedger(context.engine, requests)
-    limits = open_limits(common.redis_url, metrics)
+    limits = open_limits(common.redis_url, metrics, common.data_dir / "limits")
     try:
         await restore_limits(context.engine, requests, limits, (now() - timedelta(days=1)).date())
         async with (
@@ -51,7 +52,12 @@ async def open_scraper(context: Context) -> AsyncIterator[Wiring]:
             fetch = PoliteFetch(client)
             closing.push_async_callback(fetch.close)
             scraper = Scraper(
-                source_of=configured.source, fetch=fetch, archive=context.archive, engine=context.engine, now=now
+                source_of=configured.source,
+                fetch=fetch,
+                archive=context.archive,
+                engine=context.engine,
+                claims=Claims(context.engine),
+                now=now,
             )
             yield Wiring(
                 steps=(

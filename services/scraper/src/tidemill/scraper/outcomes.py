@@ -31,6 +31,7 @@ class Present:
     last_modified: str | None
     failures: int
     is_gone: bool
+    content_type: str = ""
 
     @property
     def context(self) -> dict[str, str]:
@@ -70,6 +71,8 @@ class Claimed:
     deadline: datetime | None
     limited: bool
     """The run wants only so many targets."""
+    everything: bool = False
+    """The run looks at all of them, fresh or not."""
     target: Present | None = None
     search: Searched | None = None
 
@@ -135,6 +138,8 @@ class Content:
     last_modified: str | None
     same: bool
     """Its fields say what they said before."""
+    content_type: str = ""
+    """As the site said: the letters of some pages are known by it alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from tidemill.common.events import ScrapeDue
 from tidemill.common.http import FetchFailure, Held, Usage
 from tidemill.extract import PageRules, version
 from tidemill.scraper import store
+from tidemill.scraper.claims import Claims
 from tidemill.scraper.fetch import Fetch
 from tidemill.scraper.outcomes import Attempt, Claimed, Failed, HeldBack, Outcome, PageRow, Superseded
 from tidemill.scraper.search import Search
@@ -53,6 +54,7 @@ class Scraper:
     fetch: Fetch
     archive: Archive
     engine: AsyncEngine
+    claims: Claims
     now: Callable[[], datetime]
     versions: Versions = field(default_factory=Versions)
 
@@ -60,7 +62,7 @@ class Scraper:
         due, usage, began_at = delivery.event, Usage(), self.now()
         source = self.source_of(due.source, due.config_version)
         handed = _handed(delivery.id)
-        claimed = await store.claim(self.engine, due.run, due.item, handed)
+        claimed = await self.claims.claim(due.run, due.item, handed)
         if claimed is None:
             return Attempt(Superseded(), began_at, self.now(), usage)
         if source is None or source.scrape is None or source.extract is None:

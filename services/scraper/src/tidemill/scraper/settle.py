@@ -13,6 +13,7 @@ from tidemill.common.events import (
     Event,
     ScrapeDue,
 )
+from tidemill.extract.documents import CONTENT_TYPE
 from tidemill.scraper import policy
 from tidemill.scraper.outcomes import (
     Attempt,
@@ -177,6 +178,7 @@ def _content(
         "rules": content.rules,
         "etag": content.etag,
         "last_modified": content.last_modified,
+        "content_type": content.content_type,
         "changed": changed,
     }
     if not changed:
@@ -236,7 +238,7 @@ def _stored(due: ScrapeDue, attempt: Attempt, target: Present, content: Content,
         previous_sha256=target.sha256 or "",
         requests=tally.requests,
         bytes_received=tally.bytes_received,
-        context=target.context,
+        context=target.context | ({CONTENT_TYPE: content.content_type} if content.content_type else {}),
         reappeared=target.is_gone and target.sha256 is not None,
     )
 

@@ -32,6 +32,16 @@ _OPEN = jobs.c.state != "done"
 
 
 @dataclass(frozen=True, slots=True)
+class Handed:
+    """A job as it was handed out."""
+
+    run: str
+    item: str
+    handed: int
+    """For the so-manieth time."""
+
+
+@dataclass(frozen=True, slots=True)
 class HandedOut:
     """A job on its way to whoever scrapes."""
 
@@ -341,14 +351,16 @@ async def hand_out(tx: Tx, source: str, host: str, most: int) -> list[HandedOut]
 
 _CLAIM = text("""
     WITH mine AS (
-        UPDATE scraper.jobs SET leased_until = now() + :lease
-        WHERE run = :run AND item = :item AND state = 'handed' AND handed = :handed
-        RETURNING run, source, item, decision, url, host, target
+        UPDATE scraper.jobs j SET leased_until = now() + :lease
+        FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS e(run text, item text, handed int)
+        WHERE (j.run, j.item, j.handed) = (e.run, e.item, e.handed) AND j.state = 'handed'
+        RETURNING j.run, j.source, j.item, j.handed, j.decision, j.url, j.host, j.target
     )
-    SELECT mine.decision, mine.url AS asked, mine.host AS asked_host,
-        r.deadline + coalesce(now() - r.frozen_at, '0') AS deadline, r.most IS NOT NULL AS limited, t.*,
-        s.search, s.position,
-        p.found_at, p.etag AS page_etag, p.last_modified AS page_modified, p.content_type, p.sha256 AS page_sha256,
+    SELECT mine.run AS of_run, mine.item AS of_item, mine.handed, mine.decision, mine.url AS asked,
+        mine.host AS asked_host, r.deadline + coalesce(now() - r.frozen_at, '0') AS deadline,
+        r.most IS NOT NULL AS limited, r.everything, t.*, s.search, s.position,
+        p.found_at, p.etag AS page_etag, p.last_modified AS page_modified,
+        p.content_type AS page_type, p.sha256 AS page_sha256,
         p.size_bytes AS page_size
     FROM mine JOIN scraper.runs r USING (run)
     LEFT JOIN scraper.targets t ON t.id = mine.target
@@ -357,18 +369,23 @@ _CLAIM = text("""
 """)
 
 
-async def claim(engine: AsyncEngine, run: str, item: str, handed: int) -> Claimed | None:
-    """Take up a job that was handed out for the so-manieth time; None when it is done, or was handed out again."""
-    async with engine.begin() as tx:
-        row = (await tx.execute(_CLAIM, {"run": run, "item": item, "handed": handed, "lease": LEASE})).one_or_none()
-    if row is None:
-        return None
+async def claim(engine: AsyncEngine, wanted: Sequence[Handed]) -> dict[Handed, Claimed]:
+    """Take up jobs; without those that are done, or were handed out again."""
+    rows = [{"run": each.run, "item": each.item, "handed": each.handed} for each in wanted]
+    async with engine.connect() as connection:
+        at_once = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        found = (await at_once.execute(_CLAIM, {"rows": _json(rows), "lease": LEASE})).all()
+    return {Handed(row.of_run, row.of_item, row.handed): _claimed(row) for row in found}
+
+
+def _claimed(row: Row[Any]) -> Claimed:
     return Claimed(
         decision=row.decision,
         url=row.asked,
         host=row.asked_host,
         deadline=row.deadline,
         limited=row.limited,
+        everything=row.everything,
         target=None if row.id is None else _present(row),
         search=None if row.search is None else Searched(row.search, _position(row.position), _search_page(row)),
     )
@@ -392,6 +409,7 @@ def _present(row: Row[Any]) -> Present:
         last_modified=row.last_modified,
         failures=row.failures,
         is_gone=row.gone_at is not None,
+        content_type=row.content_type,
     )
 
 
@@ -402,7 +420,7 @@ def _position(said: Mapping[str, Any]) -> Position:
 def _search_page(row: Row[Any]) -> SearchPage | None:
     if row.page_sha256 is None:
         return None
-    return SearchPage(row.found_at, row.page_etag, row.page_modified, row.content_type, row.page_sha256, row.page_size)
+    return SearchPage(row.found_at, row.page_etag, row.page_modified, row.page_type, row.page_sha256, row.page_size)
 
 
 async def keep(engine: AsyncEngine, run: str, item: str, handed: int) -> None:
@@ -621,6 +639,7 @@ _NOTE = text("""
         rules = CASE did WHEN 'content' THEN e.rules ELSE t.rules END,
         etag = CASE did WHEN 'content' THEN e.etag ELSE t.etag END,
         last_modified = CASE did WHEN 'content' THEN e.last_modified ELSE t.last_modified END,
+        content_type = CASE did WHEN 'content' THEN e.content_type ELSE t.content_type END,
         changed_at = CASE WHEN e.changed THEN e.checked_at ELSE t.changed_at END,
         checked_at = coalesce(e.checked_at, t.checked_at),
         checked_hint = coalesce(e.checked_hint, t.checked_hint),
@@ -633,8 +652,9 @@ _NOTE = text("""
         gone_at = CASE did WHEN 'gone' THEN e.at WHEN 'failed' THEN t.gone_at END,
         gone_reason = CASE did WHEN 'gone' THEN e.reason WHEN 'failed' THEN t.gone_reason END
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS e(id bigint, did text, sha256 text, size_bytes bigint,
-        content_hash text, rules text, etag text, last_modified text, changed boolean, checked_hint text,
-        checked_at timestamptz, failures int, failure text, next_check_at timestamptz, given_up boolean, of text,
+        content_hash text, rules text, etag text, last_modified text, content_type text, changed boolean,
+        checked_hint text, checked_at timestamptz, failures int, failure text, next_check_at timestamptz,
+        given_up boolean, of text,
         at timestamptz, reason text)
     WHERE t.id = e.id
 """)

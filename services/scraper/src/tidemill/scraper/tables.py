@@ -66,6 +66,7 @@ targets = Table(
     Column("rules", Text, comment="Version of the rules that its fields were read by."),
     Column("etag", Text, comment="Validators of what came last, sent with the next request."),
     Column("last_modified", Text),
+    Column("content_type", Text, nullable=False, server_default="", comment="Of what came last, as the site said."),
     Column("checked_hint", Text, nullable=False, server_default="", comment="The hint when it was last looked at."),
     Column("checked_at", MOMENT, comment="When we last heard what it holds."),
     Column("changed_at", MOMENT, comment="When that last was something else."),

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tidemill.common.archive import Archive
 from tidemill.common.config.scraping import Scrape
 from tidemill.common.config.sources import SourceFile
 from tidemill.common.http import BadStatus, RobotsDisallow, Usage, Validators
 from tidemill.extract import InvalidUrl, PageRules, canonical
+from tidemill.extract.documents import CONTENT_TYPE
 from tidemill.scraper import policy
 from tidemill.scraper.fetch import Fetch, Fetched
 from tidemill.scraper.keeping import find_kept, keep
@@ -46,8 +47,22 @@ class Visit:
         except BadStatus as bad:
             return _refused(bad, claimed.url, missing=missing)
         if fetched is None:
-            return Unmodified(), PageRow(claimed.url, 304, "ok", content_hash=target.content_hash)
+            return await self._unmodified(claimed, target)
         return await self._judge(fetched, target, missing=missing)
+
+    async def _unmodified(self, claimed: Claimed, target: Present) -> Visited:
+        """The bytes are those we have: by other rules, or where everything is asked for, they are read once more."""
+        kept = None
+        if target.sha256 and (claimed.everything or target.rules != self.rules_version):
+            kept = await find_kept(self.archive, target.sha256)
+        if kept is None:
+            return Unmodified(), PageRow(claimed.url, 304, "ok", content_hash=target.content_hash)
+        headers = {CONTENT_TYPE: target.content_type}
+        again = Fetched(claimed.url, 200, headers, kept, target.etag, target.last_modified, ())
+        outcome, page = await self._judge(again, target, missing=claimed.decision == "missing")
+        if isinstance(outcome, Content):
+            outcome = replace(outcome, same=True)
+        return outcome, page and replace(page, status=304)
 
     async def _judge(self, fetched: Fetched, target: Present, *, missing: bool) -> Visited:
         sha256 = await keep(self.archive, fetched.content)
@@ -88,6 +103,7 @@ class Visit:
             etag=fetched.etag,
             last_modified=fetched.last_modified,
             same=same,
+            content_type=fetched.headers.get(CONTENT_TYPE, ""),
         )
 
     async def _said_before(self, target: Present, fetched: Fetched) -> str | None:

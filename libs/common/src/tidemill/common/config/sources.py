@@ -339,7 +339,7 @@ def _convert_problems(read: _Read, converters: Mapping[str, OptionsError] | None
         yield read.problem(("convert", "options"), wrong)
 
 
-OWN_FOLDERS = ("archive", "nats", "partial", "postgres", "run")
+OWN_FOLDERS = ("archive", "limits", "nats", "partial", "postgres", "run")
 """What Tidemill keeps below data_dir; whoever watched it would take the database apart."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Protocol, TypeVar
 from uuid import uuid4
 from weakref import WeakValueDictionary
@@ -289,10 +290,15 @@ class InProcessLimits(SharedLimits):
         return None
 
 
-def open_limits(redis_url: str | None, metrics: Metrics) -> HostLimits:
-    """In Redis where there is one (required for replicas), else in this process's memory. To be closed."""
+def open_limits(redis_url: str | None, metrics: Metrics, folder: Path | None = None) -> HostLimits:
+    """In Redis where there is one (required for replicas on several machines); else in files of `folder`, for all
+    processes of this machine; else in this process's memory. To be closed."""
     if redis_url:
         from tidemill.common.http.redis_limits import RedisLimits
 
         return RedisLimits(resolved(redis_url), metrics)
+    if folder is not None:
+        from tidemill.common.http.machine_limits import MachineLimits
+
+        return MachineLimits(folder, metrics)
     return InProcessLimits(metrics)
