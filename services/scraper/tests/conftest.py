@@ -44,6 +44,8 @@ class Mill:
     nc: Client
     engine: AsyncEngine
     addresses: Addresses
+    allowed: tuple[str, ...] = ()
+    """Other hosts that may be asked."""
     services: list[Service] = field(default_factory=list)
     running: list[asyncio.Task[None]] = field(default_factory=list)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -55,7 +57,7 @@ class Mill:
     def source(self, name: str = "homes", politeness: str = "rate: 500/s, concurrency: 8", **scrape: Any) -> None:
         """Write a source file, which may ask the site."""
         (self.folder / "sources").mkdir(exist_ok=True)
-        polite = f"{{{politeness}, allow_private: ['{self.site.host}']}}"
+        polite = f"{{{politeness}, allow_private: {[self.site.host, *self.allowed]}}}"
         text = source_file(name, polite, self.portal.scrape(**scrape), self.portal.extract)
         (self.folder / "sources" / f"{name}.yaml").write_text(text, encoding="utf-8")
 
