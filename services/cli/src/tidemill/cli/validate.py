@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidemill.cli.asking import ask, said
+from tidemill.cli.asking import SCHEDULER, said
 from tidemill.cli.reading import database_url, open_store
-from tidemill.cli.running import Assignments, Output, OutputOption, fail
+from tidemill.cli.running import Assignments, Output, OutputOption, addresses, fail, read_config
 from tidemill.cli.tables import Column, print_table
 from tidemill.cli.validate_marks import Found, Mark, judge
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tidemill.common.config.sources import SourceFile
 
 LOOK_SECONDS = 0.5
+AGAIN_SECONDS = 2.0
+"""When a run of the source is under way."""
 KILL_AFTER_SHARE = 0.2
 """Of the pages: then one scraper is killed."""
 
@@ -66,11 +68,11 @@ def validate(
         seconds = parse_duration(within).total_seconds()
     except ValueError as error:
         fail(f"--within: {error}")
-    url = database_url(assignments)
+    url, deadline = database_url(assignments), time.monotonic() + seconds
     with Replicas.started(REPLICAS[stage], assignments or ()) as replicas:
-        run = _begin(name, stage, assignments)
+        run = _begin(name, stage, assignments, deadline)
         typer.echo(f"{run} with {len(replicas.processes)} scrapers of our own beside those that run …", err=True)
-        asyncio.run(_follow(url, run, stage, replicas, time.monotonic() + seconds))
+        asyncio.run(_follow(url, run, stage, replicas, deadline))
     found = asyncio.run(_look(url, run, source, replicas, stage))
     marks = judge(found)
     if output is Output.JSON:
@@ -81,12 +83,28 @@ def validate(
     raise typer.Exit(1 if any(one.passed is False for one in marks) else 0)
 
 
-def _begin(name: str, stage: Stage, assignments: list[str] | None) -> str:
+def _begin(name: str, stage: Stage, assignments: list[str] | None, deadline: float) -> str:
+    """Its id; waits for a run of the source that is under way."""
+    from tidemill.common.bus.client import CommandFailed, open_client, request_command
+
+    url = addresses(read_config(assignments)).nats_url
     params = {"full": "true"} | ({} if stage is Stage.FULL else {"limit": stage.value})
-    answer = ask("run", said(source=name, params=params, reason=f"validate --step {stage.value}"), assignments)
-    if not answer.get("run"):
-        fail(f"no run began: {answer.get('reason') or answer.get('state')}")
-    return str(answer["run"])
+    parameters = said(source=name, params=params, reason=f"validate --step {stage.value}")
+
+    async def asked() -> str:
+        async with open_client(url) as client:
+            while True:
+                try:
+                    return str((await request_command(client, SCHEDULER, "run", parameters))["run"])
+                except CommandFailed as failed:
+                    if "under way" not in str(failed) or time.monotonic() > deadline:
+                        raise
+                await asyncio.sleep(AGAIN_SECONDS)
+
+    try:
+        return asyncio.run(asked())
+    except CommandFailed as failed:
+        fail(str(failed))
 
 
 @dataclass
