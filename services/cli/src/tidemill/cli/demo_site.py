@@ -67,7 +67,16 @@ def can_run(source: str) -> bool:
     converter = WITH.search(source)
     if converter is not None and not entry_points(group=CONVERTERS, name=converter[1]):
         return False
-    return "browser: true" not in source or find_spec("playwright") is not None
+    return "browser: true" not in source or _has_browser()
+
+
+def _has_browser() -> bool:
+    """Playwright, and the system's Chromium. One of Playwright's own is found when it is started, which takes long."""
+    if find_spec("playwright") is None or find_spec("tidemill.scraper") is None:
+        return False
+    from tidemill.scraper.chromium import find_chromium
+
+    return find_chromium() is not None
 
 
 def provide_sources(config: Config, can_run: Callable[[str], bool] = can_run) -> None:
