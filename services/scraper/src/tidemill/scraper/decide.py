@@ -88,7 +88,8 @@ _SEARCHES = text("""
 async def find_idle_runs(engine: AsyncEngine) -> list[OpenRun]:
     """Runs of which nothing is to be asked for: their phase has ended."""
     async with engine.connect() as connection:
-        return [_run(row) for row in await connection.execute(_IDLE)]
+        at_once = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        return [_run(row) for row in await at_once.execute(_IDLE)]
 
 
 async def lock_run(tx: Tx, run: OpenRun) -> OpenRun | None:

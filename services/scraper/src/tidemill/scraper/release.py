@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.step import Outgoing, Tx
 from tidemill.common.config.politeness import Politeness
@@ -22,18 +24,18 @@ PolitenessOf = Callable[[str], Politeness]
 class Release:
     """The loop of one replica; of several, one hands out at a time."""
 
-    def __init__(self, bus: Bus, politeness_of: PolitenessOf, now: Callable[[], datetime]) -> None:
+    def __init__(self, bus: Bus, engine: AsyncEngine, politeness_of: PolitenessOf, now: Callable[[], datetime]) -> None:
         self._bus = bus
+        self._engine = engine
         self._now = now
         self._politeness_of = politeness_of
 
     async def run(self) -> None:
         """Until cancelled. Nothing is handed out before it is known what is stopped."""
         while True:
-            if self._bus.control.known:
+            if self._bus.control.known and (runs := await store.find_open_runs(self._engine)):
                 async with self._bus.transaction() as tx:
-                    runs = await store.find_open_runs(tx)
-                    if runs and await store.lock_release(tx):
+                    if await store.lock_release(tx):
                         blocked = await self._drop(tx, runs)
                         await self._bus.emit(tx, [*blocked, *await self._hand_out(tx)])
             await asyncio.sleep(EVERY.total_seconds())

@@ -8,7 +8,7 @@ from tidemill.common.telemetry.metrics import PAGES_WAITING, TARGETS, Metrics
 from tidemill.scraper import store
 
 EVERY = 3600.0
-COUNT_EVERY = 15.0
+COUNT_EVERY = 60.0
 
 
 class Tidy:
