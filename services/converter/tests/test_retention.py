@@ -136,8 +136,8 @@ async def test_what_waits_in_quarantine_stays_and_what_is_settled_goes(store: St
     async with store.engine.begin() as tx:
         await tx.exec_driver_sql(
             "INSERT INTO converter.quarantine (document, part, place, source, run, dataset, key, quality, data, raw,"
-            " checks, reason, state, held_at, settled_at) SELECT $1, 0, n, 's', 'r', 'shop.price', 'k' || n, 1, '{}', '',"
-            " '{}', 'too much', CASE n WHEN 1 THEN 'held' ELSE 'dropped' END, '2025-01-01',"
+            " checks, reason, state, held_at, settled_at) SELECT $1, 0, n, 's', 'r', 'shop.price', 'k' || n, 1, '{}',"
+            " '', '{}', 'too much', CASE n WHEN 1 THEN 'held' ELSE 'dropped' END, '2025-01-01',"
             " CASE n WHEN 1 THEN NULL ELSE timestamptz '2025-01-02' END FROM generate_series(1, 3) n",
             (document["id"],),
         )

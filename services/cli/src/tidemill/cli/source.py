@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidemill.cli import source_new, source_test
+from tidemill.cli import source_new, source_trial
 from tidemill.cli.running import Assignments, Output, OutputOption, fail, read_config
 from tidemill.cli.tables import Column, print_table
 
@@ -22,7 +22,7 @@ SourceName = Annotated[str, typer.Argument(metavar="SOURCE", help="Name of a sou
 def register(app: typer.Typer) -> None:
     source = typer.Typer(help="Describe sources, try their rules, see what there is.", no_args_is_help=True)
     source.command("new")(source_new.new)
-    source.command("test")(source_test.test)
+    source.command("test")(source_trial.test)
     source.command("list")(list_sources)
     source.command()(show)
     source.command()(lint)

@@ -15,7 +15,7 @@ from tidemill.cli.running import Assignments, fail, program, read_config
 from tidemill.cli.tables import Column, cell, print_table
 
 if TYPE_CHECKING:
-    from tidemill.cli.source_test import Got
+    from tidemill.cli.source_trial import Got
     from tidemill.extract.propose import Listed, Proposal
 
 LISTINGS = "listings"
@@ -107,7 +107,7 @@ def typer_range(most: int) -> Any:
 
 def _got(draft: Mapping[str, Any], url: str, saved: Path | None) -> Got:
     """The page, from a file or asked for once, politely."""
-    from tidemill.cli.source_test import Got, fetch
+    from tidemill.cli.source_trial import Got, fetch
     from tidemill.common.config.politeness import Politeness
     from tidemill.common.config.sources import SourceFile
 
