@@ -70,12 +70,14 @@ class Totals:
     """By reason."""
 
 
-async def begin_document(tx: Tx, facts: DocumentFacts) -> int:
-    """The document's id; the same when it began before, with another part or another delivery."""
-    named = [documents.c[name] == getattr(facts, name) for name in NAMED_BY]
-    known: int | None = await tx.scalar(select(documents.c.id).where(*named))
-    if known is not None:
-        return known
+async def begin_document(tx: Tx, facts: DocumentFacts, *, likely_new: bool = False) -> int:
+    """The document's id; the same when it began before, with another part or another delivery. One that is `likely_new`
+    is not looked for first."""
+    if not likely_new:
+        named = [documents.c[name] == getattr(facts, name) for name in NAMED_BY]
+        known: int | None = await tx.scalar(select(documents.c.id).where(*named))
+        if known is not None:
+            return known
     values = asdict(facts)
     for text in ("name", "path", "title"):
         values[text] = storable(values[text])
@@ -120,15 +122,22 @@ async def insert_batch(tx: Tx, document: int, part: int, changes: Mapping[str, C
         await tx.execute(insert(batches).on_conflict_do_nothing(), rows)
 
 
-async def finish_document(tx: Tx, document: int, finished: Finished) -> Totals:
-    """Close the document's row, and add up what all its parts came to.
+async def finish_document(
+    tx: Tx, document: int, finished: Finished, *, changes: Mapping[str, Changes] | None = None
+) -> Totals:
+    """Close the document's row, and add up what all its parts came to: `changes`, where that is known to be all, and
+    nothing was rejected or held.
 
     A row that the converter accepted and the store refused counts as rejected, one that a check holds as quarantined,
     so that seen is still accepted + rejected + ignored.
     """
-    accounting = _corrected(finished.accounting, await _refused_rows(tx, document))
-    accounting = with_quarantined(accounting, await _quarantined_rows(tx, document))
-    totals = Totals(_sum(accounting), await _changes(tx, document), await _rejected(tx, document))
+    if changes is not None:
+        accounting = list(finished.accounting)
+        totals = Totals(_sum(accounting), changes, {})
+    else:
+        accounting = _corrected(finished.accounting, await _refused_rows(tx, document))
+        accounting = with_quarantined(accounting, await _quarantined_rows(tx, document))
+        totals = Totals(_sum(accounting), await _changes(tx, document), await _rejected(tx, document))
     await tx.execute(
         update(documents)
         .where(documents.c.id == document)

@@ -85,7 +85,7 @@ def _limit(reason: str) -> Refusal:
 class Wear:
     """When a worker process has done enough."""
 
-    documents: int = 200
+    documents: int = 2_000
     memory_bytes: int = 192_000_000
     """Resident after a document, when everything of it should be gone."""
 

@@ -36,7 +36,7 @@ class ConverterSettings(Settings):
     """Documents converted at the same time, each in a process of its own; 0 is one for each CPU."""
     spare_workers: Annotated[int, Field(ge=0, le=16)] = 1
     """Processes kept ready beyond those at work."""
-    recycle_after: Annotated[int, Field(ge=1)] = 200
+    recycle_after: Annotated[int, Field(ge=1)] = 2_000
     """Documents after which a worker process is replaced."""
     recycle_above: ByteSize = 192_000_000
     """Memory that a worker may keep after a document; above it is replaced."""

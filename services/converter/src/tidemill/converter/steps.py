@@ -119,7 +119,7 @@ async def record_parts(
     batches = []
     for done in results:
         part = done.result
-        document = await begin_document(tx, part.facts)
+        document = await begin_document(tx, part.facts, likely_new=part.index == 0)
         batches.append(
             RecordBatch(
                 document=document,
@@ -135,9 +135,12 @@ async def record_parts(
     for done, batch, recorded in zip(results, batches, await record_batches(tx, batches, datasets), strict=True):
         outgoing += _batch_facts(done, recorded, metrics)
         _tell_checks(done, metrics)
-        if done.result.ending is not None:
-            totals = await finish_document(tx, batch.document, _finished(done.result, done.result.ending))
-            outgoing.append(_converted(done, done.result.ending, totals, metrics))
+        part = done.result
+        if part.ending is not None:
+            smooth = part.index == 0 and not recorded.rejected and not part.held
+            known = recorded.changes if smooth else None
+            totals = await finish_document(tx, batch.document, _finished(part, part.ending), changes=known)
+            outgoing.append(_converted(done, part.ending, totals, metrics))
     return outgoing
 
 

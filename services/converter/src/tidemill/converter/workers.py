@@ -181,7 +181,7 @@ class Workers:
                 self._keep_spare()
 
     async def _put_back(self, process: "_Process") -> None:
-        if self.closed or len(self._idle) >= self.size:
+        if self.closed or len(self._idle) >= self.size + self._spare:
             await asyncio.shield(process.end())
         else:
             self._idle.append(process)
