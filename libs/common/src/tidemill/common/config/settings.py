@@ -115,7 +115,7 @@ class CommonSettings(Settings):
     database_url: Annotated[ServerUrl, Schemes("postgresql", "postgres")] | None = None
     """Postgres, as `postgresql://user:password@host/database`. Without it `tidemill up` starts one under `data_dir`."""
     redis_url: Annotated[ServerUrl, Schemes("redis", "rediss", "unix")] | None = None
-    """Redis for caches and limits shared by replicas. Without it each process keeps its own."""
+    """Redis for caches and limits shared by replicas on several machines. Without it each machine keeps its own."""
     archive_url: Annotated[ServerUrl, Schemes("file", "s3", "gs", "az", "memory")] | None = None
     """Where the bytes of documents are kept: `file:///folder` or `s3://bucket/prefix`. Without it `archive` under
     `data_dir`."""
