@@ -31,7 +31,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 
 def _unmeasured(item: pytest.Item) -> bool:
-    """Whole systems under kills run for their own sake; the lines they run are those that others test."""
+    """Whole systems under kills run for their own sake; the lines they run are those that others test, mostly."""
+    if item.get_closest_marker("measured"):
+        return False
     return any(item.get_closest_marker(mark) for mark in ("unmeasured", "chaos")) or WHOLE_SYSTEMS in item.path.parents
 
 

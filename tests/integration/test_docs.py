@@ -24,6 +24,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 GUIDE = ROOT / "docs" / "add-a-converter.md"
+MEASURED = ("geodata", "retention", "reconvert", "scrape-a-site")
+"""Pages whose commands nothing else runs."""
 BLOCK = re.compile(r"^```(?:console runnable( servers)?|yaml written (\S+))\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 WRITTEN = re.compile(
     r"^([^`\n][^\n]*(?:\n[^\n]+)*)\n\n```(?:toml|python|yaml|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL
@@ -171,7 +173,11 @@ def test_the_guide_to_a_converter_leads_to_one_that_works(project: Path) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES if steps(page) and page != GUIDE],
+    [
+        pytest.param(page, marks=[pytest.mark.measured] if page.stem in MEASURED else [])
+        for page in PAGES
+        if steps(page) and page != GUIDE
+    ],
     ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_commands_of_the_documentation_print_what_it_shows(page: Path, project: Path) -> None:

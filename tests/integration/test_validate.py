@@ -15,7 +15,7 @@ from tests.system import System, running
 from tidemill.cli.main import app
 from tidemill.common.testing.site import Site, site_in_a_thread
 
-pytestmark = [pytest.mark.servers, pytest.mark.slow]
+pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.measured]
 
 FILE = Path(__file__).parent / "strangers" / "immo.yaml"
 

@@ -1,6 +1,7 @@
 """`tidemill source`: from a site that nobody described to a source whose rules can be tried and judged."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from tidemill.cli import source
 from tidemill.common.config import load_sources
+from tidemill.common.testing.site import Site, site_in_a_thread
 
 HOME = """<html lang="de-CH"><head><title>Wohnung</title></head><body><h1>Helle Wohnung</h1>
 <table><tr><td>Kaufpreis:</td><td>CHF 1’250’000.–</td></tr><tr><td>Zimmer:</td><td>4½</td></tr>
@@ -186,3 +188,61 @@ def test_list_and_show_say_what_there_is(portal: Path) -> None:
     assert yaml.safe_load(shown)["scrape"]["stale_after"] == "1d"
     assert json.loads(run("show", "portal", "-o", "json").stdout)["source"] == "portal"
     assert "no source" in run("show", "nothing").stderr
+
+
+@pytest.fixture
+def live(folder: Path) -> Iterator[Site]:
+    """The portal as a site on this machine, whose pages become listings."""
+    with site_in_a_thread() as site:
+        site.put("/suche", SEARCH.replace("?utm_source=x", "").encode())
+        site.put("/objekt/4711", HOME.encode())
+        text = PORTAL.replace("https://portal.example", f"http://{site.host}")
+        text = text.replace("contact: me@portal.example", f"rate: 50/s, allow_private: ['{site.host}']")
+        for name, field in (("size:", "size_m2:"), ("plot:", "plot_m2:")):
+            text = text.replace(f"    {name}", f"    {field}")
+        (folder / "sources").mkdir()
+        (folder / "sources/portal.yaml").write_text(
+            text + "convert: {with: listings, options: {country: LI, price_kind: sale}}\n", encoding="utf-8"
+        )
+        yield site
+
+
+def test_without_a_page_it_asks_for_the_search_and_its_first_entry_and_shows_the_record(live: Site) -> None:
+    result = run("test", "portal", "-o", "json")
+    assert result.exit_code == 0, result.output
+    search, page = json.loads(result.stdout)
+    assert (search["kind"], len(search["entries"]), page["kind"]) == ("search", 2, "page")
+    (record,) = page["records"]
+    assert (record["key"], record["data"]["price"], record["data"]["rooms"]) == ("portal/4711", 1250000.0, 4.5)
+    assert live.counts() == {"/suche": 1, "/objekt/4711": 1}
+    table = run("test", "portal").stdout
+    assert "becomes listings.listing portal/4711" in table
+    assert "2 entries of 2 that the site counts" in table
+
+
+def test_a_page_that_the_site_does_not_have_is_gone_and_one_that_robots_forbid_is_not_asked_for(live: Site) -> None:
+    away = run("test", "portal", "--url", live.url("/objekt/1"))
+    assert (away.exit_code, "state: gone" in away.stdout) == (1, True)
+    live.put("/robots.txt", b"User-agent: *\nDisallow: /objekt/\n")
+    live.asked.clear()
+    forbidden = run("test", "portal", "--url", live.url("/objekt/4711"))
+    assert (forbidden.exit_code, "robots" in forbidden.stderr) == (1, True)
+    assert [asked.path for asked in live.asked] == ["/robots.txt"]
+
+
+def test_what_the_converter_refuses_or_rejects_is_shown(live: Site) -> None:
+    live.put("/objekt/4711", HOME.replace("4½", "vier").encode())
+    shown = run("test", "portal", "--url", live.url("/objekt/4711"))
+    assert "! rooms:" in shown.stdout
+    live.put("/objekt/4711", HOME.replace("Kaufpreis", "Wert").encode())
+    refused = run("test", "portal", "--url", live.url("/objekt/4711"))
+    assert "the converter refuses it" in refused.stdout
+
+
+def test_an_interview_can_look_at_a_live_site(live: Site, folder: Path) -> None:
+    result = run("new", "other", "--search", live.url("/suche"), "--locale", "de-CH", "--yes")
+    assert result.exit_code == 0, result.output
+    written = yaml.safe_load((folder / "sources/other.yaml").read_text(encoding="utf-8"))
+    assert written["politeness"]["allow_private"] == [live.host]
+    assert set(written["extract"]["fields"]) >= {"price", "rooms", "size_m2"}
+    assert "is no address" in run("new", "third", "--search", "nowhere", "--yes").stderr

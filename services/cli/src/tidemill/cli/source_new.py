@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tidemill.extract.propose import Listed, Proposal
 
 LISTINGS = "listings"
+LINKS = {"css": "a", "attribute": "href"}
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 HEAD = """\
 # Written by `tidemill source new` on what two pages of the site showed; see docs/scrape-a-site.md.
@@ -123,7 +124,16 @@ def _got(draft: Mapping[str, Any], url: str, saved: Path | None) -> Got:
     polite = Politeness(**draft["politeness"], allow_private=(f"{parts.hostname}:{parts.port}",) if local else ())
     if local:
         draft["politeness"]["allow_private"] = list(polite.allow_private)
-    return asyncio.run(fetch(SourceFile(source=draft["source"], politeness=polite), url))
+    anything = {"search": {"url": url, "link": LINKS}}
+    rules = {"fields": {"title": {"from": {"css": "title"}}}}
+    return asyncio.run(
+        fetch(
+            SourceFile.model_validate(
+                {"source": draft["source"], "politeness": polite, "scrape": anything, "extract": rules}
+            ),
+            url,
+        )
+    )
 
 
 def _search(asks: Interview, got: Got, url: str) -> dict[str, Any]:
