@@ -120,10 +120,9 @@ def _got(draft: Mapping[str, Any], url: str, saved: Path | None) -> Got:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         fail(f"{url or 'nothing'} is no address on the web; write https://host/path, or give a saved page")
-    local = parts.hostname in ("127.0.0.1", "localhost") and parts.port
-    polite = Politeness(**draft["politeness"], allow_private=(f"{parts.hostname}:{parts.port}",) if local else ())
-    if local:
-        draft["politeness"]["allow_private"] = list(polite.allow_private)
+    if parts.hostname in ("127.0.0.1", "localhost") and parts.port:
+        draft["politeness"]["allow_private"] = [f"{parts.hostname}:{parts.port}"]
+    polite = Politeness.model_validate(draft["politeness"])
     anything = {"search": {"url": url, "link": LINKS}}
     rules = {"fields": {"title": {"from": {"css": "title"}}}}
     return asyncio.run(
