@@ -40,7 +40,7 @@ check: setup ## Format, lint, types, import contracts, unit tests
 	$(RUN)ruff check .
 	$(RUN)mypy $(addsuffix /src,$(MEMBERS))
 	$(RUN)lint-imports --no-cache
-	$(RUN)pytest -q -n 2 -m "not servers and not slow and not chaos"
+	$(RUN)pytest -q -n 3 --dist worksteal -m "not servers and not slow and not chaos and not unmeasured"
 
 test: setup ## Every test, with real NATS and Postgres, and coverage over all processes
 	$(RUN)python tests/coverage_gate.py

@@ -55,7 +55,7 @@ def test_what_somebody_else_killed_is_lost_and_no_crash(number: signal.Signals) 
 
 @pytest.mark.parametrize(
     ("documents", "memory_bytes", "replaced"),
-    [(1, 10, False), (200, 10, True), (1, 192_000_001, True), (199, 192_000_000, False)],
+    [(1, 10, False), (2_000, 10, True), (1, 192_000_001, True), (1_999, 192_000_000, False)],
 )
 def test_a_worker_is_replaced_for_its_age_or_its_size(documents: int, memory_bytes: int, replaced: bool) -> None:
     assert Wear().replace(documents, memory_bytes) is replaced
