@@ -45,8 +45,9 @@ check: setup ## Format, lint, types, import contracts, unit tests
 test: setup ## Every test, with real NATS and Postgres, and coverage over all processes
 	$(RUN)python tests/coverage_gate.py
 
-chaos: setup ## The long form of the kill tests
+chaos: setup ## The long form of the kill tests, and what takes too long for `make test`
 	$(RUN)pytest -q -m chaos tests/chaos --long
+	$(RUN)pytest -q -m long
 
 bench: setup ## Ours, the peer's and the limit side by side
 	$(RUN)python -m benchmarks $(BENCH)

@@ -17,6 +17,7 @@ CHILDREN = "COVERAGE_PROCESS_CONFIG"
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = [item for item in items if item.get_closest_marker("long") is None]
     items.sort(key=lambda item: [item.get_closest_marker(mark) is None for mark in LONGEST_FIRST])
 
 

@@ -86,6 +86,7 @@ def wait_until_open(system: System) -> str:
     return str(found[0][0])
 
 
+@pytest.mark.long
 def test_kills_while_all_is_made_anew_leave_nothing_stale_and_nothing_twice() -> None:
     with running(("watcher", "converter-1", "converter-2"), (SOURCE,)) as system:
         nothing = wait_until_open(system)

@@ -83,6 +83,7 @@ def run(system: System) -> dict[str, Any]:
     return dict(zip(columns, system.query(query, run=id)[0], strict=True))
 
 
+@pytest.mark.long
 def test_the_ledger_counts_what_the_site_says_and_records_are_what_it_lists(portal: str) -> None:
     with running(("scheduler", "scraper", "converter"), sources=(source(portal),)) as system:
         eventually(lambda: answers(system))

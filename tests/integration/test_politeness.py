@@ -138,6 +138,7 @@ def test_four_replicas_keep_one_rate_and_ask_nothing_without_its_keeper(redis: R
         assert system.count("downloader.documents") == FILES
 
 
+@pytest.mark.long
 def test_a_stop_holds_four_replicas_within_a_second_and_after_they_were_killed(redis: Redis) -> None:
     with site_in_a_thread() as site, downloading(redis, site) as system:
         run = eventually(lambda: ask_for_a_run(system), "a run is accepted")

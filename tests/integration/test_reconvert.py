@@ -17,7 +17,7 @@ from sqlalchemy import text
 from tests.system import System, running
 from tidemill.common.database import open_engine
 
-pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.measured]
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
 GAUGE = {
     "source": "gauge",

@@ -340,6 +340,7 @@ async def test_json_needs_no_browser(client: PoliteClient, server: Hostile) -> N
 
 
 @NEEDS_CHROMIUM
+@pytest.mark.long
 async def test_scripts_without_end_are_given_up_and_the_next_page_is_shown(
     client: PoliteClient, server: Hostile
 ) -> None:
@@ -353,6 +354,7 @@ async def test_scripts_without_end_are_given_up_and_the_next_page_is_shown(
 
 
 @NEEDS_CHROMIUM
+@pytest.mark.long
 @pytest.mark.parametrize("victim", ["chromium", "driver", "tab"])
 async def test_a_killed_browser_is_started_again_and_the_page_shown(
     client: PoliteClient, server: Hostile, victim: str
@@ -385,6 +387,7 @@ async def test_a_killed_browser_is_started_again_and_the_page_shown(
 
 
 @NEEDS_CHROMIUM
+@pytest.mark.long
 async def test_a_browser_is_renewed_after_so_many_pages_and_after_so_long(
     client: PoliteClient, server: Hostile
 ) -> None:
@@ -400,6 +403,7 @@ async def test_a_browser_is_renewed_after_so_many_pages_and_after_so_long(
 
 
 @NEEDS_CHROMIUM
+@pytest.mark.long
 async def test_tabs_work_side_by_side_and_no_more_than_allowed(client: PoliteClient, server: Hostile) -> None:
     fetch = PoliteFetch(client, Browser(tabs=2, pages=3))
     app(server)
@@ -422,6 +426,7 @@ async def test_no_process_is_left_after_the_end(client: PoliteClient, server: Ho
 
 
 @NEEDS_CHROMIUM
+@pytest.mark.long
 async def test_a_page_that_nobody_waits_for_any_more_is_closed(client: PoliteClient, server: Hostile) -> None:
     fetch = PoliteFetch(client)
     app(server)
