@@ -30,10 +30,10 @@ class Terminal(io.StringIO):
 def restored() -> Iterator[None]:
     """Logging belongs to the process: leave it as it was."""
     root = logging.getLogger()
-    handlers, level = root.handlers, root.level
+    handlers, level, configured = root.handlers, root.level, structlog.get_config()
     yield
     root.handlers, root.level = handlers, level
-    structlog.reset_defaults()
+    structlog.configure(**configured)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import sys
 import sysconfig
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -18,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 
 from tidemill.common.servers import NatsServer, PostgresServer, free_port
 
@@ -37,6 +39,11 @@ SERVERS = {
 
 NewDatabase = Callable[..., str]
 """Called with the services whose tables the database shall have; its URL."""
+
+
+def pytest_configure() -> None:
+    """What services log beside a command in the same process is not what the command prints."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
 
 
 @pytest.hookimpl(tryfirst=True)
