@@ -152,3 +152,7 @@ def test_small_files_are_refused() -> None:
 def test_a_wanted_file_knows_its_names() -> None:
     wanted = Wanted("https://paper.example/mix.pdf")
     assert (wanted.name, wanted.item) == ("mix.pdf", policy.item_of("https://paper.example/mix.pdf"))
+
+
+def test_the_host_of_an_address_with_a_password_is_the_host_alone() -> None:
+    assert policy.host_of("https://anna:secret@Files.example:8443/a.pdf") == "files.example:8443"

@@ -65,7 +65,7 @@ def canonical(url: str) -> str:
 
 
 def host_of(url: str) -> str:
-    return urlsplit(url).netloc.lower()
+    return urlsplit(url).netloc.rpartition("@")[2].lower()
 
 
 def file_name(url: str) -> str:
