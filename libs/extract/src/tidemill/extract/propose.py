@@ -10,11 +10,9 @@ from typing import Any
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
 from tidemill.extract.extract import Extracted, extract, plain
-from tidemill.extract.links import find_links
 from tidemill.extract.model import Json
 from tidemill.extract.page import Page
 from tidemill.extract.rules import FieldRules, PageRules
-from tidemill.extract.search import SearchRules
 from tidemill.extract.types import Kind
 
 TRIED: tuple[tuple[Kind, str], ...] = (
@@ -195,9 +193,3 @@ def propose_paging(page: Page) -> dict[str, Any] | None:
         counted.update(name for name, value in parse_qsl(parts.query) if re.fullmatch(r"\d{1,3}", value))
     known = [name for name, _ in counted.most_common() if re.search(r"page|seite|sivu|pagina|^p$|pg", name, re.I)]
     return {"param": known[0], "first": 1} if known else None
-
-
-def count_links(page: Page, rule: Mapping[str, Any]) -> int:
-    """How many entries a link rule finds on a page."""
-    links, _ = find_links(SearchRules.model_validate({"url": page.url or "https://x.example/", "link": rule}), page)
-    return len(links)

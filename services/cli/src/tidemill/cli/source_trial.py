@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from tidemill.cli.tables import Column, cell, print_table
 
 if TYPE_CHECKING:
     from tidemill.common.config.sources import SourceFile
-    from tidemill.extract import Judgement, Link, Page, Record, Step
+    from tidemill.extract import Judgement, Link, Page
 
 LINKS_SHOWN = 10
 RAW_SHOWN = 60
@@ -156,7 +156,7 @@ def _of_page(source: SourceFile, got: Got) -> dict[str, Any]:
         ],
         "items": len(records),
         "content_hash": first.content_hash if first else "",
-        **_converted(source, got, records),
+        **_converted(source, got),
     }
 
 
@@ -168,7 +168,7 @@ def _judged(judgement: Judgement) -> dict[str, Any]:
     }
 
 
-def _converted(source: SourceFile, got: Got, records: Sequence[Record]) -> dict[str, Any]:
+def _converted(source: SourceFile, got: Got) -> dict[str, Any]:
     """What the source's converter makes of it."""
     from tidemill.plugin import Document, Refusal, Rejected
     from tidemill.plugin import Record as Stored
@@ -217,7 +217,7 @@ def _of_search(source: SourceFile, got: Got) -> dict[str, Any]:
         "entries": [{**_entry(link), "identity": canonical(link.url, scrape.urls)} for link in step.links],
         "next": step.position.url if step.stop is None else None,
         "stop": step.stop.value if step.stop else None,
-        "problems": _problems(step),
+        "problems": list(dict.fromkeys(step.problems)),
     }
 
 
@@ -225,10 +225,6 @@ def _entry(link: Link) -> dict[str, Any]:
     carried = dict(getattr(link, "carried", {}))
     shown = {"url": link.url, "key": link.key, "hint": link.hint, "carried": carried}
     return {name: value for name, value in shown.items() if value}
-
-
-def _problems(step: Step) -> list[str]:
-    return list(dict.fromkeys(step.problems))
 
 
 def _print(found: Mapping[str, Any]) -> None:
