@@ -33,8 +33,8 @@ def main(arguments: list[str]) -> int:
 
 def run_tests(arguments: list[str]) -> tuple[int, str]:
     """pytest's status and its closing line."""
-    # Tests wait for a third of their time: half as many again as there are processors keep these busy.
-    workers = ["-n", str(min((3 * (os.cpu_count() or 1) + 1) // 2, 6)), "--dist", "worksteal"]
+    # Tests wait for half of their time: twice as many as there are processors keep these busy.
+    workers = ["-n", str(min(2 * (os.cpu_count() or 1), 6)), "--dist", "worksteal"]
     command = [sys.executable, "-m", "coverage", "run", "-m", "pytest", "-q", "-p", PLUGIN, *workers, *arguments]
     summary = ""
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as tests:

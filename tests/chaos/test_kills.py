@@ -83,7 +83,7 @@ def assert_exactly_once(system: System, material: Material, files: int, document
 def test_nothing_is_lost_or_doubled_when_processes_are_killed(request: pytest.FixtureRequest, long_form: bool) -> None:
     seed = request.config.getoption("--seed") or random.randrange(1_000_000)
     chance = random.Random(seed)
-    kills, older_after = (45, 30.0) if long_form else (12, 4.0)
+    kills, older_after = (45, 30.0) if long_form else (9, 4.0)
     paper = material()
     with running(REPLICAS) as system:
         drop_all(system, paper.papers, "first")

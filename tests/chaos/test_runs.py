@@ -71,7 +71,7 @@ def test_each_slot_is_one_run_and_each_outcome_counts_once(request: pytest.Fixtu
     seed = request.config.getoption("--seed") or random.randrange(1_000_000)
     print(f"--seed {seed}")
     chance = random.Random(seed)
-    kills, slots = (60, 1000) if long_form else (8, 200)
+    kills, slots = (60, 1000) if long_form else (5, 200)
     with site_in_a_thread() as site:
         for number in range(SOURCES):
             site.put(f"/bulletin-{number}.pdf", b"%PDF-1.7 " + chance.randbytes(20_000))

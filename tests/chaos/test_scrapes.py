@@ -152,7 +152,7 @@ async def test_two_scrapers_under_kills_and_faults_find_what_the_site_says(scrap
         scrapers.ask("/_/day", day=day)
         scrapers.revive(*replicas)
         await scrapers.run(run)
-        for _ in range(8 if long_form else 3):
+        for _ in range(8 if long_form else 2):
             await asyncio.sleep(chance.uniform(1, 4))
             scrapers.kill(chance.choice(replicas))
             scrapers.revive(*replicas)

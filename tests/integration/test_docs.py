@@ -26,6 +26,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 GUIDE = ROOT / "docs" / "add-a-converter.md"
 MEASURED = ("geodata", "retention", "reconvert", "scrape-a-site")
 """Pages whose commands nothing else runs."""
+LONG = ("change-configuration", "download-files", "operate")
+"""Pages that take half a minute each, and whose commands other tests run, too."""
 BLOCK = re.compile(r"^```(?:console runnable( servers)?|yaml written (\S+))\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 WRITTEN = re.compile(
     r"^([^`\n][^\n]*(?:\n[^\n]+)*)\n\n```(?:toml|python|yaml|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL
@@ -67,6 +69,11 @@ def missing(shown: list[str], output: str) -> str | None:
         if not any(pattern.fullmatch(line) for line in lines):
             return wanted
     return None
+
+
+def marks(page: Path) -> list[pytest.MarkDecorator]:
+    groups = {"measured": MEASURED, "long": LONG}
+    return [getattr(pytest.mark, name) for name, pages in groups.items() if page.stem in pages]
 
 
 @pytest.fixture
@@ -173,11 +180,7 @@ def test_the_guide_to_a_converter_leads_to_one_that_works(project: Path) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
-    [
-        pytest.param(page, marks=[pytest.mark.measured] if page.stem in MEASURED else [])
-        for page in PAGES
-        if steps(page) and page != GUIDE
-    ],
+    [pytest.param(page, marks=marks(page)) for page in PAGES if steps(page) and page != GUIDE],
     ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_commands_of_the_documentation_print_what_it_shows(page: Path, project: Path) -> None:
