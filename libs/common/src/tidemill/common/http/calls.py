@@ -4,6 +4,7 @@ import asyncio
 import base64
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,8 @@ from tidemill.common.http.wire import URL, Raw, Wire, create_ssl_context, parse_
 
 ANSWER_BYTES = 4096
 SILENCE = timedelta(seconds=10)
+BODY = timedelta(seconds=1)
+"""Of the time limit, what is kept for reading what the answer says beside its status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,31 +59,16 @@ class Calls:
         parsed = parse_url(url)
         told = list(_headers(parsed, headers or {}))
         wire = await self._wire(tuple(sorted(allow_private)), ca_file)
+        for_body = min(BODY, time_limit / 2)
         try:
-            async with asyncio.timeout(time_limit.total_seconds()):
-                return await self._ask(wire, parsed, method, told, content, min(SILENCE, time_limit).total_seconds())
+            async with asyncio.timeout((time_limit - for_body).total_seconds()):
+                raw = await _ask(wire, parsed, method, told, content, min(SILENCE, time_limit).total_seconds())
         except TimeoutError:
-            raise TimedOut(f"no whole answer within {time_limit.total_seconds():g} s") from None
-
-    async def _ask(
-        self,
-        wire: Wire,
-        url: URL,
-        method: Literal["GET", "POST"],
-        headers: list[tuple[str, str]],
-        content: bytes,
-        silence: float,
-    ) -> Called:
-        if method == "POST":
-            raw = await wire.post(url, headers, content, connect_seconds=silence, silence_seconds=silence)
-        else:
-            raw = await wire.get(
-                url, headers, connect_seconds=silence, silence_seconds=silence, before=_nothing, after=_nothing
-            )
+            raise TimedOut(f"no answer within {time_limit.total_seconds():g} s") from None
         try:
             date = raw.headers.get("date")
             retry_after = parse_retry_after(raw.headers.get("retry-after"), now=datetime.now(UTC), date=date)
-            return Called(raw.status, await _some(raw), retry_after, raw.headers.get("location", ""))
+            return Called(raw.status, await _some(raw, for_body), retry_after, raw.headers.get("location", ""))
         finally:
             await raw.close()
 
@@ -113,14 +101,23 @@ def _headers(url: URL, headers: Mapping[str, str]) -> list[tuple[str, str]]:
     return list(told.items())
 
 
-async def _some(raw: Raw) -> bytes:
-    """The beginning of the body; what breaks off later changes nothing about the status."""
+async def _ask(
+    wire: Wire, url: URL, method: Literal["GET", "POST"], headers: list[tuple[str, str]], content: bytes, silence: float
+) -> Raw:
+    if method == "POST":
+        return await wire.post(url, headers, content, connect_seconds=silence, silence_seconds=silence)
+    return await wire.get(
+        url, headers, connect_seconds=silence, silence_seconds=silence, before=_nothing, after=_nothing
+    )
+
+
+async def _some(raw: Raw, within: timedelta) -> bytes:
+    """The beginning of the body; when it breaks off, or does not come, the status has been said all the same."""
     content = b""
-    try:
-        while len(content) < ANSWER_BYTES and (piece := await raw.next_piece()) is not None:
-            content += piece
-    except FetchFailure:
-        pass
+    with suppress(FetchFailure, TimeoutError):
+        async with asyncio.timeout(within.total_seconds()):
+            while len(content) < ANSWER_BYTES and (piece := await raw.next_piece()) is not None:
+                content += piece
     return content[:ANSWER_BYTES]
 
 
