@@ -3,6 +3,7 @@ moods."""
 
 import asyncio
 import email
+import random
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -28,6 +29,8 @@ class Mailbox:
     users: dict[str, str] = field(default_factory=dict)
     logged_in: list[str] = field(default_factory=list)
     encrypted: list[bool] = field(default_factory=list)
+    slow: float = 0.0
+    """Up to so many seconds lie between taking a mail and saying so."""
 
     @property
     def ids(self) -> list[str]:
@@ -53,6 +56,7 @@ class Mailbox:
         self.mails.append(mail)
         self.recipients += envelope.rcpt_tos
         self.encrypted.append(session.ssl is not None)
+        await asyncio.sleep(random.random() * self.slow)
         if mood.endswith("hang"):
             await asyncio.sleep(KEEP_WAITING)
         if mood.endswith("drop"):
@@ -123,6 +127,8 @@ class Postbox:
     """Whole answers, to those who come first; `hang` says nothing, `drop` hangs up."""
     always: bytes | None = None
     """To all others."""
+    slow: float = 0.0
+    """Up to so many seconds lie between taking a post and answering it."""
 
     @property
     def host(self) -> str:
@@ -143,6 +149,7 @@ class Postbox:
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 method, path, _ = head[0].split(" ")
                 self.posts.append(Posted(path, headers, body, method))
+                await asyncio.sleep(random.random() * self.slow)
                 reply = self.answers.pop(0) if self.answers else self.always or http_answer(200, b"ok")
                 if reply == b"hang":
                     await asyncio.sleep(KEEP_WAITING)
