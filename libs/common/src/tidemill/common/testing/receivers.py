@@ -81,7 +81,7 @@ async def open_mailbox(
     from aiosmtpd.smtp import SMTP
 
     box = Mailbox(users=users or {})
-    offers = {"tls_context": certificate, "require_starttls": certificate is not None} if not tls else {}
+    offered = None if tls else certificate
     protocols: set[Any] = set()
 
     def protocol() -> Any:
@@ -92,7 +92,8 @@ async def open_mailbox(
             auth_required=bool(users),
             auth_require_tls=not tls,
             enable_SMTPUTF8=False,
-            **offers,
+            tls_context=offered,
+            require_starttls=offered is not None,
         )
         protocols.add(made)
         return made
