@@ -128,7 +128,7 @@ class SlackChannel(Settings):
     url: SecretReference
     """The whole address is a secret: `${env:SLACK_WEBHOOK_URL}`, or a part of it is."""
     allow_private: tuple[HostPort, ...] = ()
-    """As for a webhook."""
+    """Hosts that may be posted to although they are on this machine or in a private network."""
     ca_file: Path | None = None
     """Certificates (PEM) to trust in the place of the system's."""
 
