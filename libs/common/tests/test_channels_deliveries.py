@@ -3,7 +3,8 @@
 import asyncio
 import json
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -12,15 +13,16 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import Connection, inspect, text
 
+from tidemill.common.bus.step import Tx
 from tidemill.common.bus.supervise import cancel
-from tidemill.common.channels import To, Unsendable
+from tidemill.common.channels import Deliveries, Outcome, To, Unsendable, deliveries_layer
 from tidemill.common.channels.migration import create_delivery_tables, drop_delivery_tables
 from tidemill.common.config.references import resolved
 from tidemill.common.config.secrets import MASK
 from tidemill.common.database import open_engine
-from tidemill.common.telemetry.metrics import value
+from tidemill.common.telemetry.metrics import Metrics, value
 from tidemill.common.testing.receivers import Mailbox, Postbox, http_answer, open_mailbox, open_postbox
-from tidemill.common.testing.telling import METADATA, START, Clock, channels, message, open_telling
+from tidemill.common.testing.telling import METADATA, START, TABLES, Clock, channels, message, open_telling
 
 
 @pytest.fixture(autouse=True)
@@ -260,22 +262,64 @@ async def test_what_waits_for_a_channel_that_is_gone_is_given_up(database_url: s
 
 async def test_a_database_that_goes_away_while_it_is_sent_brings_no_repeat(database_url: str) -> None:
     async with open_postbox() as box, open_telling(database_url, channels(chat=hook(box))) as telling:
+        lost = 0
+
+        @asynccontextmanager
+        async def transaction() -> AsyncIterator[Tx]:
+            nonlocal lost
+            async with telling.engine.begin() as tx:
+                if box.posts and lost < 2:
+                    lost += 1
+                    await tx.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+                yield tx
+
+        deliveries = Deliveries(
+            telling.engine, TABLES, telling.senders, Metrics("telling"), transaction=transaction, now=telling.clock
+        )
         await telling.state("alert-1")
-        box.always = b"hang"
-        sending = asyncio.create_task(telling.deliveries.round())
-        while not box.posts:
-            await asyncio.sleep(0.01)
+        await deliveries.round()
+        assert lost == 2 and len(box.posts) == 1
+        assert await telling.rows("state", "attempts") == [("delivered", 1)]
+
+
+async def test_what_this_version_cannot_read_is_given_up_and_stops_nothing(database_url: str) -> None:
+    async with open_postbox() as box, open_telling(database_url, channels(chat=hook(box))) as telling:
+        await telling.state("alert-1", "alert-2")
         async with telling.engine.begin() as tx:
-            await tx.execute(text("LOCK TABLE telling.deliveries IN ACCESS EXCLUSIVE MODE"))
-            await tx.execute(
-                text(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
-                    "AND datname = current_database()"
-                )
-            )
-        await sending
-        assert await telling.rows("state") == [("waiting",)]
-        assert len(box.posts) == 1
+            await tx.execute(text("UPDATE telling.deliveries SET content = '{}' WHERE message = 'alert-1'"))
+        assert await telling.deliveries.round() == 1
+        assert await telling.rows("state", "reason") == [("given_up", "unreadable"), ("delivered", "delivered")]
+
+
+async def test_what_told_raises_undoes_the_end_and_is_sent_again_under_its_key(database_url: str) -> None:
+    async with open_postbox() as box, open_telling(database_url, channels(chat=hook(box))) as telling:
+
+        async def told(tx: Tx, outcome: Outcome) -> None:
+            raise ValueError("a mistake of the service")
+
+        deliveries = Deliveries(
+            telling.engine, TABLES, telling.senders, Metrics("telling"), told=told, now=telling.clock
+        )
+        await telling.state("alert-1")
+        with pytest.raises(ValueError, match="a mistake"):
+            await deliveries.round()
+        telling.clock.turn(seconds=63)
+        await telling.deliveries.round()
+        assert len(box.posts) == 2 and len(set(box.keys)) == 1
+        assert [each.state for each in telling.outcomes] == ["delivered"]
+
+
+async def test_what_ended_long_ago_goes_with_its_log(database_url: str) -> None:
+    async with open_postbox() as box, open_telling(database_url, channels(chat=hook(box))) as telling:
+        await telling.state("alert-1")
+        await telling.deliveries.round()
+        await telling.state("alert-2")
+        layer = deliveries_layer("telling")
+        async with telling.engine.begin() as tx:
+            going = await layer.find(tx, START + timedelta(days=1))
+            assert (going.items, list(going.examples)) == (1, ["chat alert-1"])
+            assert await layer.remove(tx, START + timedelta(days=1), 100) == 1
+        assert await telling.rows("message") == [("alert-2",)] and await telling.log("attempt") == []
 
 
 async def test_secrets_are_in_no_table_metric_or_log(

@@ -93,9 +93,9 @@ async def test_what_fails_is_tried_again_and_falls_back(tmp_path: Path) -> None:
         telling = emergency(tmp_path, clock)
         telling.keep(channels(chat=hook(down, fallback="other"), other=hook(up)))
         telling.tell(message("database-down"), [To("chat")])
-        for _ in range(602):
+        for _ in range(202):
             await telling.round()
-            clock.turn(seconds=1)
+            clock.turn(seconds=3)
         assert 7 <= len(down.posts) <= 10 and len(set(down.keys)) == 1
         assert len(up.posts) == 1
 
@@ -139,6 +139,24 @@ async def test_a_file_that_is_no_more_whole_is_begun_anew(tmp_path: Path) -> Non
         (tmp_path / "emergency.json").write_text('{"half')
         assert telling.tell(message("database-down"), [To("chat")]) == 1
         assert await telling.round() == 1
+
+
+async def test_a_channel_that_is_kept_no_more_is_waited_for_no_longer(tmp_path: Path) -> None:
+    clock = Clock()
+    async with open_postbox() as box:
+        telling = emergency(tmp_path, clock)
+        telling.keep(channels(chat=hook(box)))
+        telling.tell(message("database-down"), [To("chat")])
+        telling.keep({})
+        assert await telling.round() == 0
+        telling.keep(channels(chat=hook(box)))
+        assert await telling.round() == 1
+        telling.tell(message("bus-down"), [To("chat")])
+        telling.keep({})
+        clock.turn(hours=1)
+        assert await telling.round() == 0
+        telling.keep(channels(chat=hook(box)))
+        assert await telling.round() == 0 and len(box.posts) == 1
 
 
 WORKER = """

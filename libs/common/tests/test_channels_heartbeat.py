@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tidemill.common.channels import Heartbeat, Senders, send_test
@@ -31,6 +32,7 @@ def settings(box: Postbox, **others: Any) -> HeartbeatSettings:
     return HeartbeatSettings.model_validate(given)
 
 
+@hypothesis_settings(deadline=None)
 @given(
     st.none() | st.timedeltas(timedelta(0), timedelta(days=1)),
     st.booleans(),

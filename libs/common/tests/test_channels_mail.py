@@ -1,7 +1,9 @@
 """Mail to real servers: encrypted, logged in, refused, slow, and never with a header that nobody wrote."""
 
+import asyncio
 import ssl
 import time
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -10,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tidemill.common.channels import Attachment, Message, Senders, To, Unsendable, one_line
+from tidemill.common.archive import Archive
+from tidemill.common.channels import Attachment, Message, Senders, To, Unsendable, from_archive, one_line
 from tidemill.common.channels.letter import write_letter
 from tidemill.common.channels.mail import compose
 from tidemill.common.channels.message import delivery_key
@@ -199,6 +202,7 @@ def test_a_recipient_that_is_more_than_an_address_is_refused(recipient: str) -> 
         To("operators", recipient)
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1, max_size=400))
 def test_a_subject_made_of_any_text_is_one_header(text: str) -> None:
     told = message(
@@ -231,3 +235,28 @@ def test_a_mail_is_sent_to_ascii_addresses_with_its_time_in_its_zone() -> None:
     content = compose(letter, "tidemill@example.org")
     assert content.isascii()
     assert message_from_bytes(content, policy=default)["Subject"] == "Árvíztűrő"
+
+
+@pytest.mark.parametrize(
+    "rubbish", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x00\xff\r\n", b"220 " + b"x" * 20_000, b""]
+)
+async def test_what_does_not_speak_smtp_is_tried_again(rubbish: bytes) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(rubbish)
+        writer.close()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
+        reply = await send(message(), channel(Mailbox(port=server.sockets[0].getsockname()[1])))
+    assert reply.verdict == "later" and reply.text.isprintable()
+
+
+async def test_attachments_come_from_the_archive(tmp_path: Path) -> None:
+    async def content() -> AsyncIterator[bytes]:
+        yield b"a;b"
+
+    async with Archive.open(f"file://{tmp_path}") as archive, open_mailbox() as box:
+        stored = await archive.put(content())
+        told = message(attachments=[{"name": "x.csv", "media_type": "text/csv", "key": stored.sha256}])
+        assert (await send(told, channel(box), load=from_archive(archive))).verdict == "taken"
+    (attached,) = box.mails[0].iter_attachments()
+    assert isinstance(attached, EmailMessage) and attached.get_content().strip() in ("a;b", b"a;b")

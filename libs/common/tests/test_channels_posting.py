@@ -1,11 +1,14 @@
 """Webhooks and chats, posted to real receivers that check the signature, hang, talk rubbish and send on."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import json
+import ssl
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -101,6 +104,9 @@ async def test_retry_after_is_read_in_both_forms() -> None:
         ]
         assert (await send(webhook(box))).after == timedelta(seconds=120)
         assert (await send(webhook(box))).after == timedelta(minutes=4)
+        box.answers = [http_answer(429, Retry_After="99999999"), http_answer(400, Retry_After="60")]
+        assert (await send(webhook(box))).after == timedelta(hours=6)
+        assert (await send(webhook(box))).after is None
 
 
 async def test_a_redirect_is_not_followed() -> None:
@@ -184,6 +190,7 @@ async def test_a_chat_gets_what_slack_takes(monkeypatch: pytest.MonkeyPatch) -> 
     assert post.headers["idempotency-key"] == KEY and post.headers["content-type"].startswith("application/json")
 
 
+@pytest.mark.slow
 async def test_apprise_reaches_the_rest_and_carries_the_key_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_postbox() as box:
         monkeypatch.setenv("APPRISE_URL", f"json://tidemill:canary-pw@{box.host}/hook")
@@ -198,7 +205,44 @@ async def test_apprise_reaches_the_rest_and_carries_the_key_where_it_can(monkeyp
     assert told["title"] == "Disk <95 %>" and "Free & easy." in told["message"] and KEY[:8] in told["message"]
 
 
+@pytest.mark.slow
 async def test_an_address_that_apprise_does_not_know_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APPRISE_URL", "nonsense://canary-token")
     reply = await send(Channel.model_validate({"apprise": {"url": "${env:APPRISE_URL}"}}))
     assert reply.verdict == "never" and "canary-token" not in reply.text
+
+
+@pytest.mark.slow
+async def test_apprise_that_hangs_takes_a_few_threads_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_postbox() as box:
+        box.always = b"hang"
+        monkeypatch.setenv("APPRISE_URL", f"json://{box.host}/?rto=20")
+        through = Channel.model_validate({"apprise": {"url": "${env:APPRISE_URL}"}, "time_limit": "1s"})
+        async with Senders({"phone": through}) as senders:
+            sends = (senders.send("phone", message(), key=KEY, recipient="") for _ in range(4))
+            replies = await asyncio.gather(*sends)
+            further = await senders.send("phone", message(), key=KEY, recipient="")
+    assert {reply.text for reply in replies} == {"no answer within 1 s; it may have arrived all the same"}
+    assert further.verdict == "later" and further.text == "4 attempts through phone have not come back"
+
+
+async def test_a_receiver_with_a_certificate_of_its_own_and_a_login(
+    tls: tuple[ssl.SSLContext, ssl.SSLContext], certificate_file: Path
+) -> None:
+    async with open_postbox(tls[0]) as box:
+        url = f"https://tide:${{env:HOOK_TOKEN}}@localhost:{box.port}/hook"
+        own = {"url": url, "allow_private": [f"localhost:{box.port}"]}
+        assert (await send(webhook(box, **own, ca_file=str(certificate_file)))).verdict == "taken"
+        untrusted = await send(webhook(box, **own))
+        no_file = await send(webhook(box, **own, ca_file="/nowhere.pem"))
+    login = base64.b64decode(box.posts[0].headers["authorization"].removeprefix("Basic "))
+    assert login == b"tide:canary-in-the-path"
+    assert untrusted.verdict == "later" and "CERTIFICATE_VERIFY_FAILED" in untrusted.text
+    assert no_file.verdict == "never" and "/nowhere.pem" in no_file.text
+
+
+async def test_a_secret_that_is_not_written_as_it_says_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOOK_SECRET", "whsec_not base64!")
+    async with open_postbox() as box:
+        reply = await send(webhook(box))
+    assert "goes on in base64" in reply.text and not box.posts

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill.common.channels.outcome import Reply
@@ -19,6 +19,7 @@ replies = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(replies, st.integers(1, 500), durations, st.timedeltas(timedelta(0), timedelta(days=3)), luck)
 def test_a_next_attempt_lies_ahead_within_patience_and_after_what_the_channel_asks_for(
     reply: Reply, attempt: int, patience: timedelta, waited: timedelta, luck: float
@@ -33,6 +34,7 @@ def test_a_next_attempt_lies_ahead_within_patience_and_after_what_the_channel_as
         assert (step.state == "delivered") == (reply.verdict == "taken")
 
 
+@settings(deadline=None)
 @given(st.lists(replies.filter(lambda reply: reply.verdict == "later"), min_size=1, max_size=30), durations, luck)
 def test_a_channel_that_never_takes_it_is_given_up_when_patience_ends(
     answers: list[Reply], patience: timedelta, luck: float
@@ -49,6 +51,7 @@ def test_a_channel_that_never_takes_it_is_given_up_when_patience_ends(
     assert step.reason == "held" or now == STATED + patience
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10_000), luck)
 def test_pauses_grow_to_a_bound(attempt: int, luck: float) -> None:
     assert pause_after(attempt, luck) <= pause_after(attempt + 1, luck) <= LONGEST_PAUSE * 1.2

@@ -156,7 +156,7 @@ class Deliveries:
                 return []
             held_until = await self._store.held_until(tx, name, now)
             if held_until is not None:
-                for taken in await self._store.hopeless(tx, name, held_until - channel.patience):
+                for taken in await self._store.hopeless(tx, name, held_until - channel.patience, now):
                     said = f"{name} wants to be left alone until {held_until:%Y-%m-%d %H:%M:%S %Z}"
                     await self._end(tx, taken, End("given_up", "held"), Reply(verdict="never", text=said), now)
                 return []
@@ -169,7 +169,7 @@ class Deliveries:
 
     async def _give_up_unknown(self, name: str, now: datetime) -> None:
         async with self._transaction() as tx:
-            for taken in await self._store.hopeless(tx, name, now - UNKNOWN_AFTER):
+            for taken in await self._store.hopeless(tx, name, now - UNKNOWN_AFTER, now):
                 said = f"there is no channel {name} any more"
                 await self._end(tx, taken, End("given_up", "unknown_channel"), Reply(verdict="never", text=said), now)
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tidemill.common.channels.cached import CachedChannels
-from tidemill.common.channels.deliveries import LEASE_BEYOND
+from tidemill.common.channels.deliveries import LEASE_BEYOND, UNKNOWN_AFTER
 from tidemill.common.channels.masking import masked_message
 from tidemill.common.channels.message import Message, To, delivery_key
 from tidemill.common.channels.outcome import Reply
@@ -82,7 +82,9 @@ class Emergency:
         now, taken = self._now(), []
         with self._slips.changed(now) as slips:
             for key, slip in slips.items():
-                if slip.state == "waiting" and slip.due_at <= now and slip.channel in channels:
+                if slip.channel not in channels and slip.stated_at < now - UNKNOWN_AFTER:
+                    slips[key] = slip.model_copy(update={"state": "given_up", "ended_at": now})
+                elif slip.state == "waiting" and slip.due_at <= now and slip.channel in channels:
                     lease = channels[slip.channel].time_limit + LEASE_BEYOND
                     slips[key] = slip.model_copy(update={"due_at": now + lease, "attempts": slip.attempts + 1})
                     taken.append(slips[key])

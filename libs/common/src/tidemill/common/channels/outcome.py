@@ -32,7 +32,7 @@ class Outcome:
     state: Literal["delivered", "given_up"]
     reason: str
     """delivered; refused (for good), exhausted (tried long enough), held (the channel wants to be left alone for
-    longer than that), unknown_channel, unsendable."""
+    longer than that), unknown_channel."""
     text: str
     """What was last said."""
     attempts: int

@@ -15,6 +15,8 @@ from tidemill.common.http.errors import PrivateAddress, UnfetchableUrl
 from tidemill.common.http.guard import Resolve
 
 WAIT_AND_ASK_AGAIN = (408, 425, 429)
+LONGEST_HOLD = timedelta(hours=6)
+"""Of a `Retry-After`: one slip of a receiver shall not silence a channel for a year."""
 SLACK_LENGTH = 35_000
 """Slack takes 40,000 characters."""
 COLOURS = {"info": "#36a64f", "warning": "#daa038", "critical": "#d00000"}
@@ -72,7 +74,9 @@ def reply_of(called: Called) -> Reply:
     text = said(called.content) or "(nothing was said)"
     if called.location:
         text = said(f"sends on to {called.location}, where nothing is posted")
-    return Reply(verdict=verdict_of(called.status), status=called.status, text=text, after=called.retry_after)
+    verdict = verdict_of(called.status)
+    after = min(called.retry_after, LONGEST_HOLD) if called.retry_after and verdict == "later" else None
+    return Reply(verdict=verdict, status=called.status, text=text, after=after)
 
 
 def verdict_of(status: int) -> Verdict:

@@ -14,7 +14,7 @@ from tidemill.common.channels.message import Message
 from tidemill.common.channels.outcome import Reply
 from tidemill.common.channels.posting import Posting
 from tidemill.common.channels.smtp import send_mail
-from tidemill.common.channels.threads import Threads
+from tidemill.common.channels.threads import AllHang, Threads
 from tidemill.common.config.channels import Channel
 from tidemill.common.config.references import UnresolvedReference
 from tidemill.common.http.guard import Resolve, resolve
@@ -63,7 +63,7 @@ class Senders:
         except TimeoutError:
             limit = channel.time_limit.total_seconds()
             return Reply(verdict="later", text=f"no answer within {limit:g} s; it may have arrived all the same")
-        except UnresolvedReference as missing:
+        except (UnresolvedReference, AllHang) as missing:
             return Reply(verdict="later", text=said(str(missing)))
         except Unavailable as missing:
             return Reply(verdict="later", text=said(f"an attachment is not to be had now: {missing}"))

@@ -25,7 +25,6 @@ class _Said(Exception):
         super().__init__(when)
         self.code = code
         self.text = text
-        self.when = when
 
 
 async def send_mail(channel: MailChannel, letter: Letter, lane: Lane, time_limit: timedelta) -> Reply:
@@ -68,17 +67,8 @@ class _Talk:
                 _expect(answer, (250,), "the mail")
                 self._over = True
                 return Reply(verdict="taken", status=answer[0], text=said(answer[1]))
-        except _Said as no:
-            return _refusal(no.code, no.text, f"refuses {no.when}")
-        except smtplib.SMTPResponseException as no:
-            error = no.smtp_error if isinstance(no.smtp_error, bytes) else str(no.smtp_error).encode()
-            return _refusal(no.smtp_code, error, "refuses")
-        except smtplib.SMTPNotSupportedError as missing:
-            return Reply(verdict="never", text=said(f"the server cannot do what is asked for: {missing}"))
-        except ssl.SSLCertVerificationError as untrusted:
-            return Reply(verdict="later", text=said(f"its certificate is not trusted: {untrusted.verify_message}"))
-        except (smtplib.SMTPException, OSError, ValueError) as error:
-            return Reply(verdict="later", text=said(f"{type(error).__name__} {when}: {error}"))
+        except (smtplib.SMTPException, OSError, ValueError, _Said) as failure:
+            return _reply_to(failure, when)
 
     def _connected(self) -> "_Server":
         channel = self._channel
@@ -142,6 +132,19 @@ class _Server(smtplib.SMTP):
 def _expect(answer: tuple[int, bytes], wanted: tuple[int, ...], what: str) -> None:
     if answer[0] not in wanted:
         raise _Said(answer[0], answer[1], what)
+
+
+def _reply_to(failure: Exception, when: str) -> Reply:
+    match failure:
+        case _Said():
+            return _refusal(failure.code, failure.text, f"refuses {failure}")
+        case smtplib.SMTPResponseException(smtp_error=bytes(text), smtp_code=code):
+            return _refusal(code, text, "refuses")
+        case smtplib.SMTPNotSupportedError():
+            return Reply(verdict="never", text=said(f"the server cannot do what is asked for: {failure}"))
+        case ssl.SSLCertVerificationError():
+            return Reply(verdict="later", text=said(f"its certificate is not trusted: {failure.verify_message}"))
+    return Reply(verdict="later", text=said(f"{type(failure).__name__} {when}: {failure}"))
 
 
 def _refusal(code: int, text: bytes, what: str) -> Reply:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, text, update
+from pydantic import ValidationError
+from sqlalchemy import Row, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,6 +16,9 @@ from tidemill.common.channels.message import Message, delivery_key
 from tidemill.common.channels.outcome import Reply
 from tidemill.common.channels.retry import End
 from tidemill.common.channels.tables import DeliveryTables
+from tidemill.common.telemetry.logs import get_logger
+
+log = get_logger(__name__)
 
 REPLY_LENGTH = 500
 HOPELESS_SLICE = 500
@@ -124,32 +128,19 @@ class DeliveryStore:
         count = select(func.count()).where(attempts.channel == channel, attempts.began_at > since)
         return int(await tx.scalar(count) or 0)
 
-    async def hopeless(self, tx: Tx, channel: str, stated_before: datetime) -> list[Taken]:
+    async def hopeless(self, tx: Tx, channel: str, stated_before: datetime, now: datetime) -> list[Taken]:
         """What waits, in nobody's hands, since before that."""
         table = self._deliveries
         rows = select(table).where(table.c.channel == channel, table.c.state == "waiting", table.c.lease.is_(None))
         rows = rows.where(table.c.stated_at < stated_before).with_for_update(skip_locked=True)
-        return [
-            Taken(
-                row.id,
-                None,
-                Message.model_validate(row.content),
-                channel,
-                row.recipient,
-                row.key,
-                row.stated_at,
-                row.attempts,
-            )
-            for row in await tx.execute(rows.limit(HOPELESS_SLICE))
-        ]
+        found = (await tx.execute(rows.limit(HOPELESS_SLICE))).all()
+        return await self._readable(tx, channel, found, now, None)
 
     async def take(self, tx: Tx, channel: str, now: datetime, *, most: int, until: datetime, lease: str) -> list[Taken]:
         """Take what is due, for as long as the lease; of what another process took and did not end, the log says so."""
         given = {"channel": channel, "now": now, "most": most, "until": until, "lease": lease}
-        taken = [
-            Taken(id, lease, Message.model_validate(content), channel, recipient, key, stated_at, attempt)
-            for id, content, recipient, key, stated_at, attempt in await tx.execute(self._take, given)
-        ]
+        rows = (await tx.execute(self._take, given)).all()
+        taken = await self._readable(tx, channel, rows, now, lease)
         if taken:
             await tx.execute(self._cut_off, {"deliveries": [each.id for each in taken]})
             began: list[dict[str, Any]] = [
@@ -157,6 +148,25 @@ class DeliveryStore:
             ]
             await tx.execute(insert(self._attempts).values(began))
         return taken
+
+    async def _readable(
+        self, tx: Tx, channel: str, rows: Sequence[Row[Any]], now: datetime, lease: str | None
+    ) -> list[Taken]:
+        """What another version of the code stated and this one cannot read is ended, and stops nothing else."""
+        found, unreadable = [], []
+        for row in rows:
+            try:
+                message = Message.model_validate(row.content)
+            except ValidationError:
+                unreadable.append(row.id)
+                continue
+            found.append(Taken(row.id, lease, message, channel, row.recipient, row.key, row.stated_at, row.attempts))
+        if unreadable:
+            table = self._deliveries
+            ended = {"state": "given_up", "reason": "unreadable", "ended_at": now, "lease": None}
+            await tx.execute(update(table).where(table.c.id.in_(unreadable)).values(**ended))
+            log.error("messages cannot be read, and are given up", channel=channel, deliveries=unreadable)
+        return found
 
     async def log(self, tx: Tx, taken: Taken, reply: Reply, seconds: float, now: datetime) -> None:
         log = self._attempts

@@ -7,14 +7,12 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import TypeVar
 
-from tidemill.common.bus.step import Unavailable
-
 T = TypeVar("T")
 
 FOR_EACH = 4
 
 
-class AllHang(Unavailable):
+class AllHang(Exception):
     """As many attempts as may be under way have not come back, long after their time."""
 
 

@@ -17,8 +17,8 @@ from pydantic import (
 )
 
 from tidemill.common.config.politeness import HostPort, Rate, parse_rate
-from tidemill.common.config.references import FORMS, Secret, refers
-from tidemill.common.config.secrets import MASK, Schemes, ServerUrl, masked
+from tidemill.common.config.references import FORMS, Secret, refers, without_references
+from tidemill.common.config.secrets import Schemes, ServerUrl, masked
 from tidemill.common.config.section import Settings
 from tidemill.common.config.units import Duration
 
@@ -44,7 +44,8 @@ def _named(secret: Secret) -> Secret:
 
 
 def _without_password(url: str) -> str:
-    if MASK in masked(url):
+    named = without_references(url)
+    if masked(named) != named:
         raise ValueError(f"holds a secret in plain text; name it instead: {FORMS}")
     return url
 

@@ -168,7 +168,7 @@ def http_answer(status: int, body: bytes = b"", **headers: str) -> bytes:
 
 
 @asynccontextmanager
-async def open_postbox() -> AsyncIterator[Postbox]:
+async def open_postbox(certificate: ssl.SSLContext | None = None) -> AsyncIterator[Postbox]:
     box = Postbox()
     tasks: set[asyncio.Task[Any]] = set()
 
@@ -176,9 +176,10 @@ async def open_postbox() -> AsyncIterator[Postbox]:
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
-        await box.answer(reader, writer)
+        with suppress(asyncio.CancelledError):  # At the end of the test; asyncio would log it.
+            await box.answer(reader, writer)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 24)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 24, ssl=certificate)
     box.port = server.sockets[0].getsockname()[1]
     try:
         yield box
