@@ -158,9 +158,13 @@ class Channel(Settings):
     """One way to tell people, in exactly one of `mail`, `webhook`, `slack` and `apprise`."""
 
     mail: MailChannel | None = None
+    """To mail addresses."""
     webhook: WebhookChannel | None = None
+    """To a program."""
     slack: SlackChannel | None = None
+    """To a chat."""
     apprise: AppriseChannel | None = None
+    """To anything else."""
     fallback: ChannelName | None = None
     """The channel that takes over what this one gives up."""
     give_up_after: Annotated[Duration, Field(ge=timedelta(seconds=1))] | None = None

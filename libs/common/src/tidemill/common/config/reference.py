@@ -114,7 +114,6 @@ def _sections(
         section, is_list = section_of(entry, definitions)
         if section is None and named and (own := named_section_of(entry, definitions)) is not None:
             below[f"{here}.<name>"] = own
-            continue
         if section is None:
             rows.append(
                 f"| `{here}` | {_form(entry, definitions)} | {_default(entry, name, schema)} | {_text(entry)} |"
