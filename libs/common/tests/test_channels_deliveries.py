@@ -291,22 +291,30 @@ async def test_what_this_version_cannot_read_is_given_up_and_stops_nothing(datab
         assert await telling.rows("state", "reason") == [("given_up", "unreadable"), ("delivered", "delivered")]
 
 
-async def test_what_told_raises_undoes_the_end_and_is_sent_again_under_its_key(database_url: str) -> None:
+async def test_a_mistake_of_who_is_told_sends_nothing_again(database_url: str) -> None:
     async with open_postbox() as box, open_telling(database_url, channels(chat=hook(box))) as telling:
 
         async def told(tx: Tx, outcome: Outcome) -> None:
-            raise ValueError("a mistake of the service")
+            await tx.execute(text("SELECT 1 / 0"))
 
         deliveries = Deliveries(
             telling.engine, TABLES, telling.senders, Metrics("telling"), told=told, now=telling.clock
         )
         await telling.state("alert-1")
-        with pytest.raises(ValueError, match="a mistake"):
-            await deliveries.round()
-        telling.clock.turn(seconds=63)
+        await deliveries.round()
+        telling.clock.turn(hours=1)
+        assert await deliveries.round() == 0 and len(box.posts) == 1
+        assert await telling.rows("state") == [("delivered",)]
+
+
+async def test_whatever_a_message_holds_is_kept_and_sent(database_url: str) -> None:
+    async with open_postbox() as box, open_telling(database_url, channels(chat=hook(box))) as telling:
+        strange = {"ratio": float("nan"), "name": "half \ud800 nul \x00", "at": START, "list": [float("inf")]}
+        await telling.state("alert-1", text="\udcff\x00", data=strange)
         await telling.deliveries.round()
-        assert len(box.posts) == 2 and len(set(box.keys)) == 1
-        assert [each.state for each in telling.outcomes] == ["delivered"]
+        assert await telling.rows("state") == [("delivered",)]
+        facts = json.loads(box.posts[0].body)["data"]["facts"]
+        assert facts["ratio"] == "nan" and facts["list"] == ["inf"] and facts["name"] == "half ? nul "
 
 
 async def test_what_ended_long_ago_goes_with_its_log(database_url: str) -> None:

@@ -1,6 +1,7 @@
 """Telling that the database is down, without one: once, whatever is restarted, with retries and fallbacks."""
 
 import asyncio
+import fcntl
 import os
 import signal
 import subprocess
@@ -157,6 +158,17 @@ async def test_a_channel_that_is_kept_no_more_is_waited_for_no_longer(tmp_path: 
         assert await telling.round() == 0
         telling.keep(channels(chat=hook(box)))
         assert await telling.round() == 0 and len(box.posts) == 1
+
+
+async def test_a_process_that_was_stopped_holds_nobody_up(tmp_path: Path) -> None:
+    async with open_postbox() as box:
+        telling = emergency(tmp_path, Clock())
+        telling.keep(channels(chat=hook(box)))
+        lock = os.open(tmp_path / "emergency.lock", os.O_RDWR | os.O_CREAT)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert telling.tell(message("database-down"), [To("chat")]) == 1
+        os.close(lock)
+        assert await telling.round() == 1
 
 
 WORKER = """

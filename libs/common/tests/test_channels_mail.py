@@ -2,8 +2,10 @@
 
 import asyncio
 import ssl
+import threading
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -260,3 +262,21 @@ async def test_attachments_come_from_the_archive(tmp_path: Path) -> None:
         assert (await send(told, channel(box), load=from_archive(archive))).verdict == "taken"
     (attached,) = box.mails[0].iter_attachments()
     assert isinstance(attached, EmailMessage) and attached.get_content().strip() in ("a;b", b"a;b")
+
+
+async def test_a_server_that_drips_has_a_time_limit_and_its_thread_ends() -> None:
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while True:
+                writer.write(b"2")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+        reply = await send(message(), channel(Mailbox(port=server.sockets[0].getsockname()[1]), time_limit="1s"))
+        assert reply.verdict == "later" and "within 1 s" in reply.text
+        for _ in range(100):
+            if not any(thread.name == "channel operators" for thread in threading.enumerate()):
+                break
+            await asyncio.sleep(0.02)
+        assert not any(thread.name == "channel operators" for thread in threading.enumerate())

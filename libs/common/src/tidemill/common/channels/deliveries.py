@@ -36,6 +36,8 @@ log = get_logger(__name__)
 LOOK_EVERY = 1.0
 AT_ONCE = 4
 """Attempts under way for one channel, so that one that hangs takes no place from another."""
+RECORDED_AT_ONCE = 2
+"""Connections of the pool are for the service's other work, too."""
 LEASE_BEYOND = timedelta(seconds=60)
 """Beyond the time limit of an attempt, for recording it."""
 UNKNOWN_AFTER = timedelta(minutes=10)
@@ -78,6 +80,7 @@ class Deliveries:
         self._transaction = transaction or engine.begin
         self._now = now
         self._wake = asyncio.Event()
+        self._recording = asyncio.Semaphore(RECORDED_AT_ONCE)
         self._under_way: set[asyncio.Task[None]] = set()
         self._at_work: Counter[str] = Counter()
         self._seen: set[str] = set()
@@ -196,7 +199,8 @@ class Deliveries:
         gives_up = began + (channel.time_limit + LEASE_BEYOND).total_seconds()
         while True:
             try:
-                await self._record(taken, channel, reply, seconds)
+                async with self._recording:
+                    await self._record(taken, channel, reply, seconds)
                 return
             except Exception as error:
                 # What is not recorded is sent again: only a lost database that stays away may bring that about.
@@ -237,7 +241,7 @@ class Deliveries:
             at=now,
             fallback=fallback,
         )
-        await self._told(tx, outcome)
+        await self._tell(tx, outcome)
         self._metrics.of(DELIVERIES, channel=taken.channel, outcome=end.reason).inc()
         if end.state == "given_up":
             log.warning(
@@ -248,6 +252,16 @@ class Deliveries:
                 reply=reply.text,
                 fallback=fallback,
             )
+
+    async def _tell(self, tx: Tx, outcome: Outcome) -> None:
+        """A mistake of who is told must not undo the end: the message would be sent again and again."""
+        try:
+            async with tx.begin_nested():
+                await self._told(tx, outcome)
+        except Exception as error:
+            if is_transient(error):
+                raise
+            log.exception("the end of a delivery cannot be told", message=outcome.message, channel=outcome.channel)
 
     async def _fall_back(self, tx: Tx, taken: Taken, now: datetime) -> str | None:
         """The channel that takes over, if one does."""

@@ -1,5 +1,6 @@
 """Secrets out of what is kept and sent."""
 
+import math
 from typing import Any
 
 from tidemill.common.channels.message import Message
@@ -10,8 +11,8 @@ LENGTH = 500
 
 
 def masked_message(message: Message) -> Message:
-    """Without the secrets that this process has fetched, passwords of URLs, and NUL, which Postgres does not take:
-    texts are often made of errors."""
+    """Without the secrets that this process has fetched and passwords of URLs, since texts are often made of errors;
+    and without what Postgres does not take: NUL, halves of characters, numbers that are none."""
     told = {
         "subject": _masked(message.subject),
         "text": _masked(message.text),
@@ -32,7 +33,9 @@ def said(text: str | bytes) -> str:
 def _masked(value: Any) -> Any:
     match value:
         case str():
-            return masked(value).replace("\x00", "")
+            return masked(value).replace("\x00", "").encode("utf-8", "replace").decode()
+        case float() if not math.isfinite(value):
+            return str(value)
         case dict():
             return {str(key): _masked(item) for key, item in value.items()}
         case list() | tuple():

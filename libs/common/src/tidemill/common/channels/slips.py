@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -18,6 +19,9 @@ log = get_logger(__name__)
 
 REMEMBERED = timedelta(days=30)
 """After it ended; nothing is stated under its id any more by then."""
+
+BUSY_SECONDS = 0.01
+PATIENCE_SECONDS = 1.0
 
 
 class Slip(BaseModel):
@@ -97,7 +101,7 @@ class Slips:
             yield
             return
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            _wait_for(lock)
             yield
         finally:
             os.close(lock)
@@ -109,3 +113,16 @@ class Slips:
             return os.open(self._file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
             return None
+
+
+def _wait_for(lock: int) -> None:
+    """A little: none holds it for longer than it takes to write a file, unless it was stopped; then it counts for
+    nothing."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(BUSY_SECONDS)
+    log.warning("another process holds what is told in an emergency, and does not go on")
