@@ -187,6 +187,22 @@ async def test_a_channel_that_hangs_is_in_nobodys_way(database_url: str) -> None
             await cancel([loop])
 
 
+async def test_a_word_after_the_commit_has_it_sent_at_once(database_url: str) -> None:
+    async with open_postbox() as box, open_telling(database_url, channels(chat=hook(box))) as telling:
+        deliveries = Deliveries(telling.engine, TABLES, telling.senders, Metrics("telling"))
+        loop = asyncio.create_task(deliveries.run())
+        await asyncio.sleep(0.3)
+        async with telling.engine.begin() as tx:
+            await deliveries.enqueue(tx, message(), [To("chat")])
+        deliveries.wake()
+        began = time.monotonic()
+        while not box.posts:
+            await asyncio.sleep(0.01)
+            assert time.monotonic() - began < 5
+        await cancel([loop])
+        assert await telling.rows("state") == [("delivered",)]
+
+
 async def test_attempts_keep_to_the_rate_of_all_replicas(database_url: str) -> None:
     async with open_postbox() as box:
         named = channels(chat=hook(box, rate="3/m"))

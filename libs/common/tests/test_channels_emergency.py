@@ -133,6 +133,19 @@ async def test_a_disk_that_takes_nothing_keeps_nobody_from_being_told(
         assert len(box.posts) == 1
 
 
+async def test_what_is_told_is_sent_by_the_task_that_runs(tmp_path: Path) -> None:
+    async with open_postbox() as box:
+        telling = Emergency(tmp_path, Metrics("emergency"))
+        telling.keep(channels(chat=hook(box)))
+        telling.tell(message("database-down"), [To("chat"), To("chat", "")])
+        task = asyncio.create_task(telling.run())
+        while not box.posts:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        task.cancel()
+        assert len(box.posts) == 1
+
+
 async def test_a_file_that_is_no_more_whole_is_begun_anew(tmp_path: Path) -> None:
     async with open_postbox() as box:
         telling = emergency(tmp_path, Clock())

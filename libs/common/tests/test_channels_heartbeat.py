@@ -1,5 +1,6 @@
 """The sign of life outwards, and the test message."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -80,6 +81,34 @@ async def test_a_sign_is_sent_every_so_often_while_all_is_well(monkeypatch: pyte
         assert value("tidemill_heartbeats_total", service="heart", outcome="failed") == 1
         assert value("tidemill_heartbeats_total", service="heart", outcome="sent") == 4
         await heart.close()
+
+
+async def test_the_task_sends_a_sign_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEARTBEAT_ID", "1")
+    async with open_postbox() as box:
+        heart = Heartbeat(settings(box), Metrics("heart"), Wellness())
+        task = asyncio.create_task(heart.run())
+        while not box.posts:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await heart.close()
+
+
+async def test_what_hangs_when_asked_whether_all_is_well_is_not_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang() -> str | None:
+        await asyncio.sleep(60)
+        return None
+
+    monkeypatch.setattr("tidemill.common.channels.heartbeat.CHECK_SECONDS", 0.05)
+    monkeypatch.delenv("HEARTBEAT_ID", raising=False)
+    async with open_postbox() as box:
+        heart = Heartbeat(settings(box), Metrics("heart"), hang)
+        assert await heart.round() == "withhold" and "is not known" in str(heart.complaint)
+        unnamed = Heartbeat(settings(box), Metrics("heart"), Wellness())
+        await unnamed.round()
+        assert "HEARTBEAT_ID" in str(unnamed.complaint) and not box.posts
+        await heart.close()
+        await unnamed.close()
 
 
 async def test_without_an_address_nothing_is_asked_for() -> None:
