@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -99,6 +100,21 @@ async def test_what_fails_is_tried_again_and_falls_back(tmp_path: Path) -> None:
             clock.turn(seconds=3)
         assert 7 <= len(down.posts) <= 10 and len(set(down.keys)) == 1
         assert len(up.posts) == 1
+
+
+async def test_that_it_is_over_is_told_after_that_it_began(tmp_path: Path) -> None:
+    clock = Clock()
+    async with open_postbox() as box:
+        box.answers = [http_answer(503)]
+        telling = emergency(tmp_path, clock)
+        telling.keep(channels(chat=hook(box)))
+        telling.tell(message("down", thread="database"), [To("chat")])
+        await telling.round()
+        telling.tell(message("up", thread="database"), [To("chat")])
+        assert await telling.round() == 0
+        clock.turn(seconds=10)
+        assert await telling.round() + await telling.round() == 2
+        assert [json.loads(post.body)["data"]["id"] for post in box.posts] == ["down", "down", "up"]
 
 
 async def test_two_processes_of_a_folder_send_one(tmp_path: Path) -> None:

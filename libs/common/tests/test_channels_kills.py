@@ -16,7 +16,7 @@ from tidemill.common.channels import To
 from tidemill.common.testing.receivers import open_mailbox, open_postbox
 from tidemill.common.testing.telling import channels, message, open_telling
 
-pytestmark = [pytest.mark.chaos, pytest.mark.slow]
+pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.unmeasured]
 
 WORKER = Path(__file__).with_name("channels_worker.py")
 MESSAGES, KILLS, SPEED = 40, 4, 120.0

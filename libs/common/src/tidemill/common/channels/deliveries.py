@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.bus.step import Tx
+from tidemill.common.bus.supervise import describe
 from tidemill.common.bus.transient import is_transient
 from tidemill.common.channels.message import Message, To, Unsendable
 from tidemill.common.channels.outcome import Outcome, Reply
@@ -188,7 +189,7 @@ class Deliveries:
         self._at_work[taken.channel] -= 1
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("an attempt is not recorded, and is made again", channel=taken.channel, error=str(error))
+            log.error("an attempt is not recorded, and is made again", channel=taken.channel, error=describe(error))
 
     async def _attempt(self, taken: Taken, channel: Channel) -> None:
         began = time.monotonic()

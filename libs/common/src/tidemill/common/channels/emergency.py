@@ -79,14 +79,20 @@ class Emergency:
         return len(taken)
 
     def _take(self, channels: Mapping[str, Channel]) -> list[Slip]:
-        now, taken = self._now(), []
+        now, taken, threads = self._now(), [], set()
         with self._slips.changed(now) as slips:
-            for key, slip in slips.items():
-                if slip.channel not in channels and slip.stated_at < now - UNKNOWN_AFTER:
+            for key, slip in slips.items():  # In the order in which they were stated.
+                thread = (slip.message.thread, slip.channel, slip.recipient)
+                if slip.state != "waiting" or thread in threads:
+                    continue
+                if slip.message.thread:
+                    threads.add(thread)
+                channel = channels.get(slip.channel)
+                if channel is None and slip.stated_at < now - UNKNOWN_AFTER:
                     slips[key] = slip.model_copy(update={"state": "given_up", "ended_at": now})
-                elif slip.state == "waiting" and slip.due_at <= now and slip.channel in channels:
-                    lease = channels[slip.channel].time_limit + LEASE_BEYOND
-                    slips[key] = slip.model_copy(update={"due_at": now + lease, "attempts": slip.attempts + 1})
+                elif channel is not None and slip.due_at <= now:
+                    until = now + channel.time_limit + LEASE_BEYOND
+                    slips[key] = slip.model_copy(update={"due_at": until, "attempts": slip.attempts + 1})
                     taken.append(slips[key])
         return taken
 
