@@ -84,10 +84,10 @@ class RetentionSettings(Settings):
     """What each run decided about each page it follows."""
     pages: Keep = timedelta(days=365)
     """Which pages came, and what they were; their bytes are documents."""
-    dead_letters: Keep = timedelta(days=90)
-    """Dead letters that were replayed or dropped; the others wait for somebody."""
     deliveries: Keep = timedelta(days=365)
     """Messages to people, with what was said to each attempt."""
+    dead_letters: Keep = timedelta(days=90)
+    """Dead letters that were replayed or dropped; the others wait for somebody."""
 
     @field_validator("at")
     @classmethod
