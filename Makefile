@@ -25,7 +25,7 @@ setup: .venv/.installed ## Install what requirements.lock says, and the workspac
 	@test -x .venv/bin/python || $(UV) venv --quiet --python "$${PYTHON:-python3}" .venv
 	@$(UV) pip install --quiet --require-hashes -r requirements.lock
 	@$(UV) pip install --quiet --no-deps $(addprefix -e ,$(MEMBERS))
-	@$(RUN)python -c "import tidemill.cli.together, tidemill.watcher.main, tidemill.converter.main, tidemill.downloader.main, tidemill.scraper.main, tidemill.scheduler.main"
+	@$(RUN)python -c "import tidemill.cli.together, tidemill.watcher.main, tidemill.converter.main, tidemill.downloader.main, tidemill.scraper.main, tidemill.scheduler.main, tidemill.reporter.main, tidemill.alerter.main"
 	@touch $@
 
 lock: | $(if $(filter .tools/%,$(UV)),$(UV)) ## Renew requirements.lock (hashes, no hosts)

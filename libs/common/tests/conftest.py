@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import nats
@@ -204,8 +205,8 @@ async def ground(nats_url: str, database_url: str) -> AsyncIterator[Ground]:
 
 
 @pytest.fixture(scope="session")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A server that has a certificate for `demo.example`, and a client that trusts it."""
+def certificate_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for `demo.example` and `localhost` that signs itself, with its key."""
     x509 = pytest.importorskip("cryptography.x509")
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -217,7 +218,9 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.S
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("demo.example")]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName("demo.example"), x509.DNSName("localhost")]), critical=False
+        )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
@@ -226,6 +229,12 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.S
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     file.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    return file
+
+
+@pytest.fixture(scope="session")
+def tls(certificate_file: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A server that has that certificate, and a client that trusts it."""
     server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server_side.load_cert_chain(file)
-    return server_side, ssl.create_default_context(cafile=str(file))
+    server_side.load_cert_chain(certificate_file)
+    return server_side, ssl.create_default_context(cafile=str(certificate_file))

@@ -90,16 +90,21 @@ class _WithWrittenDefaults(GenerateJsonSchema):
 
 def reference(model: type[BaseModel]) -> str:
     """The page about `tidemill.yaml` (`model` is that of `settings_model`) and about source files."""
-    parts = [_INTRODUCTION, f"## {FILE}\n", *_sections(settings_schema(model), "")]
+    parts = [_INTRODUCTION, f"## {FILE}\n", *_sections(settings_schema(model), "", named=True)]
     parts += ["## Source files\n", _SOURCES, *_sections(source_schema(), "")]
     return "\n".join(parts)
 
 
 def _sections(
-    schema: Schema, key: str, definitions: Schema | None = None, written: dict[str, str] | None = None
+    schema: Schema,
+    key: str,
+    definitions: Schema | None = None,
+    written: dict[str, str] | None = None,
+    *,
+    named: bool = False,
 ) -> Iterator[str]:
     """A table of the settings at this level, then one for each section below it. `written`: which model stands where
-    already."""
+    already; `named`: whether sections that an operator names are written out, too."""
     definitions = definitions if definitions is not None else schema.get("$defs", {})
     written = {} if written is None else written
     below: dict[str, Schema] = {}
@@ -107,6 +112,8 @@ def _sections(
     for name, entry in schema.get("properties", {}).items():
         here = f"{key}.{name}" if key else name
         section, is_list = section_of(entry, definitions)
+        if section is None and named and (own := named_section_of(entry, definitions)) is not None:
+            below[f"{here}.<name>"] = own
         if section is None:
             rows.append(
                 f"| `{here}` | {_form(entry, definitions)} | {_default(entry, name, schema)} | {_text(entry)} |"
@@ -122,7 +129,7 @@ def _sections(
         if first != here and len(section["properties"]) > SHORT:
             yield f"The keys are those of `{first}`.\n"
         else:
-            yield from _sections(section, here, definitions, written)
+            yield from _sections(section, here, definitions, written, named=named)
 
 
 def _resolved(entry: Schema, definitions: Schema) -> Schema:
@@ -136,6 +143,17 @@ def section_of(entry: Schema, definitions: Schema) -> tuple[Schema | None, bool]
         if "properties" in inner:
             return inner, "items" in branch
     return None, False
+
+
+def named_section_of(entry: Schema, definitions: Schema) -> Schema | None:
+    """The schema of the sections that an operator names, where this key holds such; with the key's own description."""
+    kinds = (entry.get("additionalProperties"), *entry.get("patternProperties", {}).values())
+    for kind in kinds:
+        section = _resolved(kind, definitions) if isinstance(kind, dict) else {}
+        if "properties" in section:
+            description = f"{entry.get('description', '')} {section.get('description', '')}"
+            return {**section, "description": description}
+    return None
 
 
 def _form(entry: Schema, definitions: Schema) -> str:

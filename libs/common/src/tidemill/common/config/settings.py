@@ -4,18 +4,23 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
+from tidemill.common.config.channels import Channels
 from tidemill.common.config.references import Secret
 from tidemill.common.config.secrets import Schemes, ServerUrl
+from tidemill.common.config.section import Settings
 from tidemill.common.config.units import Duration
 from tidemill.schedule import Cron, Schedule, find_zone
 
-
-class Settings(BaseModel):
-    """Base of every section. The docstring under a field is its description in the reference."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+__all__ = [
+    "CommonSettings",
+    "HealthSettings",
+    "LogSettings",
+    "RetentionSettings",
+    "Settings",
+    "TelemetrySettings",
+]
 
 
 class LogSettings(Settings):
@@ -79,6 +84,8 @@ class RetentionSettings(Settings):
     """What each run decided about each page it follows."""
     pages: Keep = timedelta(days=365)
     """Which pages came, and what they were; their bytes are documents."""
+    deliveries: Keep = timedelta(days=365)
+    """Messages to people, with what was said to each attempt."""
     dead_letters: Keep = timedelta(days=90)
     """Dead letters that were replayed or dropped; the others wait for somebody."""
 
@@ -125,3 +132,5 @@ class CommonSettings(Settings):
     telemetry: TelemetrySettings = TelemetrySettings()
     health: HealthSettings = HealthSettings()
     retention: RetentionSettings = RetentionSettings()
+    channels: Channels = Field(default_factory=dict)
+    """Ways in which people are told of alerts and sent reports, each under a name."""

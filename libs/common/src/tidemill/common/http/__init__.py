@@ -2,6 +2,7 @@
 
 from tidemill.common.http.answer import Answer, Entry, Patience, Sizes, Usage
 from tidemill.common.http.bandwidth import Bandwidth, Progress
+from tidemill.common.http.calls import Called, Calls
 from tidemill.common.http.client import PoliteClient
 from tidemill.common.http.cookies import Cookies
 from tidemill.common.http.download import Downloaded, NotModified, download
@@ -33,6 +34,8 @@ __all__ = [
     "BadStatus",
     "Bandwidth",
     "Blocked",
+    "Called",
+    "Calls",
     "ChecksumMismatch",
     "Cookies",
     "Downloaded",

@@ -97,7 +97,10 @@ async def resolve(host: str, port: int) -> Sequence[str]:
 class Guard:
     """`allowed` names the exceptions as `host:port`, as URLs write them; `[::1]:8080` for IPv6."""
 
-    def __init__(self, allowed: Iterable[str] = (), *, resolve: Resolve = resolve) -> None:
+    def __init__(
+        self, allowed: Iterable[str] = (), *, resolve: Resolve = resolve, setting: str = "politeness.allow_private"
+    ) -> None:
+        self._setting = setting
         self._allowed = frozenset(entry.lower() for entry in allowed)
         self._resolve = resolve
         self._judged: dict[tuple[str, int], float] = {}
@@ -118,7 +121,7 @@ class Guard:
         if not public:
             raise PrivateAddress(
                 f"{host} is at {', '.join(found) or 'no address'}, which is not on the public internet; "
-                f"if that is meant, set politeness.allow_private: [{host_port(host, port)}]"
+                f"if that is meant, set {self._setting}: [{host_port(host, port)}]"
             )
         return public
 
@@ -133,7 +136,7 @@ class Guard:
         if not (all(is_public(address) for address in found) if found else is_public_name(host)):
             raise PrivateAddress(
                 f"{host} is at {', '.join(map(str, found)) or 'no address that is known here'}, which is not on the "
-                f"public internet; if that is meant, set politeness.allow_private: [{host_port(host, port)}]"
+                f"public internet; if that is meant, set {self._setting}: [{host_port(host, port)}]"
             )
         if len(self._judged) >= _JUDGED:
             self._judged.clear()

@@ -214,14 +214,40 @@ class Wire:
             elif event.endswith("send_request_headers.complete") and begun:
                 await after()
 
+        return await self._send("GET", url, headers, None, connect_seconds, silence_seconds, trace=trace)
+
+    async def post(
+        self,
+        url: URL,
+        headers: Iterable[tuple[str, str]],
+        content: bytes,
+        *,
+        connect_seconds: float,
+        silence_seconds: float,
+    ) -> Raw:
+        """Send one POST and read the head of the answer. Raises NetworkFailure, TimedOut, PrivateAddress."""
+        sized = [*headers, ("Content-Length", str(len(content)))]
+        return await self._send("POST", url, sized, content, connect_seconds, silence_seconds)
+
+    async def _send(
+        self,
+        method: str,
+        url: URL,
+        headers: Iterable[tuple[str, str]],
+        content: bytes | None,
+        connect_seconds: float,
+        silence_seconds: float,
+        **extensions: Any,
+    ) -> Raw:
         timeouts = {"connect": connect_seconds, "pool": connect_seconds} | dict.fromkeys(
             ("read", "write"), silence_seconds
         )
         request = httpcore2.Request(
-            "GET",
+            method,
             httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
             headers=[(b"Host", url.netloc), *((name.encode(), value.encode()) for name, value in headers)],
-            extensions={"timeout": timeouts, "trace": trace},
+            content=content,
+            extensions={"timeout": timeouts, **extensions},
         )
         with translated("before it answered"):
             answer = await self._pool.handle_async_request(request)

@@ -165,6 +165,26 @@ HTTP_HELD = counter("tidemill_http_held_total", "Requests not made because a hos
 ROBOTS_DECISIONS = counter("tidemill_robots_decisions_total", "What robots.txt said of a URL", "source", "decision")
 LIMITER_CONNECTED = gauge("tidemill_limiter_connected", "0 while Redis is lost and nothing is fetched")
 
+# Channels
+
+DELIVERIES = counter(
+    "tidemill_deliveries_total",
+    "Messages that ended: delivered, or the reason why they were given up",
+    "channel",
+    "outcome",
+)
+DELIVERY_ATTEMPTS = counter(
+    "tidemill_delivery_attempts_total", "Attempts to deliver: taken, later, never", "channel", "verdict"
+)
+DELIVERY_SECONDS = histogram("tidemill_delivery_seconds", "One attempt to deliver a message", "channel")
+DELIVERIES_WAITING = gauge("tidemill_deliveries_waiting", "Messages not yet taken by the channel", "channel")
+DELIVERIES_OLDEST_SECONDS = gauge(
+    "tidemill_deliveries_oldest_seconds", "Age of the oldest message not yet taken; 0 for none", "channel"
+)
+HEARTBEATS = counter(
+    "tidemill_heartbeats_total", "Times for a sign of life outwards: sent, failed, withheld while unwell", "outcome"
+)
+
 # The configuration
 
 CONFIG_VERSION = gauge("tidemill_config_version", "Configuration the service works by; 0 for the files of its folder")

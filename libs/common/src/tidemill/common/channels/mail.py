@@ -1,0 +1,46 @@
+"""A letter as mail: pure, and the same bytes on every attempt."""
+
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+
+from tidemill.common.channels.letter import Letter
+from tidemill.common.channels.message import delivery_key
+
+PRIORITY = {"critical": "1 (Highest)"}
+
+
+def compose(letter: Letter, sender: str) -> bytes:
+    """Plain text, HTML beside it where there is some, attachments behind."""
+    domain = sender.rpartition("@")[2]
+    mail = EmailMessage(policy=SMTP)
+    mail["From"] = Address("Tidemill", addr_spec=sender)
+    mail["To"] = Address(addr_spec=letter.recipient)
+    mail["Subject"] = letter.subject
+    mail["Date"] = format_datetime(letter.at)
+    mail["Message-ID"] = message_id(letter.key, domain)
+    if letter.thread:
+        # The first of a thread is not known here; all of them answer to one that was never sent.
+        root = message_id(delivery_key(letter.thread, "thread", letter.recipient), domain)
+        mail["In-Reply-To"] = root
+        mail["References"] = root
+    mail["Auto-Submitted"] = "auto-generated"
+    mail["X-Auto-Response-Suppress"] = "All"
+    mail["X-Tidemill-Kind"] = letter.kind
+    if letter.severity in PRIORITY:
+        mail["X-Priority"] = PRIORITY[letter.severity]
+    mail.set_content(letter.text, cte="quoted-printable")
+    if letter.html is not None:
+        mail.add_alternative(letter.html, subtype="html", cte="quoted-printable")
+    for attachment, content in letter.files:
+        maintype, _, subtype = attachment.media_type.partition("/")
+        mail.add_attachment(content, maintype=maintype, subtype=subtype, filename=attachment.name)
+    for number, part in enumerate(mail.walk()):
+        if part.is_multipart():
+            part.set_boundary(f"=={letter.key}=={number}")
+    return mail.as_bytes()
+
+
+def message_id(key: str, domain: str) -> str:
+    return f"<{key}@{domain}>"

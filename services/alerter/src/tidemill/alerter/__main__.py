@@ -1,0 +1,5 @@
+"""`python -m tidemill.alerter`."""
+
+from tidemill.alerter.main import run
+
+run()

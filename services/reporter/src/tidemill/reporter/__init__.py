@@ -1,0 +1,1 @@
+"""Says what a day brought, and how far it can be trusted."""

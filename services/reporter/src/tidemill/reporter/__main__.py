@@ -1,0 +1,5 @@
+"""`python -m tidemill.reporter`."""
+
+from tidemill.reporter.main import run
+
+run()

@@ -1,0 +1,8 @@
+"""The tables only the reporter writes."""
+
+from tidemill.common.bus.tables import bus_tables
+from tidemill.common.database import service_metadata
+
+SCHEMA = "reporter"
+metadata = service_metadata(SCHEMA)
+bus = bus_tables(metadata)
