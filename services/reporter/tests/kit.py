@@ -1,9 +1,14 @@
 """A database as the other services leave it: runs in the ledger, documents and records in the store."""
 
+import io
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from hashlib import sha256
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -11,22 +16,28 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.bus.step import Delivery, Done, Outgoing
+from tidemill.common.cache import InProcessCache
 from tidemill.common.database import open_engine
 from tidemill.common.events import Changes, RunFinished
+from tidemill.common.telemetry.metrics import Metrics
 from tidemill.converter.content import check_records
-from tidemill.converter.datasets import Datasets, find_datasets, register_datasets
+from tidemill.converter.datasets import Datasets, find_datasets, find_vocabularies, register_datasets
 from tidemill.converter.documents import DocumentFacts, Finished, begin_document, finish_document
 from tidemill.converter.gone import CONVERTER as GONE
 from tidemill.converter.gone import Word, record_gone
 from tidemill.converter.main import SPEC as CONVERTER
+from tidemill.converter.names import Names
 from tidemill.converter.store import RecordBatch, record_batches
-from tidemill.plugin import Record, Rejected
+from tidemill.football.converter import SzerencsemixConverter
+from tidemill.listings.listing import Listing
+from tidemill.plugin import Document, Record, Rejected
 from tidemill.reporter.catalogue import catalogue
 from tidemill.reporter.main import SPEC as REPORTER
 from tidemill.reporter.statements import find_reported
 from tidemill.reporter.steps import Reporting, run_step
 from tidemill.scheduler.main import SPEC as SCHEDULER
 
+EXAMPLES = Path(__file__).parents[3] / "examples"
 SPECS = (SCHEDULER, CONVERTER, REPORTER)
 UTC_ZONE = ZoneInfo("UTC")
 MONDAY = datetime(2026, 3, 2, 6, tzinfo=UTC)
@@ -53,6 +64,7 @@ def reporting(run_reports: str = "asked", zone: ZoneInfo = UTC_ZONE) -> Reportin
 class World:
     engine: AsyncEngine
     datasets: Datasets
+    names: Names
     reporting: Reporting = field(default_factory=reporting)
     anomalies: list[Any] = field(default_factory=list)
 
@@ -67,13 +79,15 @@ class World:
         gone: Sequence[str] = (),
         state: str = "complete",
         trigger: str = "schedule",
-        told: bool = True,
-        page: str = "",
+        heard: bool = True,
+        pages: Mapping[str, Record] | None = None,
         **counts: Any,
     ) -> RunFinished:
         """A run of one document with these records, and of pages that are gone, through ledger, store and reporter."""
         run = run or f"{source}-{at:%Y%m%dT%H%M%S}"
-        changes = await self._store(source, run, at, records, rejected, page)
+        told: dict[str, Sequence[Record]] = {"": records} if records or rejected else {}
+        told |= {path: [record] for path, record in (pages or {}).items()}
+        changes = await self._store(source, run, at, told, rejected) if told else {}
         for path in gone:
             await self._gone(source, run, at + timedelta(minutes=1), path)
         total = {name: counts.get(name, 0) for name in COUNTS}
@@ -99,7 +113,7 @@ class World:
         await self.sql(INSERT_RUN, **event.model_dump(exclude={"duration_seconds", "records", "config_version"}))
         if trigger == "schedule":
             await self.sql(INSERT_SLOT, source=source, slot=at, outcome="fired", reason="", run=run)
-        if told:
+        if heard:
             await self.tell(event)
         return event
 
@@ -115,35 +129,31 @@ class World:
         return events
 
     async def _store(
-        self, source: str, run: str, at: datetime, records: Sequence[Record], rejected: Sequence[Rejected], page: str
+        self, source: str, run: str, at: datetime, told: Mapping[str, Sequence[Record]], rejected: Sequence[Rejected]
     ) -> Mapping[str, Changes]:
-        if not records and not rejected:
-            return {}
-        checked = check_records(records, self.datasets)
-        about = DocumentFacts(
-            source=source,
-            sha256=sha256(f"{run}{page}".encode()).hexdigest(),
-            run=run,
-            converter="test",
-            converter_version="1",
-            name=f"{run}.json",
-            size_bytes=1,
-            received_at=at,
-            path=page,
-        )
+        """A document for each page, all at once."""
+        checked = {page: check_records(records, self.datasets) for page, records in told.items()}
+        resolved = await self.names.resolve([one for page in checked.values() for one in page.records])
+        found: dict[str, Changes] = {}
         async with self.engine.begin() as tx:
-            document = await begin_document(tx, about)
-            batch = RecordBatch(
-                document=document,
-                part=0,
-                run=run,
-                valid_from=at,
-                records=checked.records,
-                rejected=[*rejected, *checked.rejected],
-            )
-            recorded = await record_batches(tx, [batch], self.datasets)
-            await finish_document(tx, document, Finished(outcome="converted"))
-        return recorded[0].changes
+            await self.names.record(tx, resolved)
+            batches = []
+            for page, said in checked.items():
+                document = await begin_document(tx, facts_of(source, run, at, page))
+                batches.append(
+                    RecordBatch(
+                        document=document,
+                        part=0,
+                        run=run,
+                        valid_from=at,
+                        records=said.records,
+                        rejected=[*rejected, *said.rejected],
+                    )
+                )
+            for batch, recorded in zip(batches, await record_batches(tx, batches, self.datasets), strict=True):
+                await finish_document(tx, batch.document, Finished(outcome="converted"))
+                found = _added(found, recorded.changes)
+        return found
 
     async def _gone(self, source: str, run: str, at: datetime, page: str) -> None:
         facts = DocumentFacts(
@@ -169,9 +179,57 @@ class World:
         return (await self.sql(statement, **values))[0][0]
 
 
+def facts_of(source: str, run: str, at: datetime, page: str) -> DocumentFacts:
+    return DocumentFacts(
+        source=source,
+        sha256=sha256(f"{run}{page}".encode()).hexdigest(),
+        run=run,
+        converter="test",
+        converter_version="1",
+        name=f"{run}.json",
+        size_bytes=1,
+        received_at=at,
+        path=page,
+    )
+
+
 async def open_world(url: str) -> World:
     engine = open_engine(url)
-    return World(engine, await register_datasets(engine, find_datasets()))
+    datasets = await register_datasets(engine, find_datasets())
+    names = Names(engine, InProcessCache(Metrics("test")), find_vocabularies())
+    await names.register()
+    return World(engine, datasets, names)
+
+
+def _added(some: Mapping[str, Changes], more: Mapping[str, Changes]) -> dict[str, Changes]:
+    found = dict(some)
+    for name, changes in more.items():
+        known = found.get(name, Changes())
+        found[name] = Changes(
+            **{field: getattr(known, field) + getattr(changes, field) for field in Changes.model_fields}
+        )
+    return found
+
+
+@cache
+def issue() -> tuple[Record, ...]:
+    """The records of the sample paper."""
+    content = (EXAMPLES / "szerencsemix" / "sample.pdf").read_bytes()
+    about = Document(io.BytesIO(content), "0" * 64, len(content), "sample.pdf", MONDAY)
+    return tuple(item for item in SzerencsemixConverter().convert(about, {}) if isinstance(item, Record))
+
+
+@cache
+def homes(city: str, day: int) -> dict[str, Record]:
+    """Of the demo portal, by page: what is listed in a city on a day."""
+    sys.path.insert(0, str(EXAMPLES / "listing-site"))
+    market = import_module("market")
+    fields = set(Listing.model_fields) - {"published"}
+    found = {}
+    for home in market.Market(7).day(city, day).listed():
+        said = {name: value for name, value in home.facts("demo.example").items() if name in fields}
+        found[home.path] = Record("listings.listing", f"demo/{home.id}", {"portal": "demo", **said})
+    return found
 
 
 def listing(number: int, city: str = "Helsinki", price: float = 200_000, size: float = 50.0, **more: Any) -> Record:

@@ -84,7 +84,7 @@ async def test_a_run_is_held_against_runs_of_the_same_time_of_day(world: World) 
 
 async def test_measuring_writes_nothing_but_its_own_tables(world: World) -> None:
     """`work` reads in a transaction that Postgres keeps from writing."""
-    event = await world.run("demo", MONDAY, [listing(1)], told=False)
+    event = await world.run("demo", MONDAY, [listing(1)], heard=False)
     before = await world.sql("SELECT sum(n_tup_ins) FROM pg_stat_user_tables WHERE schemaname = 'reporter'")
     assert before is not None
     await world.tell(event)

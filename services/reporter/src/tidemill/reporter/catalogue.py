@@ -40,7 +40,6 @@ OF_RUNS: Sequence[Measure] = (
     Measure("peak_memory_bytes", "Peak memory", "level", "bytes", least=50_000_000, only_more=True),
 )
 """Of a day they are the sums over its runs, but for the memory: the most."""
-MOST_OF_DAY = frozenset({"peak_memory_bytes"})
 
 QUALITY = Measure("quality", "Mean quality", "share", "percent")
 """Of each dataset, like the figures that it wants measured."""

@@ -2,12 +2,17 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from importlib.metadata import version
 
-from tidemill.common.events import AnomalyFound
+from tidemill.common.config import Sources
+from tidemill.common.events import AnomalyFound, ReportReady
 from tidemill.common.retention import rows_layer
 from tidemill.common.service import Context, ServiceSpec, Wiring, main
 from tidemill.reporter.catalogue import catalogue
+from tidemill.reporter.commands import build_command
+from tidemill.reporter.gathering import Gathering
+from tidemill.reporter.making import Making, utc_now
 from tidemill.reporter.settings import ReporterSettings
 from tidemill.reporter.statements import find_reported
 from tidemill.reporter.steps import Reporting, run_step
@@ -25,13 +30,26 @@ async def open_reporter(context: Context) -> AsyncIterator[Wiring]:
     settings = context.settings
     assert isinstance(settings, ReporterSettings)
     datasets = find_reported()
-    reporting = Reporting(
-        zone=find_zone(settings.zone),
-        run_reports=settings.run_reports,
-        datasets=datasets,
-        known=catalogue([one.dataset for one in datasets]),
+    zone = find_zone(settings.zone)
+    known = catalogue([one.dataset for one in datasets])
+    reporting = Reporting(zone=zone, run_reports=settings.run_reports, datasets=datasets, known=known)
+    gathering = Gathering(
+        zone, datasets, known, context.sources, frozenset(settings.exempt), stale_after=settings.stale_after
     )
-    yield Wiring(steps=(run_step(context.engine, reporting),), layers=LAYERS, publishes=(AnomalyFound,))
+
+    async def apply(sources: Sources) -> None:
+        nonlocal gathering
+        gathering = replace(gathering, sources=sources)
+
+    making = Making(context.bus, context.engine, lambda: gathering, settings.deadline)
+    yield Wiring(
+        steps=(run_step(context.engine, reporting),),
+        commands=(build_command(lambda: gathering, utc_now),),
+        tasks=(making.run,),
+        reconfigure=apply,
+        layers=LAYERS,
+        publishes=(AnomalyFound, ReportReady),
+    )
 
 
 SPEC = ServiceSpec(

@@ -140,17 +140,17 @@ async def _levels(
         before = [Measured(run.source, *row) for row in await connection.execute(BEFORE, asked)]
         if before:
             return before
-    return await measure_levels(connection, reported, run.source, event.finished_at)
+    return await measure_levels(connection, reported, run.source, run.run, event.finished_at)
 
 
 async def measure_levels(
-    connection: AsyncConnection, reported: Reported, source: str, until: datetime
+    connection: AsyncConnection, reported: Reported, source: str, run: str, until: datetime
 ) -> list[Measured]:
     by = levels_by(reported)
     query = text(figures_sql(reported, of_source=True, by=by))
     try:
         async with connection.begin_nested():
-            found = await connection.execute(query, {"source": source, "until": until})
+            found = await connection.execute(query, {"source": source, "until": until, "runs": [run]})
             rows = [dict(row) for row in found.mappings()]
     except DBAPIError as error:
         log.warning("a dataset cannot be measured", dataset=reported.name, error=str(error.orig).partition("\n")[0])

@@ -1,6 +1,8 @@
 """SQL over the typed views: what records say at a moment, in figures by group; what runs changed, and how values moved.
 
-The history view alone is read: of the documents received until the moment, what each record says by the newest of them.
+The history view alone is read: of the documents received until the moment, or brought by the runs that are asked about,
+what each record says by the newest of them. Parameters of all: `until`, `runs`.
+
 Sums and means are worked out in `numeric`: in floating point they depend on the order of rows.
 """
 
@@ -70,7 +72,7 @@ def origin(dataset: Dataset, name: str) -> str:
 
 def figures_sql(reported: Reported, *, of_source: bool, by: Sequence[Sequence[str]]) -> str:
     """One row for each group of each grouping in `by` (of `source`, `g0`, `g1` …): which grouping, the groups, records,
-    mean quality, and the figures in their order. Parameters: `until`; with `of_source`, `source`."""
+    mean quality, and the figures in their order. With `of_source` there is a parameter `source`, too."""
     dataset, breakdowns = reported.dataset, reported.breakdowns
     selected = [f"({_escaped(figure.sql)}) AS f{n}" for n, figure in enumerate(reported.figures)]
     selected += [f"{_group(one.sql)} AS b{n}" for n, one in enumerate(breakdowns) if not one.parent]
@@ -118,7 +120,7 @@ def changes_by(reported: Reported) -> list[tuple[str, ...]]:
 def changes_sql(reported: Reported) -> str:
     """One row for each group of each breakdown, by source, and in all: which grouping, the groups, versions that are
     new, changed, gone, back again, and of each movement how many rose, fell, and the median change as a share.
-    Parameters: `until`, `runs`, `since` (no version of these runs was recorded earlier)."""
+    One more parameter: `since`; no version of these runs was recorded earlier."""
     dataset, breakdowns, moves = reported.dataset, reported.breakdowns, reported.dataset.report.movements
     selected = [f"({_escaped(one.sql)})::numeric AS m{n}" for n, one in enumerate(moves)]
     selected += [f"{_group(one.sql)} AS b{n}" for n, one in enumerate(breakdowns) if not one.parent]
@@ -143,7 +145,7 @@ WITH touched AS (
     SELECT v.*, lag(gone) OVER w AS was_gone, row_number() OVER w AS place{"".join(f", {one}" for one in lagged)}
     FROM (
         SELECT {_origins(dataset)}{"".join(f", {one}" for one in selected)} FROM {history_view(reported.name)} h
-        WHERE {origin(dataset, "received_at")} <= :until AND {origin(dataset, "key")} IN (SELECT k FROM touched)
+        WHERE {_within(dataset)} AND {origin(dataset, "key")} IN (SELECT k FROM touched)
     ) v WINDOW w AS (PARTITION BY k ORDER BY valid_from, recorded_from)
 )
 SELECT {named},
@@ -158,7 +160,8 @@ GROUP BY GROUPING SETS ({sets}) ORDER BY {order}
 
 
 def names_sql(dataset: Dataset, field: str) -> str:
-    """Printed names of what runs stated anew, and what they stand for. Parameters: `until`, `runs`, `since`, `most`."""
+    """Printed names of what runs stated anew, and what they stand for, the least sure first. More parameters:
+    `since`, `most`."""
     name = dataset.names[field]
     return f"""
 SELECT DISTINCT h."{name.raw}" AS printed, h."{name.scope}" AS scope, h."{field}_name" AS name,
@@ -166,8 +169,8 @@ SELECT DISTINCT h."{name.raw}" AS printed, h."{name.scope}" AS scope, h."{field}
     h."{field}_method" AS method
 FROM {history_view(dataset.name)} h
 WHERE {origin(dataset, "run")} = ANY(:runs) AND {origin(dataset, "recorded_from")} >= :since
-    AND {origin(dataset, "received_at")} <= :until AND h."{name.raw}" IS NOT NULL
-ORDER BY 2, 1, 3 LIMIT :most
+    AND {_within(dataset)} AND h."{name.raw}" IS NOT NULL
+ORDER BY 5 NULLS FIRST, 2, 1, 3 LIMIT :most
 """
 
 
@@ -178,9 +181,14 @@ def _state(dataset: Dataset, selected: Sequence[str], *, of_source: bool) -> str
     return f"""
     SELECT DISTINCT ON ({key}) {_origins(dataset)}, {origin(dataset, "quality")} AS quality
         {"".join(f", {one}" for one in selected)}
-    FROM {history_view(dataset.name)} h WHERE {origin(dataset, "received_at")} <= :until{of}
+    FROM {history_view(dataset.name)} h WHERE {_within(dataset)}{of}
     ORDER BY {key}, {origin(dataset, "valid_from")} DESC, {origin(dataset, "recorded_from")} DESC
 """
+
+
+def _within(dataset: Dataset) -> str:
+    """What was received until the moment, and whatever the runs brought."""
+    return f"({origin(dataset, 'received_at')} <= :until OR {origin(dataset, 'run')} = ANY(:runs))"
 
 
 def _origins(dataset: Dataset) -> str:
@@ -199,7 +207,7 @@ def _parents(reported: Reported) -> list[str]:
             key = origin(of, "key")
             joins.append(f""" LEFT JOIN (
         SELECT DISTINCT ON ({key}) {key} AS k, {_group(one.sql)} AS b{n} FROM {history_view(of.name)} h
-        WHERE {origin(of, "received_at")} <= :until AND NOT {origin(of, "gone")}
+        WHERE {_within(of)} AND NOT {origin(of, "gone")}
         ORDER BY {key}, {origin(of, "valid_from")} DESC, {origin(of, "recorded_from")} DESC
     ) p{n} ON p{n}.k = s.p""")
     return joins

@@ -5,9 +5,10 @@ from datetime import date, datetime
 
 import orjson
 
-from tidemill.common.events import AnomalyFound
+from tidemill.common.events import AnomalyFound, ReportReady
 from tidemill.reporter.catalogue import Measure
 from tidemill.reporter.measured import Measured
+from tidemill.reporter.report import Report
 
 
 def anomaly(one: Measured, known: Mapping[str, Measure], day: date, at: datetime, run: str = "") -> AnomalyFound:
@@ -29,4 +30,20 @@ def anomaly(one: Measured, known: Mapping[str, Measure], day: date, at: datetime
         score=said.score,
         basis=said.basis,
         found_at=at,
+    )
+
+
+def report_ready(report: Report, source: str, sha256: str, at: datetime) -> ReportReady:
+    return ReportReady(
+        source=source,
+        kind=report.kind,
+        about=report.subject,
+        day=report.day.isoformat(),
+        edition=report.edition,
+        summary=report.summary,
+        complete=report.complete,
+        verdict=report.trust.verdict,
+        anomalies=len(report.anomalies),
+        sha256=sha256,
+        ready_at=at,
     )

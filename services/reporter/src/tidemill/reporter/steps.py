@@ -52,7 +52,7 @@ def run_step(engine: AsyncEngine, reporting: Reporting) -> Step[RunFinished, Run
 async def _record(tx: Tx, done: Done[RunFinished, RunMeasures], reporting: Reporting) -> list[Outgoing]:
     run = done.result
     about = Subject("run", run.run, run.day, run.source, run.clock)
-    before = await replace_measures(tx, about, run.measured, scheduled=run.scheduled)
+    before = await replace_measures(tx, about, run.measured, past_of={run.source} if run.scheduled else ())
     await ask_for(tx, Subject("day", run.day.isoformat(), run.day))
     if reporting.wants(done.event):
         await ask_for(tx, about)
