@@ -6,6 +6,7 @@ from dataclasses import replace
 from importlib.metadata import version
 
 from tidemill.common.config import Sources
+from tidemill.common.database import open_engine
 from tidemill.common.events import AnomalyFound, ReportReady
 from tidemill.common.retention import rows_layer
 from tidemill.common.service import Context, ServiceSpec, Wiring, main
@@ -41,7 +42,10 @@ async def open_reporter(context: Context) -> AsyncIterator[Wiring]:
         nonlocal gathering
         gathering = replace(gathering, sources=sources)
 
-    making = Making(context.bus, context.engine, lambda: gathering, settings.deadline)
+    # A statement over millions of records takes longer than a service's statements may.
+    url = context.engine.url.render_as_string(hide_password=False)
+    patient = open_engine(url, pool=2, application="tidemill-reporter-facts", statement_seconds=None)
+    making = Making(context.bus, patient, lambda: gathering, settings.deadline)
     yield Wiring(
         steps=(run_step(context.engine, reporting),),
         commands=(build_command(lambda: gathering, utc_now),),
@@ -50,6 +54,7 @@ async def open_reporter(context: Context) -> AsyncIterator[Wiring]:
         layers=LAYERS,
         publishes=(AnomalyFound, ReportReady),
     )
+    await patient.dispose()
 
 
 SPEC = ServiceSpec(

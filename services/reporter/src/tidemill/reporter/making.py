@@ -3,7 +3,7 @@ row that can be written once."""
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 from pydantic import ValidationError
@@ -40,6 +40,8 @@ from tidemill.reporter.telling import tell
 log = get_logger(__name__)
 
 LOOK_SECONDS = 3.0
+UNSETTLED_SECONDS = 15.0
+"""A day of which something is missing is looked at so often."""
 QUIET = timedelta(seconds=20)
 """A report that was made is not made again before so long nothing changed: corrections come in swarms."""
 DAYS_BACK = 31
@@ -60,6 +62,8 @@ class Making:
     deadline: timedelta
     now: Callable[[], datetime] = utc_now
     _asked_until: date | None = None
+    _unsettled: dict[date, datetime] = field(default_factory=dict)
+    """When each was looked at last."""
 
     async def run(self) -> None:
         while True:
@@ -99,14 +103,21 @@ class Making:
             return False
         if due.kind == "run":
             return True
-        gathering = self.gathering()
-        day = Day(due.day, gathering.zone)
-        if now < day.end:
+        end = Day(due.day, self.gathering().zone).end
+        return now >= end and (now >= end + self.deadline or await self._settled(due.day, now))
+
+    async def _settled(self, date: date, now: datetime) -> bool:
+        looked_at = self._unsettled.pop(date, None)
+        if looked_at is not None and now - looked_at < timedelta(seconds=UNSETTLED_SECONDS):
+            self._unsettled[date] = looked_at
             return False
-        if now >= day.end + self.deadline:
-            return True
+        gathering = self.gathering()
+        day = Day(date, gathering.zone)
         async with open_snapshot(self.engine) as connection:
-            return (await fetch_inputs(connection, day, gathering.sources, gathering.exempt)).settled
+            settled = (await fetch_inputs(connection, day, gathering.sources, gathering.exempt)).settled
+        if not settled:
+            self._unsettled[date] = now
+        return settled
 
     async def _make(self, due: Due) -> bool:
         """False where another replica is at it, or has done it."""
