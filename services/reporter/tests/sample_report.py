@@ -6,6 +6,7 @@ from pathlib import Path
 
 import orjson
 
+from tidemill.reporter.envelope import Envelope
 from tidemill.reporter.report import (
     AnomalyShown,
     ColumnOf,
@@ -26,6 +27,10 @@ from tidemill.reporter.report import (
 
 SAVED = Path(__file__).parent / "reports" / "day"
 DAY = date(2026, 11, 28)
+BARE = Envelope(
+    recipients=("Őri Ágnes <agnes@example.org>",), link="https://tidemill.example/reports/day-2026-11-28", charts=False
+)
+"""A mail without what takes time to make."""
 CITIES = ("Helsinki", "Espoo", "Vantaa", "Tampere", "Turku", "Oulu")
 LEAGUES = ("Premier League", "La Liga", "Bundesliga", "NB I", "Serie A", "Ligue 1", "Eredivisie")
 
@@ -351,12 +356,16 @@ def renew() -> None:
     """Write the input, and each text form beside it."""
     from tidemill.reporter.renderings.csvs import csv_of, named_tables
     from tidemill.reporter.renderings.html import render_html
+    from tidemill.reporter.renderings.mail import render_mail
+    from tidemill.reporter.renderings.plain_text import plain_text
 
     report = sample()
     readable = orjson.dumps(orjson.loads(report.canonical_json()), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
     (SAVED / "csv").mkdir(parents=True, exist_ok=True)
     (SAVED / "report.json").write_bytes(readable + b"\n")
     (SAVED / "report.html").write_bytes(render_html(report, "/* vega */"))
+    (SAVED / "report.txt").write_text(plain_text(report, BARE.link), encoding="utf-8")
+    (SAVED / "report.eml").write_bytes(render_mail(report, BARE, {}))
     for old in (SAVED / "csv").iterdir():
         old.unlink()
     for name, table in named_tables(report):

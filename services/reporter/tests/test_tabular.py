@@ -61,7 +61,7 @@ def test_cells_are_of_the_types_of_their_columns() -> None:
     received, shown = issues["C2"]
     assert isinstance(received, float)
     assert (EPOCH + timedelta(minutes=round(received * 1440)), shown) == (
-        datetime(2026, 11, 27, 14, 5),
+        datetime(2026, 11, 27, 14, 5),  # noqa: DTZ001
         "yyyy-mm-dd hh:mm",
     )
     assert "C3" not in issues

@@ -31,5 +31,5 @@ def render(report: Report, form: Form, envelope: Envelope | None = None) -> byte
 def _mail(report: Report, envelope: Envelope) -> bytes:
     from tidemill.reporter.renderings.mail import render_mail
 
-    attached = {form: render(report, form) for form in envelope.attachments if form is not Form.MAIL}
+    attached: dict[Form, bytes] = {form: render(report, form) for form in envelope.attachments if form is not Form.MAIL}
     return render_mail(report, envelope, attached)

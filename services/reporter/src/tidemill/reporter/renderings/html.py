@@ -21,6 +21,7 @@ from tidemill.reporter.renderings.telling import (
     anomalies,
     edition,
     find_series,
+    head,
     name_of,
     notes_on_trust,
     sections,
@@ -30,7 +31,6 @@ from tidemill.reporter.renderings.telling import (
 )
 from tidemill.reporter.renderings.visible import visible
 from tidemill.reporter.report import Report
-from tidemill.reporter.table import ColumnOf
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src {scripts}; base-uri 'none'; form-action 'none'"
 """Nothing is loaded from anywhere, and of scripts only ours run: not what a stranger's text might smuggle in."""
@@ -104,11 +104,6 @@ def _environment() -> Environment:
 def first_word(text: str) -> str:
     """For a class of CSS, which holds no text of a stranger: `timed` of `timed out`."""
     return text.split(" ", maxsplit=1)[0] if re.fullmatch("[a-z ]+", text) else ""
-
-
-def head(column: ColumnOf) -> str:
-    """A column's title; the unit stands there once, not in each cell."""
-    return visible(f"{column.title}, {column.unit}" if column.unit else column.title)
 
 
 @cache

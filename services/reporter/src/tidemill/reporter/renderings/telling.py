@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tidemill.reporter.renderings.figures import UNKNOWN, counted, day_in_words, figure
+from tidemill.reporter.renderings.visible import shortened, visible
 from tidemill.reporter.report import AnomalyShown, Correction, Report, Series
 from tidemill.reporter.table import ColumnOf, Table, Value
 
 VERDICTS = {"trusted": "To be trusted", "doubtful": "With care", "untrusted": "Not to be trusted"}
+TITLE_LETTERS = 80
 SEVERITIES = ("critical", "warning", "info")
 
 
@@ -35,7 +37,7 @@ def title(report: Report) -> str:
     if report.kind == "day":
         return day_in_words(report.day)
     sources = ", ".join(row.source for row in report.changes) or report.subject
-    return f"{sources}, {day_in_words(report.day)}"
+    return f"{shortened(sources, TITLE_LETTERS)}, {day_in_words(report.day)}"
 
 
 def edition(report: Report) -> str:
@@ -82,6 +84,11 @@ def name_of(one: Series | AnomalyShown) -> str:
 
 def find_series(report: Report, anomaly: AnomalyShown) -> Series | None:
     return next((s for s in report.series if (s.name, s.labels) == (anomaly.measure, anomaly.labels)), None)
+
+
+def head(column: ColumnOf) -> str:
+    """A column's title; the unit stands there once, not in each cell."""
+    return visible(f"{column.title}, {column.unit}" if column.unit else column.title)
 
 
 def corrected(correction: Correction) -> tuple[str, str]:
@@ -175,7 +182,7 @@ def _missing(report: Report) -> Table:
 
 
 def _changes(report: Report) -> Table:
-    counts = ("new", "changed", "unchanged", "gone", "reappeared", "skipped", "failed")
+    counts = ("new", "changed", "gone", "failed", "unchanged", "reappeared", "skipped")
     columns = ";".join(
         (
             "source:Source:text",
@@ -197,8 +204,7 @@ def _errors(report: Report) -> Table:
 def _trend(report: Report) -> Table:
     """Of each series its newest value, and that of seven days before."""
     columns = (
-        "measure:Measure:text;day:Day:date;now:This day:text;before:A week before:text;change:Change:percent;"
-        "expected:Expected:text"
+        "measure:Measure:text;now:This day:text;before:A week before:text;change:Change:percent;expected:Expected:text"
     )
     rows = [row for one in report.series if (row := trend_row(one)) is not None]
     return table("Against the same weekday", columns, rows)
@@ -211,7 +217,7 @@ def trend_row(one: Series) -> tuple[Value, ...] | None:
     before = next((p.value for p in one.points if (last.day - p.day).days == 7), None)
     change = None if last.value is None or not before else round(last.value / before - 1, 6)
     shown = [figure(value, one.type, one.unit) for value in (last.value, before)]
-    return (name_of(one), last.day.isoformat(), *shown, change, band(one, last.low, last.high))
+    return (name_of(one), *shown, change, band(one, last.low, last.high))
 
 
 def band(one: Series, low: float | None, high: float | None) -> str:
