@@ -91,6 +91,14 @@ def test_ten_thousand_rows_are_there_and_folded() -> None:
     assert 'class="sorted folded"' in text
 
 
+def test_of_many_series_what_stands_out_is_drawn_and_some_of_the_rest() -> None:
+    day = sample()
+    many = tuple(day.series[-1].model_copy(update={"name": f"measure-{number}"}) for number in range(200))
+    text = render_html(day.model_copy(update={"series": (*many, *day.series)}), "").decode()
+    assert text.count('class="chart"') == len(day.anomalies) + 60 + 1
+    assert text.count('<svg class="spark"') == 209
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 def test_a_browser_without_a_network_draws_every_chart(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from tidemill.reporter.report import Report
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src {scripts}; base-uri 'none'; form-action 'none'"
 """Nothing is loaded from anywhere, and of scripts only ours run: not what a stranger's text might smuggle in."""
+CHARTS = 60
 LONG_WORD = 28
 """Only words that are longer are broken within a cell."""
 
@@ -65,9 +66,9 @@ def _told(report: Report, specs: Mapping[str, Spec]) -> dict[str, Any]:
         "sums": sums(report),
         "notes": notes_on_trust(report),
         "sections": [one for one in sections(report) if one.anchor != "missing"],  # It stands in the trust box.
-        "anomalies": [(anomaly, keys.get(id(series), "") if series else "") for anomaly, series in shown],
+        "anomalies": [(anomaly, keys[id(series)] if series and series.points else "") for anomaly, series in shown],
         "trends": [(row, series) for series in report.series if (row := trend_row(series)) is not None],
-        "charted": [(s, keys[id(s)]) for s in report.series if s.points and id(s) not in in_anomalies],
+        "charted": [(s, keys[id(s)]) for s in report.series if keys[id(s)] in specs and id(s) not in in_anomalies],
         "changes_key": "changes" if "changes" in specs else "",
         "changes_height": specs["changes"]["height"] if "changes" in specs else 0,
         "shown": lambda value, column: figure(value, column.type, "", report.zone),
@@ -75,7 +76,12 @@ def _told(report: Report, specs: Mapping[str, Spec]) -> dict[str, Any]:
 
 
 def _specs(report: Report) -> dict[str, Spec]:
-    specs = {f"series-{number}": line_chart(one, PAGE) for number, one in enumerate(report.series) if one.points}
+    """Of all that stands out, and of as many other series as a browser draws within seconds."""
+    keys = {id(series): f"series-{number}" for number, series in enumerate(report.series) if series.points}
+    standing_out = [series for one in report.anomalies if (series := find_series(report, one))]
+    rest = [series for series in report.series if series not in standing_out]
+    chosen = [series for series in (*standing_out, *rest[:CHARTS]) if id(series) in keys]
+    specs = {keys[id(series)]: line_chart(series, PAGE) for series in chosen}
     changes = changes_chart(report.changes, PAGE)
     return {**specs, "changes": changes} if changes else specs
 
@@ -118,9 +124,11 @@ def _packaged(name: str) -> str:
     return (resources.files("tidemill.reporter.renderings") / "templates" / name).read_text(encoding="utf-8")
 
 
-def _in_script(value: Any) -> str:
-    """JSON that ends no script element and begins no comment in one."""
-    text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+def _in_script(specs: Mapping[str, Spec]) -> str:
+    """JSON that ends no script element and begins no comment in one; what charts have in common stands there once."""
+    config: Spec = next((spec["config"] for spec in specs.values()), {})
+    own = {key: {name: part for name, part in spec.items() if name != "config"} for key, spec in specs.items()}
+    text = orjson.dumps({"config": config, "charts": own}, option=orjson.OPT_SORT_KEYS).decode()
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

@@ -43,12 +43,12 @@ document.querySelectorAll("table.sorted").forEach((table) => {
   });
   box.before(find);
 });
-const specs = JSON.parse(document.getElementById("charts").textContent);
+const { config, charts } = JSON.parse(document.getElementById("charts").textContent);
 const waiting = [...document.querySelectorAll(".chart")];
 const draw = async () => {
   for (const place of waiting) {
-    const options = { renderer: "svg", actions: false, ast: true, tooltip: { theme: "custom", disableDefaultStyle: true } };
-    await vegaEmbed(place, specs[place.dataset.chart], options);
+    const options = { config, renderer: "svg", actions: false, ast: true, tooltip: { theme: "custom", disableDefaultStyle: true } };
+    await vegaEmbed(place, charts[place.dataset.chart], options);
     place.classList.add("drawn");
     await new Promise((go) => setTimeout(go));
   }
