@@ -93,9 +93,10 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters.update(visible=visible, first_word=first_word)
+    environment.filters["visible"] = visible
     environment.globals.update(
         figure=figure,
+        first_word=first_word,
         name_of=name_of,
         sparkline=sparkline,
         zip=zip,
