@@ -96,7 +96,7 @@ def _seconds(value: Any) -> float:
 def _day(value: Any) -> str:
     if isinstance(value, datetime):
         raise TypeError
-    return (date.fromisoformat(value) if isinstance(value, str) else value).isoformat()  # type: ignore[no-any-return]
+    return (date.fromisoformat(value) if isinstance(value, str) else value).isoformat()
 
 
 def _moment(value: Any) -> str:
