@@ -3,7 +3,7 @@
 import io
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from hashlib import sha256
@@ -119,7 +119,7 @@ class World:
 
     async def tell(self, event: RunFinished) -> list[Outgoing]:
         """To the reporter's step."""
-        step = run_step(self.engine, self.reporting)
+        step = run_step(self.engine, replace(self.reporting, now=lambda: event.finished_at))
         assert step.work is not None
         delivery = Delivery(f"{event.run}/finished/1", event, 1)
         done = Done(delivery, await step.work(delivery))

@@ -1,11 +1,14 @@
 """Runs that ended are measured, and held against their past."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from tidemill.common.bus.step import Delivery, Done
 from tidemill.common.events import AnomalyFound
 from tidemill.plugin import Position, Rejected
+from tidemill.reporter.steps import run_step
 
 from .kit import MONDAY, World, listing
 
@@ -89,3 +92,18 @@ async def test_measuring_writes_nothing_but_its_own_tables(world: World) -> None
     assert before is not None
     await world.tell(event)
     assert await world.scalar("SELECT count(*) FROM reporter.measures") > 10
+
+
+async def test_a_reporter_that_reads_old_runs_measures_them_and_makes_no_noise(world: World) -> None:
+    for day in range(56, 0, -1):
+        await world.run("demo", MONDAY - timedelta(days=day), new=100)
+    event = await world.run("demo", MONDAY, new=1, heard=False)
+    await world.sql("DELETE FROM reporter.due")
+    step = run_step(world.engine, replace(world.reporting, now=lambda: MONDAY + timedelta(days=60)))
+    assert step.work is not None
+    delivery = Delivery("id", event, 1)
+    result = await step.work(delivery)
+    async with world.engine.begin() as tx:
+        assert await step.record(tx, [Done(delivery, result)]) == []
+    assert await world.scalar("SELECT severity FROM reporter.measures WHERE subject = :r AND name = 'new'", r=event.run)
+    assert await world.sql("SELECT 1 FROM reporter.due") == []

@@ -1,9 +1,18 @@
-"""Pure: the days of a zone, and which moments belong to them."""
+"""Pure: the days of a zone, and which moments belong to them; what of it is still news."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
+
+DAYS_BACK = timedelta(days=31)
+"""Older days are reported, and reported again, when somebody asks."""
+NEWS = timedelta(days=2)
+"""What was unusual earlier is no event: a reporter that is new, or was away, reads months of runs."""
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)

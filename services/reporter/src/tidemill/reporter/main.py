@@ -12,8 +12,9 @@ from tidemill.common.retention import rows_layer
 from tidemill.common.service import Context, ServiceSpec, Wiring, main
 from tidemill.reporter.catalogue import catalogue
 from tidemill.reporter.commands import build_command
+from tidemill.reporter.days import utc_now
 from tidemill.reporter.gathering import Gathering
-from tidemill.reporter.making import Making, utc_now
+from tidemill.reporter.making import Making
 from tidemill.reporter.settings import ReporterSettings
 from tidemill.reporter.statements import find_reported
 from tidemill.reporter.steps import Reporting, run_step
@@ -44,17 +45,19 @@ async def open_reporter(context: Context) -> AsyncIterator[Wiring]:
 
     # A statement over millions of records takes longer than a service's statements may.
     url = context.engine.url.render_as_string(hide_password=False)
-    patient = open_engine(url, pool=2, application="tidemill-reporter-facts", statement_seconds=None)
+    patient = open_engine(url, pool=3, application="tidemill-reporter-facts", statement_seconds=None)
     making = Making(context.bus, patient, lambda: gathering, settings.deadline)
-    yield Wiring(
-        steps=(run_step(context.engine, reporting),),
-        commands=(build_command(lambda: gathering, utc_now),),
-        tasks=(making.run,),
-        reconfigure=apply,
-        layers=LAYERS,
-        publishes=(AnomalyFound, ReportReady),
-    )
-    await patient.dispose()
+    try:
+        yield Wiring(
+            steps=(run_step(patient, reporting),),
+            commands=(build_command(lambda: gathering, utc_now),),
+            tasks=(making.run,),
+            reconfigure=apply,
+            layers=LAYERS,
+            publishes=(AnomalyFound, ReportReady),
+        )
+    finally:
+        await patient.dispose()
 
 
 SPEC = ServiceSpec(

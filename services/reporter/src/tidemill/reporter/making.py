@@ -4,7 +4,7 @@ row that can be written once."""
 import asyncio
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.step import Outgoing, Tx
 from tidemill.common.telemetry.logs import get_logger
-from tidemill.reporter.days import Day, day_of, days_between
+from tidemill.reporter.days import DAYS_BACK, NEWS, Day, day_of, days_between, utc_now
 from tidemill.reporter.editions import next_edition
 from tidemill.reporter.facts import Facts
 from tidemill.reporter.gathering import Gathering, NothingToReport, open_snapshot, past_of
@@ -44,12 +44,6 @@ UNSETTLED_SECONDS = 15.0
 """A day of which something is missing is looked at so often."""
 QUIET = timedelta(seconds=20)
 """A report that was made is not made again before so long nothing changed: corrections come in swarms."""
-DAYS_BACK = 31
-"""After a longer time without a reporter, older days are reported when somebody asks."""
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(slots=True)
@@ -81,7 +75,7 @@ class Making:
             first = await first_known(tx)
             if first is None:
                 return  # Nobody has ever wanted anything.
-            begin = max(yesterday - timedelta(days=DAYS_BACK), day_of(first, self.gathering().zone))
+            begin = max(yesterday - DAYS_BACK, day_of(first, self.gathering().zone))
             last = await last_day_due(tx, yesterday)
             await ask_for_days(tx, list(days_between(max(begin, last or begin), yesterday)))
         self._asked_until = yesterday
@@ -160,6 +154,8 @@ class Making:
     def _anomalies(self, due: Due, measured: Collection[Measured], before: Mapping[Key, str]) -> list[Outgoing]:
         """Of the day; those of its runs were stated when they ended."""
         known = self.gathering().known
+        if self.now() - Day(due.day, self.gathering().zone).end > NEWS:
+            return []
         found = []
         for one in measured:
             severity = one.judgement.severity if one.judgement else None

@@ -12,6 +12,7 @@ from tidemill.reporter.breakdowns import tables_of
 from tidemill.reporter.catalogue import Measure
 from tidemill.reporter.facts import Facts, Row
 from tidemill.reporter.remedies import remedy
+from tidemill.reporter.renderings.figures import figure
 from tidemill.reporter.report import (
     AnomalyShown,
     ConverterVersion,
@@ -95,7 +96,7 @@ def _shown(row: Row, measure: Measure) -> AnomalyShown:
     labels = orjson.loads(row["labels"])
     title = measure.title or row["name"]
     of = f" ({', '.join(labels.values())})" if labels else ""
-    how = "less" if row["score"] < 0 else "more"
+    value, low, high = (figure(row[name], measure.type, measure.unit) for name in ("value", "low", "high"))
     return AnomalyShown(
         measure=row["name"],
         title=title,
@@ -104,7 +105,7 @@ def _shown(row: Row, measure: Measure) -> AnomalyShown:
         type=measure.type,
         unit=measure.unit,
         **{name: round(row[name], 6) for name in ("value", "expected", "low", "high", "score")},
-        sentence=f"{row['source']}: {title}{of} is {how} than {row['basis']} let expect",
+        sentence=f"{row['source']}: {title}{of}: {value}, where {row['basis']} let expect {low} to {high}",
     )
 
 
