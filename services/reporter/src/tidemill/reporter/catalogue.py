@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tidemill.plugin import Dataset, Figure
 from tidemill.reporter.anomalies import Kind
-from tidemill.reporter.table import ValueType
+
+if TYPE_CHECKING:
+    from tidemill.reporter.table import ValueType  # The model of reports comes with the first report.
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +16,7 @@ class Measure:
     name: str
     title: str
     kind: Kind
-    type: ValueType = "integer"
+    type: "ValueType" = "integer"
     unit: str = ""
     least: float = 0.0
     """Smaller differences are nothing unusual."""
@@ -44,7 +47,7 @@ OF_RUNS: Sequence[Measure] = (
 QUALITY = Measure("quality", "Mean quality", "share", "percent")
 """Of each dataset, like the figures that it wants measured."""
 
-KINDS: Mapping[str, tuple[Kind, ValueType]] = {
+KINDS: "Mapping[str, tuple[Kind, ValueType]]" = {
     "count": ("count", "integer"),
     "distinct": ("count", "integer"),
     "share": ("share", "percent"),

@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
@@ -14,12 +15,10 @@ from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.step import Outgoing, Tx
 from tidemill.common.telemetry.logs import get_logger
 from tidemill.reporter.days import DAYS_BACK, NEWS, Day, day_of, days_between, utc_now
-from tidemill.reporter.editions import next_edition
 from tidemill.reporter.facts import Facts
 from tidemill.reporter.gathering import Gathering, NothingToReport, open_snapshot, past_of
 from tidemill.reporter.inputs import fetch_inputs
 from tidemill.reporter.measured import Key, Measured
-from tidemill.reporter.report import Report
 from tidemill.reporter.states import anomaly, report_ready
 from tidemill.reporter.store import (
     Due,
@@ -35,7 +34,9 @@ from tidemill.reporter.store import (
     settle_due,
     take_due,
 )
-from tidemill.reporter.telling import tell
+
+if TYPE_CHECKING:
+    from tidemill.reporter.report import Report  # It comes with the first report.
 
 log = get_logger(__name__)
 
@@ -115,6 +116,8 @@ class Making:
 
     async def _make(self, due: Due) -> bool:
         """False where another replica is at it, or has done it."""
+        from tidemill.reporter.telling import tell
+
         gathering = self.gathering()
         try:
             async with self.bus.transaction() as tx:
@@ -132,7 +135,9 @@ class Making:
                 await fail_due(tx, due, str(wrong).partition("\n")[0])
         return True
 
-    async def _record(self, tx: Tx, due: Due, facts: Facts, report: Report) -> list[Outgoing]:
+    async def _record(self, tx: Tx, due: Due, facts: Facts, report: "Report") -> list[Outgoing]:
+        from tidemill.reporter.editions import next_edition
+
         events: list[Outgoing] = []
         if due.kind == "day":
             before = await replace_measures(

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from datetime import date, datetime
+from typing import TYPE_CHECKING
 
 import orjson
 
 from tidemill.common.events import AnomalyFound, ReportReady
 from tidemill.reporter.catalogue import Measure
 from tidemill.reporter.measured import Measured
-from tidemill.reporter.report import Report
+
+if TYPE_CHECKING:
+    from tidemill.reporter.report import Report  # It comes with the first report.
 
 
 def anomaly(one: Measured, known: Mapping[str, Measure], day: date, at: datetime, run: str = "") -> AnomalyFound:
@@ -33,7 +36,7 @@ def anomaly(one: Measured, known: Mapping[str, Measure], day: date, at: datetime
     )
 
 
-def report_ready(report: Report, source: str, sha256: str, at: datetime) -> ReportReady:
+def report_ready(report: "Report", source: str, sha256: str, at: datetime) -> ReportReady:
     return ReportReady(
         source=source,
         kind=report.kind,

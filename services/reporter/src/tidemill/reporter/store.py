@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, text
 from sqlalchemy.dialects.postgresql import insert
@@ -11,8 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidemill.common.bus.step import Tx
 from tidemill.reporter.measured import Key, Measured
-from tidemill.reporter.report import Report
 from tidemill.reporter.tables import measures, reports
+
+if TYPE_CHECKING:
+    from tidemill.reporter.report import Report  # It comes with the first report.
 
 SEVERITIES = text("""
 SELECT source, name, labels, severity FROM reporter.measures WHERE kind = :kind AND subject = :subject FOR UPDATE
@@ -167,13 +170,15 @@ async def first_known(tx: Tx) -> datetime | None:
     return first or await tx.scalar(text(FIRST_RUN))
 
 
-async def find_newest(tx: Tx, kind: str, subject: str) -> Report | None:
+async def find_newest(tx: Tx, kind: str, subject: str) -> "Report | None":
     """The last edition."""
+    from tidemill.reporter.report import Report
+
     content = await tx.scalar(NEWEST, {"kind": kind, "subject": subject})
     return None if content is None else Report.from_json(content)
 
 
-async def insert_report(tx: Tx, report: Report, source: str) -> str:
+async def insert_report(tx: Tx, report: "Report", source: str) -> str:
     """Returns its SHA-256."""
     content = report.canonical_json()
     sha256 = hashlib.sha256(content).hexdigest()
