@@ -18,11 +18,14 @@ from tidemill.plugin.conversion import (
 )
 from tidemill.plugin.dataset import Dataset, NameField
 from tidemill.plugin.enrichment import Enricher, Enrichment, Located, References, Subject
+from tidemill.plugin.reporting import Aggregate, Breakdown, Figure, Movement, Reporting
 from tidemill.plugin.vocabulary import Candidate, KnownName, Resolution, Resolver, Vocabulary
 
 __all__ = [
     "API_VERSION",
     "Accounting",
+    "Aggregate",
+    "Breakdown",
     "Candidate",
     "Converter",
     "Dataset",
@@ -30,9 +33,11 @@ __all__ = [
     "Document",
     "Enricher",
     "Enrichment",
+    "Figure",
     "Item",
     "KnownName",
     "Located",
+    "Movement",
     "NameField",
     "Options",
     "Outcome",
@@ -43,6 +48,7 @@ __all__ = [
     "Refusal",
     "Rejected",
     "Rejection",
+    "Reporting",
     "Resolution",
     "Resolver",
     "Subject",

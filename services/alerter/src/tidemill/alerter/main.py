@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from tidemill.common.service import Context, ServiceSpec, Wiring, main
 from tidemill.alerter.settings import AlerterSettings
 from tidemill.alerter.tables import bus, metadata
+from tidemill.common.service import Context, ServiceSpec, Wiring, main
 
 
 @asynccontextmanager

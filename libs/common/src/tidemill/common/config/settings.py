@@ -86,6 +86,10 @@ class RetentionSettings(Settings):
     """Which pages came, and what they were; their bytes are documents."""
     deliveries: Keep = timedelta(days=365)
     """Messages to people, with what was said to each attempt."""
+    measures: Keep = timedelta(days=730)
+    """What was measured of runs and days; eighty-four days of it say what is usual."""
+    reports: Keep = None
+    """Reports on days and runs."""
     dead_letters: Keep = timedelta(days=90)
     """Dead letters that were replayed or dropped; the others wait for somebody."""
 

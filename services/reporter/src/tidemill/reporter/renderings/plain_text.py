@@ -1,0 +1,136 @@
+"""The report as plain text, for a terminal of 78 columns."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from tidemill.reporter.renderings.figures import NUMERIC, counted, figure
+from tidemill.reporter.renderings.telling import (
+    VERDICTS,
+    anomalies,
+    corrected,
+    edition,
+    name_of,
+    notes_on_trust,
+    sections,
+    sums,
+    title,
+    told,
+)
+from tidemill.reporter.renderings.visible import shortened, visible
+from tidemill.reporter.renderings.wide import padded, width
+from tidemill.reporter.report import Report
+from tidemill.reporter.table import Table
+
+COLUMNS = 78
+ROWS = 15
+"""Of a table; the rest is in what is attached or linked."""
+GAP = "  "
+NARROWEST = 8
+
+
+def plain_text(report: Report, link: str = "") -> str:
+    """The sentence first, then what a person must know, then the tables, none wider than 78 columns."""
+    lines = [*_wrapped(visible(title(report))), ""]
+    lines += [*_wrapped(visible(report.summary)), "", _standing(report), ""]
+    for note in notes_on_trust(report):
+        lines += _wrapped(visible(note), "- ")
+    for gap in report.missing:
+        lines += _wrapped(visible(f"Missing: {gap.source}, {gap.why}"), "- ")
+    lines += ["", ", ".join(f"{one.title} {one.figure}" for one in sums(report)[:5])]
+    lines += [*_told_anomalies(report), *_told_corrections(report), *_told_errors(report)]
+    for section in sections(report):
+        if section.anchor in {"changed", "breakdowns", "quality", "trend"}:
+            for table in section.tables:
+                lines += [*_heading(visible(table.title)), *_table(table, report.zone)]
+    lines += ["", "-- ", *_end(report, link)]
+    return "\n".join(line.rstrip() for line in _without_double_blanks(lines)) + "\n"
+
+
+def _standing(report: Report) -> str:
+    whole = "complete" if report.complete else "incomplete"
+    return ", ".join(filter(None, (f"{VERDICTS[report.trust.verdict]}: {whole}", edition(report))))
+
+
+def _told_anomalies(report: Report) -> Iterator[str]:
+    if report.anomalies:
+        yield from _heading("What stands out")
+    for one in anomalies(report):
+        said = f"{name_of(one)}: {figure(one.value, one.type, one.unit)}. {told(one)}"
+        yield from _wrapped(visible(said), f"[{one.severity}] ", hang=4)
+
+
+def _told_corrections(report: Report) -> Iterator[str]:
+    if report.corrections:
+        yield from _heading("What was corrected")
+    for one in report.corrections:
+        before, after = corrected(one)
+        why = f" ({one.why})" if one.why else ""
+        yield from _wrapped(visible(f"{one.where}, {one.name}: {before} is now {after}{why}"), "- ")
+
+
+def _told_errors(report: Report) -> Iterator[str]:
+    if report.errors:
+        yield from _heading("What failed, and what to do")
+    for one in report.errors:
+        yield from _wrapped(visible(f"{one.source}, {one.failure}, {one.count:,} times: {one.remedy}"), "- ")
+        if one.example:
+            yield from _wrapped(visible(one.example), "  e.g. ")
+
+
+def _end(report: Report, link: str) -> Iterator[str]:
+    if link:
+        yield f"The whole report: {link}"
+    yield from _wrapped(visible(f"{report.id}, edition {report.edition}. Days and times are those of {report.zone}."))
+
+
+def _heading(text: str) -> list[str]:
+    kept = shortened(text, COLUMNS)
+    return ["", kept, "-" * width(kept)]
+
+
+def _wrapped(text: str, before: str = "", hang: int | None = None) -> list[str]:
+    """Wide characters count twice, so a line of them is wrapped as if it were shorter."""
+    wide = max(1, width(text)) / max(1, len(text))
+    after = " " * (len(before) if hang is None else hang)
+    columns = max(20, int(COLUMNS / wide))
+    return textwrap.wrap(text, columns, initial_indent=before, subsequent_indent=after, break_on_hyphens=False) or [
+        before
+    ]
+
+
+def _table(table: Table, zone: str) -> Iterator[str]:
+    """Columns from the left as far as they fit; what does not fit is named under the table."""
+    numeric = [column.type in NUMERIC for column in table.columns]
+    heads = [visible(column.title) for column in table.columns]
+    rows = [
+        [figure(value, column.type, "", zone) for value, column in zip(row, table.columns, strict=True)]
+        for row in table.rows[:ROWS]
+    ]
+    widths = _fitting(heads, rows)
+    for row in (heads, *rows):
+        cells = zip(row, widths, numeric, strict=False)
+        yield GAP.join(padded(cell, room, right=right) for cell, room, right in cells)
+    if len(table.rows) > ROWS:
+        yield f"… and {counted(len(table.rows) - ROWS, 'more row')}"
+    if len(widths) < len(heads):
+        yield from _wrapped(f"Left out here: {', '.join(heads[len(widths) :])}.")
+
+
+def _fitting(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    wanted = [max(map(width, cells)) for cells in zip(heads, *rows, strict=True)]
+    wanted[0] = max(NARROWEST, min(wanted[0], 34))
+    fitting: list[int] = []
+    for room in wanted:
+        left = COLUMNS - sum(fitting) - len(GAP) * len(fitting)
+        if min(room, 24) > left:
+            break
+        fitting.append(min(room, left))
+    return fitting
+
+
+def _without_double_blanks(lines: Sequence[str]) -> Iterator[str]:
+    before = "x"
+    for line in lines:
+        if line or before:
+            yield line
+        before = line
