@@ -28,6 +28,7 @@ from tidemill.converter.gone import Word, record_gone
 from tidemill.converter.main import SPEC as CONVERTER
 from tidemill.converter.names import Names
 from tidemill.converter.store import RecordBatch, record_batches
+from tidemill.downloader.main import SPEC as DOWNLOADER
 from tidemill.football.converter import SzerencsemixConverter
 from tidemill.listings.listing import Listing
 from tidemill.plugin import Document, Record, Rejected
@@ -36,9 +37,10 @@ from tidemill.reporter.main import SPEC as REPORTER
 from tidemill.reporter.statements import find_reported
 from tidemill.reporter.steps import Reporting, run_step
 from tidemill.scheduler.main import SPEC as SCHEDULER
+from tidemill.scraper.main import SPEC as SCRAPER
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
-SPECS = (SCHEDULER, CONVERTER, REPORTER)
+SPECS = (SCHEDULER, SCRAPER, DOWNLOADER, CONVERTER, REPORTER)
 UTC_ZONE = ZoneInfo("UTC")
 MONDAY = datetime(2026, 3, 2, 6, tzinfo=UTC)
 COUNTS = ("new", "changed", "unchanged", "gone", "reappeared", "skipped", "failed")

@@ -198,6 +198,41 @@ async def test_sums_of_runs_are_those_of_the_ledger(world: World) -> None:
     assert made.summary.startswith("3 sources in 4 runs: ")
 
 
+async def test_what_was_asked_of_hosts_and_what_checks_said_is_that_of_every_service(world: World) -> None:
+    event = await world.run("demo", TUESDAY, [listing(1)], new=1)
+    hosts = (("scraper", "a.example", 7), ("downloader", "b.example", 5), ("scraper", "c.example", 1))
+    for schema, host, requests in hosts:
+        await world.sql(
+            f"INSERT INTO {schema}.requests (source, host, day, requests, bytes, not_modified, bytes_saved)"
+            " VALUES ('demo', :host, '2026-03-03', :n, 100, 2, 1000), ('demo', :host, '2026-03-02', 99, 0, 0, 0)",
+            host=host,
+            n=requests,
+        )
+    for schema, severity in (("scraper", "block"), ("converter", "warn")):
+        await world.sql(
+            f"INSERT INTO {schema}.check_results (run, name, source, severity, passed, message)"
+            " VALUES (:run, :name, 'demo', :severity, false, 'too few'), (:run, 'fine', 'demo', 'block', true, '')",
+            run=event.run,
+            name=f"count_{schema}",
+            severity=severity,
+        )
+    made = await report(world)
+    (asked,) = made.politeness
+    assert [row[:4] for row in asked.rows] == [
+        ("demo", "a.example", 7, 100),
+        ("demo", "b.example", 5, 100),
+        ("demo", "c.example", 1, 100),
+    ]
+    assert made.changes[0].bytes_saved == 3000
+    checks = next(table for table in made.quality if table.title == "Checks that did not pass")
+    assert [row[:4] for row in checks.rows] == [
+        ("demo", "count_converter", "warn", 1),
+        ("demo", "count_scraper", "block", 1),
+    ]
+    assert made.trust.verdict == "untrusted"
+    assert "demo did not pass count_scraper: too few." in made.trust.reasons
+
+
 async def test_the_same_inputs_are_the_same_bytes_and_past_days_stay_as_they_were(world: World) -> None:
     await two_days(world)
     monday, tuesday = await report(world, "2026-03-02"), await report(world)

@@ -47,7 +47,7 @@ class Office:
 
     def gathering(self) -> Gathering:
         reporting = self.world.reporting
-        return Gathering(UTC_ZONE, reporting.datasets, reporting.known, self.sources, self.exempt)
+        return Gathering(UTC_ZONE, reporting.datasets, reporting.known, self.sources, self.exempt, now=self.clock)
 
     def making(self) -> Making:
         return Making(self.bus, self.world.engine, self.gathering, timedelta(hours=8), now=self.clock)
@@ -111,9 +111,7 @@ async def test_what_is_missing_is_waited_for_until_the_deadline_and_then_named(o
     await office.make_all()
     made = await office.newest()
     assert not made.complete
-    assert [(one.source, one.why) for one in made.missing] == [
-        ("lost", "slot 06:00: nobody decided on it, is a scheduler running?")
-    ]
+    assert [(one.source, one.why) for one in made.missing] == [("lost", "slot 06:00: no scheduler decided on it")]
     assert made.trust.verdict == "untrusted" and made.trust.missing_sources == ("lost",)
     assert "not all is in of lost" in made.summary
 
@@ -203,6 +201,11 @@ async def test_somebody_may_ask_for_a_report_before_its_day_is_over(office: Offi
     assert (await ask("2026-03-02"))["kind"] == "day"
     await office.make_all()
     assert await office.editions() == [("2026-03-02", 1)]
+    made = await office.newest()
+    assert [(one.source, one.why) for one in made.missing] == [
+        ("every source", "2026-03-02 is not over"),
+        ("demo", "slot 06:00: no scheduler decided on it"),
+    ]
     for wrong, why in (
         ("", "say what"),
         ("2026-03-09", "has not begun"),

@@ -203,7 +203,8 @@ async def fetch_asked(connection: AsyncConnection, about: About) -> list[Row]:
     schemas = (await connection.scalars(LEDGERS)).all()
     if not schemas or about.kind != "day":
         return []
-    ledgers = " UNION ALL ".join(f'SELECT * FROM "{schema}".requests' for schema in schemas)
+    columns = "source, host, day, requests, bytes, not_modified, bytes_saved, robots_denials, retry_after_obeyed"
+    ledgers = " UNION ALL ".join(f'SELECT {columns} FROM "{schema}".requests' for schema in schemas)
     return await fetch_rows(connection, text(ASKED.format(ledgers=ledgers)), about)
 
 

@@ -109,7 +109,7 @@ class Making:
         gathering = self.gathering()
         day = Day(date, gathering.zone)
         async with open_snapshot(self.engine) as connection:
-            settled = (await fetch_inputs(connection, day, gathering.sources, gathering.exempt)).settled
+            settled = (await fetch_inputs(connection, day, gathering.sources, gathering.exempt, now)).settled
         if not settled:
             self._unsettled[date] = now
         return settled

@@ -35,7 +35,7 @@ class Reporting:
     def wants(self, event: RunFinished) -> bool:
         """Whether this run gets a report of its own, by itself."""
         asked = self.run_reports == "all" or (self.run_reports == "asked" and event.trigger != OF_THEMSELVES)
-        return asked and self.is_news(event)
+        return asked and self.is_news(event) and is_eventful(event)
 
     def is_news(self, event: RunFinished) -> bool:
         return self.now() - event.finished_at <= NEWS
@@ -43,6 +43,12 @@ class Reporting:
     def wants_day(self, day: date) -> bool:
         """Whether the report on this day is made, or made again, by itself."""
         return day_of(self.now(), self.zone) - day <= DAYS_BACK
+
+
+def is_eventful(event: RunFinished) -> bool:
+    """Whether there is anything to tell: a source that is asked every minute has little."""
+    counts = event.new + event.changed + event.gone + event.reappeared + event.failed
+    return bool(counts) or event.state != "complete" or event.trigger != "schedule"
 
 
 def run_step(engine: AsyncEngine, reporting: Reporting) -> Step[RunFinished, RunMeasures]:
