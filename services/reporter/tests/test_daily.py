@@ -1,7 +1,7 @@
 """The report on a day: each of its figures is counted again, by other ways, from what went in and from the tables."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from statistics import median
 from typing import Any
@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from tidemill.common.testing.fixtures import Databases, run
 from tidemill.plugin import Position, Rejected
 from tidemill.reporter.editions import next_edition
 from tidemill.reporter.gathering import Gathering, NothingToReport, open_snapshot
@@ -17,7 +18,7 @@ from tidemill.reporter.report import Report
 from tidemill.reporter.table import Table
 from tidemill.reporter.telling import tell
 
-from .kit import MONDAY, UTC_ZONE, World, homes, issue, listing
+from .kit import MONDAY, SPECS, UTC_ZONE, World, homes, issue, listing, open_world
 
 pytestmark = pytest.mark.servers
 
@@ -45,7 +46,7 @@ def titled(report: Report, title: str) -> dict[Any, dict[str, Any]]:
     return rows_of(next(table for table in parts if table.title == title))
 
 
-async def two_days(world: World) -> dict[str, Any]:
+async def fill(world: World) -> dict[str, Any]:
     """The demo portal on its first two days, and a paper on the second. What a count by hand expects of the second."""
     expected: dict[str, Any] = {}
     await world.sql("DELETE FROM reporter.due")
@@ -77,6 +78,38 @@ async def two_days(world: World) -> dict[str, Any]:
     return expected
 
 
+@dataclass(frozen=True)
+class Days:
+    """Two days, of which every test has a copy."""
+
+    world: World
+    expected: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def filled(migrated_databases: Databases) -> Iterator[tuple[str, dict[str, Any]]]:
+    name = migrated_databases.create(*SPECS)
+    expected: dict[str, Any] = {}
+
+    async def fill_it() -> None:
+        world = await open_world(migrated_databases.url_of(name))
+        expected.update(await fill(world))
+        await world.engine.dispose()
+
+    run(fill_it())
+    yield name, expected
+    migrated_databases.drop(name)
+
+
+@pytest.fixture
+async def days(filled: tuple[str, dict[str, Any]], migrated_databases: Databases) -> AsyncIterator[Days]:
+    copied = migrated_databases.copy_of(filled[0])
+    world = await open_world(migrated_databases.url_of(copied))
+    yield Days(world, filled[1])
+    await world.engine.dispose()
+    migrated_databases.drop(copied)
+
+
 def per_m2(several: list[Mapping[str, Any]], kind: str) -> float:
     return median(
         (one["debt_free_price"] or one["price"]) / one["size_m2"]
@@ -85,8 +118,8 @@ def per_m2(several: list[Mapping[str, Any]], kind: str) -> float:
     )
 
 
-async def test_figures_of_listings_are_those_of_what_the_portal_says(world: World) -> None:
-    expected = await two_days(world)
+async def test_figures_of_listings_are_those_of_what_the_portal_says(days: Days) -> None:
+    world, expected = days.world, days.expected
     made = await report(world)
     by_city = titled(made, "Property listings by city")
     for title, said in expected.items():
@@ -111,8 +144,8 @@ async def test_figures_of_listings_are_those_of_what_the_portal_says(world: Worl
             assert row["median_change"] == pytest.approx(change, abs=1e-6)
 
 
-async def test_figures_of_the_paper_are_those_of_its_records(world: World) -> None:
-    await two_days(world)
+async def test_figures_of_the_paper_are_those_of_its_records(days: Days) -> None:
+    world = days.world
     made = await report(world)
     matches = [one for one in issue() if one.dataset == "football.match"]
     markets = [one for one in issue() if one.dataset == "football.market"]
@@ -143,8 +176,8 @@ async def test_figures_of_the_paper_are_those_of_its_records(world: World) -> No
         assert (name, confidence) == (known.name, pytest.approx(known.confidence, abs=1e-6))
 
 
-async def test_sums_of_runs_are_those_of_the_ledger(world: World) -> None:
-    await two_days(world)
+async def test_sums_of_runs_are_those_of_the_ledger(days: Days) -> None:
+    world = days.world
     bad = [Rejected("no_price", "there is none", "x", Position(item=n)) for n in range(3)]
     await world.run(
         "demo-helsinki", TUESDAY + timedelta(hours=6), [listing(1)], rejected=bad, failed=2, state="partial"
@@ -233,8 +266,8 @@ async def test_what_was_asked_of_hosts_and_what_checks_said_is_that_of_every_ser
     assert "demo did not pass count_scraper: too few." in made.trust.reasons
 
 
-async def test_the_same_inputs_are_the_same_bytes_and_past_days_stay_as_they_were(world: World) -> None:
-    await two_days(world)
+async def test_the_same_inputs_are_the_same_bytes_and_past_days_stay_as_they_were(days: Days) -> None:
+    world = days.world
     monday, tuesday = await report(world, "2026-03-02"), await report(world)
     assert (await report(world)).canonical_json() == tuesday.canonical_json()
     await world.run("demo-helsinki", TUESDAY + timedelta(days=1), pages=homes("helsinki", 3), changed=5)
@@ -243,8 +276,8 @@ async def test_the_same_inputs_are_the_same_bytes_and_past_days_stay_as_they_wer
     assert Report.from_json(tuesday.canonical_json()) == tuesday
 
 
-async def test_a_late_run_makes_a_further_edition_that_names_what_differs(world: World) -> None:
-    await two_days(world)
+async def test_a_late_run_makes_a_further_edition_that_names_what_differs(days: Days) -> None:
+    world = days.world
     before = await report(world)
     assert next_edition(before, await report(world)) is None
     late = TUESDAY + timedelta(hours=10)
@@ -259,8 +292,8 @@ async def test_a_late_run_makes_a_further_edition_that_names_what_differs(world:
     assert found["Property listings by city", "Helsinki: Records"] == tuple(cities)
 
 
-async def test_a_report_on_a_run_tells_of_this_run_alone(world: World) -> None:
-    expected = await two_days(world)
+async def test_a_report_on_a_run_tells_of_this_run_alone(days: Days) -> None:
+    world, expected = days.world, days.expected
     made = await report(world, "demo-vaduz-20260303T060000", "run")
     assert [one.source for one in made.changes] == ["demo-vaduz"]
     by_city = titled(made, "Property listings by city")
@@ -282,8 +315,8 @@ async def test_facts_are_gathered_where_nothing_can_be_written(world: World) -> 
             await connection.execute(text("DELETE FROM reporter.measures"))
 
 
-async def test_a_hint_that_postgres_refuses_costs_its_own_dataset_alone(world: World) -> None:
-    await two_days(world)
+async def test_a_hint_that_postgres_refuses_costs_its_own_dataset_alone(days: Days) -> None:
+    world = days.world
     good = gathering(world)
     broken = [
         replace(
