@@ -41,6 +41,7 @@ from tidemill.scraper.main import SPEC as SCRAPER
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 SPECS = (SCHEDULER, SCRAPER, DOWNLOADER, CONVERTER, REPORTER)
+METRICS = Metrics("reporter")
 UTC_ZONE = ZoneInfo("UTC")
 MONDAY = datetime(2026, 3, 2, 6, tzinfo=UTC)
 COUNTS = ("new", "changed", "unchanged", "gone", "reappeared", "skipped", "failed")
@@ -121,7 +122,7 @@ class World:
 
     async def tell(self, event: RunFinished) -> list[Outgoing]:
         """To the reporter's step."""
-        step = run_step(self.engine, replace(self.reporting, now=lambda: event.finished_at))
+        step = run_step(self.engine, replace(self.reporting, now=lambda: event.finished_at), METRICS)
         assert step.work is not None
         delivery = Delivery(f"{event.run}/finished/1", event, 1)
         done = Done(delivery, await step.work(delivery))

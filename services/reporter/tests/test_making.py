@@ -20,7 +20,7 @@ from tidemill.reporter.making import Making
 from tidemill.reporter.report import Report
 from tidemill.reporter.tables import bus as tables
 
-from .kit import INSERT_SLOT, MONDAY, UTC_ZONE, World, listing
+from .kit import INSERT_SLOT, METRICS, MONDAY, UTC_ZONE, World, listing
 
 pytestmark = pytest.mark.servers
 
@@ -50,7 +50,7 @@ class Office:
         return Gathering(UTC_ZONE, reporting.datasets, reporting.known, self.sources, self.exempt, now=self.clock)
 
     def making(self) -> Making:
-        return Making(self.bus, self.world.engine, self.gathering, timedelta(hours=8), now=self.clock)
+        return Making(self.bus, self.world.engine, self.gathering, timedelta(hours=8), METRICS, now=self.clock)
 
     async def make_all(self) -> int:
         making, made = self.making(), 0

@@ -10,7 +10,7 @@ from tidemill.common.events import AnomalyFound
 from tidemill.plugin import Position, Rejected
 from tidemill.reporter.steps import run_step
 
-from .kit import MONDAY, World, listing
+from .kit import METRICS, MONDAY, World, listing
 
 pytestmark = pytest.mark.servers
 
@@ -99,7 +99,7 @@ async def test_a_reporter_that_reads_old_runs_measures_them_and_makes_no_noise(w
         await world.run("demo", MONDAY - timedelta(days=day), new=100)
     event = await world.run("demo", MONDAY, new=1, heard=False)
     await world.sql("DELETE FROM reporter.due")
-    step = run_step(world.engine, replace(world.reporting, now=lambda: MONDAY + timedelta(days=60)))
+    step = run_step(world.engine, replace(world.reporting, now=lambda: MONDAY + timedelta(days=60)), METRICS)
     assert step.work is not None
     delivery = Delivery("id", event, 1)
     result = await step.work(delivery)

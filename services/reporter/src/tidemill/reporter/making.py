@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.step import Outgoing, Tx
 from tidemill.common.telemetry.logs import get_logger
+from tidemill.common.telemetry.metrics import ANOMALIES, REPORT_SECONDS, REPORTS, Metrics
 from tidemill.reporter.days import DAYS_BACK, NEWS, Day, day_of, days_between, utc_now
 from tidemill.reporter.facts import Facts
 from tidemill.reporter.gathering import Gathering, NothingToReport, open_snapshot, past_of
@@ -55,6 +56,7 @@ class Making:
     engine: AsyncEngine
     gathering: Callable[[], Gathering]
     deadline: timedelta
+    metrics: Metrics
     now: Callable[[], datetime] = utc_now
     _asked_until: date | None = None
     _unsettled: dict[date, datetime] = field(default_factory=dict)
@@ -124,12 +126,14 @@ class Making:
                 taken = await take_due(tx, due)
                 if taken is None:
                     return False
-                facts = await gathering.facts(self.engine, due.kind, due.subject)
-                report = await asyncio.to_thread(tell, facts, gathering.known)
-                await self.bus.emit(tx, await self._record(tx, taken, facts, report))
+                with self.metrics.of(REPORT_SECONDS, kind=due.kind).time():
+                    facts = await gathering.facts(self.engine, due.kind, due.subject)
+                    report = await asyncio.to_thread(tell, facts, gathering.known)
+                    await self.bus.emit(tx, await self._record(tx, taken, facts, report))
         except (NothingToReport, ValidationError, DBAPIError) as wrong:
             if isinstance(wrong, DBAPIError) and wrong.connection_invalidated:
                 raise
+            self.metrics.of(REPORTS, kind=due.kind, outcome="failed").inc()
             log.error("a report cannot be made", kind=due.kind, subject=due.subject, error=str(wrong))
             async with self.bus.transaction() as tx:
                 await fail_due(tx, due, str(wrong).partition("\n")[0])
@@ -146,6 +150,7 @@ class Making:
             events += self._anomalies(due, facts.measured, before)
         known = await find_newest(tx, due.kind, due.subject)
         kept = next_edition(known, report)
+        self.metrics.of(REPORTS, kind=due.kind, outcome="same" if kept is None else "edition").inc()
         if kept is not None:
             sha256 = await insert_report(tx, kept, facts.about.source)
             events.append(
@@ -166,5 +171,6 @@ class Making:
             severity = one.judgement.severity if one.judgement else None
             if severity is not None and before.get(one.key) != severity:
                 id = f"anomaly/day/{due.subject}/{one.source}/{one.name}{one.labels}/{severity}"
+                self.metrics.of(ANOMALIES, source=one.source, severity=severity).inc()
                 found.append(Outgoing(id, anomaly(one, known, due.day, self.now())))
         return found
