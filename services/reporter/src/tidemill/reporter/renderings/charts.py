@@ -14,6 +14,7 @@ SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 """A name, never fetched: what draws is inlined."""
 KINDS = ("new", "changed", "reappeared", "gone", "failed")
 SOURCES_CHARTED = 30
+AXIS_AND_LEGEND = 64
 Spec = dict[str, Any]
 
 
@@ -53,7 +54,7 @@ def changes_chart(changes: Sequence[SourceChanges], colours: Palette, *, width: 
     ]
     palette = [colours.new, colours.changed, colours.band, colours.gone, colours.bad]
     return {
-        **_frame(colours, width, 26 * len(charted)),
+        **_frame(colours, width, 26 * len(charted) + AXIS_AND_LEGEND),
         "description": "New, changed, reappeared, gone and failed, by source",
         "data": {"values": values},
         "mark": {"type": "bar", "height": {"band": 0.7}, "cornerRadius": 1},

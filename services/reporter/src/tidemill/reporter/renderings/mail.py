@@ -24,6 +24,7 @@ from tidemill.reporter.renderings.telling import (
     edition,
     find_series,
     head,
+    moved,
     name_of,
     notes_on_trust,
     sections,
@@ -36,7 +37,7 @@ from tidemill.reporter.report import Report
 
 CHARTS = 3
 ROWS = 15
-SHOWN = ("changed", "breakdowns", "quality", "trend")
+SHOWN = ("changed", "breakdowns", "quality")
 SUBJECT_LETTERS = 180
 
 
@@ -124,7 +125,7 @@ def _page(report: Report, envelope: Envelope, charts: Mapping[int, bytes]) -> st
             (one, _identity(report, envelope, f"chart-{place}") if place in charts else "")
             for place, one in enumerate(anomalies(report))
         ],
-        tables=[table for one in sections(report) if one.anchor in SHOWN for table in one.tables],
+        tables=[*(table for one in sections(report) if one.anchor in SHOWN for table in one.tables), *moved(report)],
         rows=ROWS,
         link=envelope.link if envelope.link.startswith(("https://", "http://")) else "",
         shown=lambda value, column: visible(shortened(figure(value, column.type, "", report.zone), 300)),

@@ -74,7 +74,7 @@ def _told(report: Report) -> dict[str, Any]:
         "id": _broken(report.id),
         "number": report.edition,
         "zone": report.zone,
-        "made_from": _broken(report.made_from),
+        "made_from": _broken(report.made_from[:16]),
     }
 
 

@@ -9,6 +9,8 @@ from tidemill.reporter.renderings.telling import (
     anomalies,
     corrected,
     edition,
+    head,
+    moved,
     name_of,
     notes_on_trust,
     sections,
@@ -26,6 +28,8 @@ ROWS = 15
 """Of a table; the rest is in what is attached or linked."""
 GAP = "  "
 NARROWEST = 8
+FIRST = 28
+"""Of the first column, which says what a row is about, at most."""
 
 
 def plain_text(report: Report, link: str = "") -> str:
@@ -39,9 +43,10 @@ def plain_text(report: Report, link: str = "") -> str:
     lines += ["", ", ".join(f"{one.title} {one.figure}" for one in sums(report)[:5])]
     lines += [*_told_anomalies(report), *_told_corrections(report), *_told_errors(report)]
     for section in sections(report):
-        if section.anchor in {"changed", "breakdowns", "quality", "trend"}:
+        if section.anchor in {"changed", "breakdowns", "quality"}:
             for table in section.tables:
                 lines += [*_heading(visible(table.title)), *_table(table, report.zone)]
+    lines += [line for table in moved(report) for line in (*_heading(table.title), *_table(table, report.zone))]
     lines += ["", "-- ", *_end(report, link)]
     return "\n".join(line.rstrip() for line in _without_double_blanks(lines)) + "\n"
 
@@ -101,24 +106,26 @@ def _wrapped(text: str, before: str = "", hang: int | None = None) -> list[str]:
 def _table(table: Table, zone: str) -> Iterator[str]:
     """Columns from the left as far as they fit; what does not fit is named under the table."""
     numeric = [column.type in NUMERIC for column in table.columns]
-    heads = [visible(column.title) for column in table.columns]
+    heads = [head(column) for column in table.columns]
     rows = [
         [figure(value, column.type, "", zone) for value, column in zip(row, table.columns, strict=True)]
         for row in table.rows[:ROWS]
     ]
     widths = _fitting(heads, rows)
-    for row in (heads, *rows):
+    for row in (*_head_lines(heads, widths), *rows):
         cells = zip(row, widths, numeric, strict=False)
         yield GAP.join(padded(cell, room, right=right) for cell, room, right in cells)
     if len(table.rows) > ROWS:
         yield f"… and {counted(len(table.rows) - ROWS, 'more row')}"
     if len(widths) < len(heads):
-        yield from _wrapped(f"Left out here: {', '.join(heads[len(widths) :])}.")
+        yield from _wrapped(f"Left out here: {'; '.join(heads[len(widths) :])}.")
 
 
 def _fitting(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
-    wanted = [max(map(width, cells)) for cells in zip(heads, *rows, strict=True)]
-    wanted[0] = max(NARROWEST, min(wanted[0], 34))
+    """Room for each column's cells, and for its head on three lines or so."""
+    words = [max(width(text) // 3, *map(width, text.split() or " ")) for text in heads]
+    wanted = [max(word, *map(width, cells)) for word, cells in zip(words, zip(*rows, strict=True), strict=True)]
+    wanted[0] = max(NARROWEST, min(wanted[0], FIRST))
     fitting: list[int] = []
     for room in wanted:
         left = COLUMNS - sum(fitting) - len(GAP) * len(fitting)
@@ -126,6 +133,13 @@ def _fitting(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
             break
         fitting.append(min(room, left))
     return fitting
+
+
+def _head_lines(heads: Sequence[str], widths: Sequence[int]) -> Iterator[tuple[str, ...]]:
+    """Heads over as many lines as they need, standing on the first row."""
+    wrapped = [textwrap.wrap(text, room) for text, room in zip(heads, widths, strict=False)]
+    lines = max(map(len, wrapped))
+    return zip(*([""] * (lines - len(own)) + own for own in wrapped), strict=True)
 
 
 def _without_double_blanks(lines: Sequence[str]) -> Iterator[str]:

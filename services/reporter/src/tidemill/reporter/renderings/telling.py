@@ -210,6 +210,15 @@ def _trend(report: Report) -> Table:
     return table("Against the same weekday", columns, rows)
 
 
+def moved(report: Report) -> tuple[Table, ...]:
+    """For a morning's mail: of the trend what can be compared, what moved most first."""
+    trend = _trend(report)
+    place = [column.name for column in trend.columns].index("change")
+    compared = [row for row in trend.rows if row[place] is not None]
+    ordered = sorted(compared, key=lambda row: -abs(float(row[place] or 0)))
+    return (trend.model_copy(update={"rows": tuple(ordered)}),) if ordered else ()
+
+
 def trend_row(one: Series) -> tuple[Value, ...] | None:
     if not one.points:
         return None

@@ -1,5 +1,5 @@
 // Sorting, finding and charts. Everything but the charts is on the page without this.
-const FOLDED = 25;
+const FOLDED = 25, FEW_MORE = 10;
 const value = (row, at) => {
   const cell = row.children[at];
   return "v" in cell.dataset ? (cell.dataset.v === "" ? null : Number(cell.dataset.v)) : cell.textContent.trim();
@@ -16,7 +16,7 @@ document.querySelectorAll("table.sorted").forEach((table) => {
   const body = table.tBodies[0];
   const texts = new Map();
   let rows = [...body.rows];
-  let folded = rows.length > FOLDED;
+  let folded = rows.length > FOLDED + FEW_MORE;
   let wanted = "";
   const found = (row) => {
     if (!texts.has(row)) texts.set(row, [...row.cells].map((cell) => cell.textContent).join("\n").toLowerCase());
