@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from tidemill.reporter.envelope import Envelope
 from tidemill.reporter.forms import KINDS, Form, file_name
 from tidemill.reporter.renderings.charts import line_chart
+from tidemill.reporter.renderings.excerpt import LISTED, ROWS, excerpt
 from tidemill.reporter.renderings.figures import NUMERIC, figure
 from tidemill.reporter.renderings.palette import PAPER
 from tidemill.reporter.renderings.plain_text import plain_text
@@ -24,10 +25,8 @@ from tidemill.reporter.renderings.telling import (
     edition,
     find_series,
     head,
-    moved,
     name_of,
     notes_on_trust,
-    sections,
     sums,
     title,
     told,
@@ -36,8 +35,6 @@ from tidemill.reporter.renderings.visible import shortened, visible
 from tidemill.reporter.report import Report
 
 CHARTS = 3
-ROWS = 15
-SHOWN = ("changed", "breakdowns", "quality")
 SUBJECT_LETTERS = 180
 
 
@@ -123,10 +120,11 @@ def _page(report: Report, envelope: Envelope, charts: Mapping[int, bytes]) -> st
         notes=notes_on_trust(report),
         anomalies=[
             (one, _identity(report, envelope, f"chart-{place}") if place in charts else "")
-            for place, one in enumerate(anomalies(report))
+            for place, one in enumerate(anomalies(report)[:LISTED])
         ],
-        tables=[*(table for one in sections(report) if one.anchor in SHOWN for table in one.tables), *moved(report)],
+        excerpt=excerpt(report),
         rows=ROWS,
+        listed=LISTED,
         link=envelope.link if envelope.link.startswith(("https://", "http://")) else "",
         shown=lambda value, column: visible(shortened(figure(value, column.type, "", report.zone), 300)),
         **{"told": told, "corrected": corrected, "head": head, "name_of": name_of, "figure": figure, "zip": zip},

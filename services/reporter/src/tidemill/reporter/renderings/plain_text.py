@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from tidemill.reporter.renderings.excerpt import LISTED, ROWS, excerpt
 from tidemill.reporter.renderings.figures import NUMERIC, counted, figure
 from tidemill.reporter.renderings.telling import (
     VERDICTS,
@@ -10,10 +11,8 @@ from tidemill.reporter.renderings.telling import (
     corrected,
     edition,
     head,
-    moved,
     name_of,
     notes_on_trust,
-    sections,
     sums,
     title,
     told,
@@ -24,8 +23,6 @@ from tidemill.reporter.report import Report
 from tidemill.reporter.table import Table
 
 COLUMNS = 78
-ROWS = 15
-"""Of a table; the rest is in what is attached or linked."""
 GAP = "  "
 NARROWEST = 8
 FIRST = 28
@@ -42,11 +39,11 @@ def plain_text(report: Report, link: str = "") -> str:
         lines += _wrapped(visible(f"Missing: {gap.source}, {gap.why}"), "- ")
     lines += ["", ", ".join(f"{one.title} {one.figure}" for one in sums(report)[:5])]
     lines += [*_told_anomalies(report), *_told_corrections(report), *_told_errors(report)]
-    for section in sections(report):
-        if section.anchor in {"changed", "breakdowns", "quality"}:
-            for table in section.tables:
-                lines += [*_heading(visible(table.title)), *_table(table, report.zone)]
-    lines += [line for table in moved(report) for line in (*_heading(table.title), *_table(table, report.zone))]
+    chosen = excerpt(report)
+    for table in chosen.tables:
+        lines += [*_heading(visible(table.title)), *_table(table, report.zone)]
+    if chosen.left_out:
+        lines += ["", *_wrapped(visible(f"Only in the whole report: {'; '.join(chosen.left_out)}."))]
     lines += ["", "-- ", *_end(report, link)]
     return "\n".join(line.rstrip() for line in _without_double_blanks(lines)) + "\n"
 
@@ -59,27 +56,35 @@ def _standing(report: Report) -> str:
 def _told_anomalies(report: Report) -> Iterator[str]:
     if report.anomalies:
         yield from _heading("What stands out")
-    for one in anomalies(report):
+    for one in anomalies(report)[:LISTED]:
         said = f"{name_of(one)}: {figure(one.value, one.type, one.unit)}. {told(one)}"
         yield from _wrapped(visible(said), f"[{one.severity}] ", hang=4)
+    yield from _more(len(report.anomalies))
 
 
 def _told_corrections(report: Report) -> Iterator[str]:
     if report.corrections:
         yield from _heading("What was corrected")
-    for one in report.corrections:
+    for one in report.corrections[:LISTED]:
         before, after = corrected(one)
         why = f" ({one.why})" if one.why else ""
         yield from _wrapped(visible(f"{one.where}, {one.name}: {before} is now {after}{why}"), "- ")
+    yield from _more(len(report.corrections))
 
 
 def _told_errors(report: Report) -> Iterator[str]:
     if report.errors:
         yield from _heading("What failed, and what to do")
-    for one in report.errors:
+    for one in report.errors[:LISTED]:
         yield from _wrapped(visible(f"{one.source}, {one.failure}, {one.count:,} times: {one.remedy}"), "- ")
         if one.example:
             yield from _wrapped(visible(one.example), "  e.g. ")
+    yield from _more(len(report.errors))
+
+
+def _more(count: int) -> Iterator[str]:
+    if count > LISTED:
+        yield f"… and {count - LISTED:,} more"
 
 
 def _end(report: Report, link: str) -> Iterator[str]:
