@@ -22,6 +22,7 @@ from tidemill.reporter.renderings.telling import (
     VERDICTS,
     anomalies,
     corrected,
+    drawable,
     edition,
     find_series,
     head,
@@ -99,7 +100,7 @@ def _identity(report: Report, envelope: Envelope, name: str = "") -> str:
 def _charts(report: Report) -> dict[int, bytes]:
     """Of the gravest anomalies, by their place."""
     found = [(place, find_series(report, one)) for place, one in enumerate(anomalies(report))]
-    drawn = [(place, series) for place, series in found if series and series.points][:CHARTS]
+    drawn = [(place, series) for place, series in found if series and drawable(series)][:CHARTS]
     return {place: png(line_chart(series, PAPER, width=540, height=130)) for place, series in drawn}
 
 

@@ -91,6 +91,11 @@ def head(column: ColumnOf) -> str:
     return visible(f"{column.title}, {column.unit}" if column.unit else column.title)
 
 
+def drawable(series: Series | None) -> bool:
+    """Whether a chart of it says more than its figure."""
+    return series is not None and sum(point.value is not None for point in series.points) >= 2
+
+
 def corrected(correction: Correction) -> tuple[str, str]:
     """Its figure before and after."""
     before, after = (figure(side, correction.type, correction.unit) for side in (correction.before, correction.after))

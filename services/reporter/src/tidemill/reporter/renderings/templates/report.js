@@ -66,14 +66,15 @@ const patch = (spec) => {
 };
 const { config, charts } = JSON.parse(document.getElementById("charts").textContent);
 const tooltip = { theme: "custom", disableDefaultStyle: true };
-const draw = async () => {
-  for (const place of document.querySelectorAll(".chart")) {
+const draw = async (places) => {
+  for (const place of places) {
     const options = { config, patch, tooltip, renderer: "svg", actions: false, ast: true };
     await vegaEmbed(place, charts[place.dataset.chart], options);
     place.classList.add("drawn");
     await new Promise((go) => setTimeout(go));
   }
-  document.documentElement.classList.add("drawn");
 };
-draw();
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
+// Within a closed part there is no width to draw in.
+document.querySelectorAll("details").forEach((part) =>
+  part.addEventListener("toggle", () => draw(part.querySelectorAll(".chart")), { once: true }));
+draw(document.querySelectorAll(".chart:not(details .chart)")).then(() => document.documentElement.classList.add("drawn"));
