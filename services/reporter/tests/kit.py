@@ -31,7 +31,7 @@ from tidemill.converter.store import RecordBatch, record_batches
 from tidemill.downloader.main import SPEC as DOWNLOADER
 from tidemill.football.converter import SzerencsemixConverter
 from tidemill.listings.listing import Listing
-from tidemill.plugin import Document, Record, Rejected
+from tidemill.plugin import Accounting, Document, Item, Record, Rejected
 from tidemill.reporter.catalogue import catalogue
 from tidemill.reporter.main import SPEC as REPORTER
 from tidemill.reporter.statements import find_reported
@@ -84,13 +84,14 @@ class World:
         trigger: str = "schedule",
         heard: bool = True,
         pages: Mapping[str, Record] | None = None,
+        accounting: Sequence[Accounting] = (),
         **counts: Any,
     ) -> RunFinished:
         """A run of one document with these records, and of pages that are gone, through ledger, store and reporter."""
         run = run or f"{source}-{at:%Y%m%dT%H%M%S}"
         told: dict[str, Sequence[Record]] = {"": records} if records or rejected else {}
         told |= {path: [record] for path, record in (pages or {}).items()}
-        changes = await self._store(source, run, at, told, rejected) if told else {}
+        changes = await self._store(source, run, at, told, rejected, accounting) if told else {}
         for path in gone:
             await self._gone(source, run, at + timedelta(minutes=1), path)
         total = {name: counts.get(name, 0) for name in COUNTS}
@@ -132,7 +133,13 @@ class World:
         return events
 
     async def _store(
-        self, source: str, run: str, at: datetime, told: Mapping[str, Sequence[Record]], rejected: Sequence[Rejected]
+        self,
+        source: str,
+        run: str,
+        at: datetime,
+        told: Mapping[str, Sequence[Record]],
+        rejected: Sequence[Rejected],
+        accounting: Sequence[Accounting],
     ) -> Mapping[str, Changes]:
         """A document for each page, all at once."""
         checked = {page: check_records(records, self.datasets) for page, records in told.items()}
@@ -154,7 +161,7 @@ class World:
                     )
                 )
             for batch, recorded in zip(batches, await record_batches(tx, batches, self.datasets), strict=True):
-                await finish_document(tx, batch.document, Finished(outcome="converted"))
+                await finish_document(tx, batch.document, Finished(outcome="converted", accounting=accounting))
                 found = _added(found, recorded.changes)
         return found
 
@@ -214,12 +221,21 @@ def _added(some: Mapping[str, Changes], more: Mapping[str, Changes]) -> dict[str
     return found
 
 
-@cache
 def issue() -> tuple[Record, ...]:
     """The records of the sample paper."""
+    return tuple(item for item in _read_issue() if isinstance(item, Record))
+
+
+def issue_rows() -> tuple[Accounting, ...]:
+    """What its rows came to, page by page."""
+    return tuple(item for item in _read_issue() if isinstance(item, Accounting))
+
+
+@cache
+def _read_issue() -> tuple[Item, ...]:
     content = (EXAMPLES / "szerencsemix" / "sample.pdf").read_bytes()
     about = Document(io.BytesIO(content), "0" * 64, len(content), "sample.pdf", MONDAY)
-    return tuple(item for item in SzerencsemixConverter().convert(about, {}) if isinstance(item, Record))
+    return tuple(SzerencsemixConverter().convert(about, {}))
 
 
 @cache

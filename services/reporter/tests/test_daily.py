@@ -1,5 +1,6 @@
 """The report on a day: each of its figures is counted again, by other ways, from what went in and from the tables."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -11,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from tidemill.common.testing.fixtures import Databases, run
+from tidemill.football.split import cap_markets
 from tidemill.plugin import Position, Rejected
 from tidemill.reporter.editions import next_edition
 from tidemill.reporter.gathering import Gathering, NothingToReport, open_snapshot
@@ -18,7 +20,7 @@ from tidemill.reporter.report import Report
 from tidemill.reporter.table import Table
 from tidemill.reporter.telling import tell
 
-from .kit import MONDAY, SPECS, UTC_ZONE, World, homes, issue, listing, open_world
+from .kit import MONDAY, SPECS, UTC_ZONE, World, homes, issue, issue_rows, listing, open_world
 
 pytestmark = pytest.mark.servers
 
@@ -74,7 +76,7 @@ async def fill(world: World) -> dict[str, Any]:
             ],
             "second": [record.data for record in second.values()],
         }
-    await world.run("paper", TUESDAY, issue(), new=1)
+    await world.run("paper", TUESDAY, issue(), accounting=issue_rows(), new=1)
     return expected
 
 
@@ -174,6 +176,39 @@ async def test_figures_of_the_paper_are_those_of_its_records(days: Days) -> None
     for scope, printed, name, _, confidence, _ in table.rows:
         known = names[scope, printed]
         assert (name, confidence) == (known.name, pytest.approx(known.confidence, abs=1e-6))
+
+
+async def test_what_an_export_would_leave_out_is_counted_by_its_own_function(days: Days) -> None:
+    made = await report(days.world)
+    expected: dict[str, Counter[str]] = {}
+    for match in (one for one in issue() if one.dataset == "football.match"):
+        rows = [one.data for one in issue() if one.parent == ("football.match", match.key)]
+        capped = cap_markets({"markets": [{**row, "market_text": row["text"]} for row in rows]}, 10)
+        found = expected.setdefault(match.data["league"], Counter())
+        found += Counter(matches=1, rows=len(rows), kept=len(capped["markets"]))
+        found["left_out"] += len(capped["excluded_markets"])
+    told = titled(made, "Capped at 10 additional markets, by league")
+    assert {
+        league: {name: row[name] for name in ("matches", "rows", "kept", "left_out")} for league, row in told.items()
+    } == {
+        league: {name: counts[name] for name in ("matches", "rows", "kept", "left_out")}
+        for league, counts in expected.items()
+    }
+    assert sum(row["left_out"] for row in told.values()) > 0
+    by_market = titled(made, "Capped at 10 additional markets, by market")
+    assert sum(row["left_out"] for row in by_market.values()) == sum(row["left_out"] for row in told.values())
+
+
+async def test_rows_of_documents_add_up_duplicates_among_them(days: Days) -> None:
+    made = await report(days.world)
+    table = next(one for one in made.quality if one.title == "Rows of documents")
+    told = {kind: rows for source, kind, rows in table.rows if source == "paper"}
+    rows = issue_rows()
+    ignored: Counter[str] = sum((Counter(page.ignored) for page in rows), Counter())
+    assert told["seen"] == sum(page.seen for page in rows)
+    assert told["accepted"] == sum(page.accepted for page in rows)
+    assert {kind[9:].replace(" ", "_"): n for kind, n in told.items() if kind.startswith("ignored: ")} == dict(ignored)
+    assert told["seen"] == told["accepted"] + told.get("rejected", 0) + sum(ignored.values())
 
 
 async def test_sums_of_runs_are_those_of_the_ledger(days: Days) -> None:

@@ -6,15 +6,17 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import orjson
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidemill.common.telemetry.logs import get_logger
+from tidemill.plugin import Counted, Tally
 from tidemill.reporter.inputs import Inputs
 from tidemill.reporter.measured import Measured
 from tidemill.reporter.measuring import exists
-from tidemill.reporter.statements import Reported, changes_by, changes_sql, figures_sql, names_sql
+from tidemill.reporter.statements import Reported, changes_by, changes_sql, families_sql, figures_sql, names_sql
 
 log = get_logger(__name__)
 
@@ -61,6 +63,17 @@ SELECT d.source, r.reason, count(*) AS count, min(left(r.raw, 100)) AS example
 FROM converter.rejected r JOIN converter.documents d ON d.id = r.document
 WHERE d.run = ANY(:runs) AND d.superseded_by IS NULL
 GROUP BY d.source, r.reason ORDER BY d.source, count(*) DESC, r.reason
+""")
+READ = text("""
+SELECT d.source, k.kind, sum(k.rows)::bigint AS rows FROM converter.documents d
+CROSS JOIN jsonb_array_elements(d.accounting) page
+CROSS JOIN LATERAL (
+    SELECT ' seen' AS kind, (page ->> 'seen')::bigint AS rows
+    UNION ALL SELECT ' accepted', (page ->> 'accepted')::bigint
+    UNION ALL SELECT ' rejected', (page ->> 'rejected')::bigint
+    UNION ALL SELECT i.key, i.value::text::bigint FROM jsonb_each(page -> 'ignored') i
+) k WHERE d.run = ANY(:runs) AND d.superseded_by IS NULL
+GROUP BY d.source, k.kind HAVING sum(k.rows) > 0 ORDER BY d.source, k.kind
 """)
 HELD = text("""
 SELECT source, count(*) FILTER (WHERE run = ANY(:runs)) AS new,
@@ -137,6 +150,8 @@ class DatasetFacts:
     reported: Reported
     figures: Sequence[Row]
     changes: Sequence[Row]
+    tallies: Mapping[str, Counted] = field(default_factory=dict)
+    """By name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +163,8 @@ class Facts:
     sources: Sequence[Row]
     errors: Sequence[Row] = ()
     stored: Mapping[str, int] = field(default_factory=dict)
+    read: Sequence[Row] = ()
+    """Rows of documents by source and kind: seen, accepted, rejected (after a blank), or why they were ignored."""
     rejected: Sequence[Row] = ()
     held: Sequence[Row] = ()
     converters: Sequence[Row] = ()
@@ -179,6 +196,7 @@ async def fetch_store(connection: AsyncConnection, about: About) -> dict[str, An
     if not await exists(connection, "converter.quarantine"):
         return {}
     found: dict[str, Any] = {
+        "read": await fetch_rows(connection, READ, about),
         "rejected": await fetch_rows(connection, REJECTED, about),
         "held": await fetch_rows(connection, HELD, about),
         "converters": await fetch_rows(connection, CONVERTERS, about),
@@ -217,7 +235,23 @@ async def fetch_dataset(connection: AsyncConnection, about: About, reported: Rep
     by = figures_by(reported)
     figures = await fetch_rows(connection, text(figures_sql(reported, of_source=bool(about.source), by=by)), about)
     changes = await fetch_rows(connection, text(changes_sql(reported)), about, since=since)
-    return DatasetFacts(reported=reported, figures=figures, changes=changes)
+    tallies = {tally.name: await fetch_tally(connection, about, reported, tally, since) for tally in reported.tallies}
+    return DatasetFacts(reported=reported, figures=figures, changes=changes, tallies=tallies)
+
+
+async def fetch_tally(
+    connection: AsyncConnection, about: About, reported: Reported, tally: Tally, since: datetime
+) -> Counted:
+    """Family by family: however many there are, one is in memory."""
+    found: dict[str, dict[str, int]] = {}
+    query = text(families_sql(reported.dataset, reported.known[tally.children]))
+    async with connection.stream(query, {**about.asked, "since": since}) as rows:
+        async for row in rows:
+            for group, counts in tally.count(orjson.loads(row.record), orjson.loads(row.children)).items():
+                known = found.setdefault(group, dict.fromkeys(tally.columns, 0))
+                for name, count in counts.items():
+                    known[name] += count
+    return found
 
 
 def figures_by(reported: Reported) -> list[tuple[str, ...]]:
