@@ -52,6 +52,11 @@ VALUES (:run, :source, :trigger, :slot, :state, :reason, :requested_at, :finishe
     :unchanged, :gone, :reappeared, :skipped, :failed, :bytes, :requests, :cpu_seconds, :peak_memory_bytes, false)
 ON CONFLICT (run) DO UPDATE SET state = excluded.state, new = excluded.new, failed = excluded.failed, corrected = true
 """
+RECONVERTED = (
+    "INSERT INTO converter.reconversions (command, selection, state, ended_at) VALUES ('c', '{}', 'done', :at)",
+    "INSERT INTO converter.reconverted (reconversion, document, candidate, state)"
+    " SELECT max(id), :old, :candidate, 'accepted' FROM converter.reconversions",
+)
 INSERT_SLOT = """
 INSERT INTO scheduler.slots (source, slot, schedule, outcome, reason, run, due_at)
 VALUES (:source, :slot, 'cron', :outcome, :reason, :run, :slot) ON CONFLICT DO NOTHING
@@ -164,6 +169,28 @@ class World:
                 await finish_document(tx, batch.document, Finished(outcome="converted", accounting=accounting))
                 found = _added(found, recorded.changes)
         return found
+
+    async def reconvert(self, run: str, records: Sequence[Record], ended_at: datetime) -> None:
+        """The document of a run once more, by a better converter, and accepted."""
+        checked = check_records(records, self.datasets)
+        (old,) = await self.sql("SELECT id, source, received_at FROM converter.documents WHERE run = :run", run=run)
+        about = replace(facts_of(old.source, run, old.received_at, ""), run="reconvert-1", converter_version="2")
+        async with self.engine.begin() as tx:
+            candidate = await begin_document(tx, about)
+            again = {"old": old.id, "candidate": candidate, "at": ended_at}
+            await tx.execute(text("UPDATE converter.documents SET superseded_by = :candidate WHERE id = :old"), again)
+            batch = RecordBatch(
+                document=candidate,
+                part=0,
+                run=run,
+                valid_from=old.received_at,
+                records=checked.records,
+                origin="reconvert",
+            )
+            await record_batches(tx, [batch], self.datasets)
+            await finish_document(tx, candidate, Finished(outcome="converted"))
+            for statement in RECONVERTED:
+                await tx.execute(text(statement), again)
 
     async def _gone(self, source: str, run: str, at: datetime, page: str) -> None:
         facts = DocumentFacts(

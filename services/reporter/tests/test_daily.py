@@ -327,6 +327,18 @@ async def test_a_late_run_makes_a_further_edition_that_names_what_differs(days: 
     assert found["Property listings by city", "Helsinki: Records"] == tuple(cities)
 
 
+async def test_what_was_converted_again_counts_as_it_counts_now(world: World) -> None:
+    event = await world.run("demo", TUESDAY, [listing(1, price=1000), listing(2, price=3000)], new=2)
+    before = await report(world)
+    await world.reconvert(event.run, [listing(1, price=2000), listing(2, price=3000)], TUESDAY)
+    made = next_edition(before, await report(world))
+    assert made is not None
+    told = titled(made, "Property listings by source")["demo"]
+    assert (told["records"], told["new"], told["changed"]) == (2, 2, 0)
+    assert (told["price_per_m2_eur"], made.trust.rejected) == (50.0, 0)
+    assert [(one.version, one.records) for one in made.trust.converter_versions] == [("2", 2)]
+
+
 async def test_a_report_on_a_run_tells_of_this_run_alone(days: Days) -> None:
     world, expected = days.world, days.expected
     made = await report(world, "demo-vaduz-20260303T060000", "run")

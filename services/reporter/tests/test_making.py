@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import nats
@@ -176,6 +176,21 @@ async def test_a_corrected_run_makes_a_further_edition_and_the_same_again_none(o
     assert ("Changes", "demo: new", 1, 2) in [(one.where, one.name, one.before, one.after) for one in made.corrections]
     day = await office.world.sql("SELECT value FROM reporter.measures WHERE kind = 'day' AND name = 'new'")
     assert [row.value for row in day] == [2.0]
+
+
+async def test_a_day_whose_documents_were_converted_again_is_told_again(office: Office) -> None:
+    event = await office.world.run("demo", MONDAY, [listing(1, price=1000), listing(2)], new=2)
+    await office.make_all()
+    office.clock.time = datetime.now(UTC)
+    asked = await office.world.scalar("SELECT asked_at FROM reporter.due WHERE kind = 'day'")
+    await office.world.sql("UPDATE reporter.due SET day = :day WHERE kind = 'day'", day=office.clock().date())
+    await office.world.sql("UPDATE scheduler.runs SET slot = :now", now=office.clock())
+    await office.world.reconvert(event.run, [listing(1, price=2000), listing(2)], datetime.now(UTC))
+    await office.making().ask_for_reconverted()
+    again = await office.world.scalar("SELECT asked_at FROM reporter.due WHERE kind = 'day'")
+    assert again > asked
+    await office.making().ask_for_reconverted()
+    assert again == await office.world.scalar("SELECT asked_at FROM reporter.due WHERE kind = 'day'")
 
 
 async def test_days_on_which_nothing_ran_are_due_too(office: Office) -> None:

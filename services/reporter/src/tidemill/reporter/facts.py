@@ -53,18 +53,27 @@ SELECT source, coalesce(nullif(reason, ''), state) AS failure, count(*) AS count
 FROM scheduler.runs WHERE run = ANY(:runs) AND state NOT IN ('complete', 'partial') AND failed = 0
 GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2
 """)
-STORED = text("""
+# A document that was converted again is counted as it counts now.
+OWN = """
+WITH RECURSIVE own AS (
+    SELECT id, superseded_by FROM converter.documents WHERE run = ANY(:runs)
+    UNION SELECT n.id, n.superseded_by FROM converter.documents n JOIN own o ON n.id = o.superseded_by
+)"""
+STORED = text(f"""
+{OWN}
 SELECT d.source, sum(b.new + b.changed + b.unchanged + b.history)::bigint AS records FROM converter.batches b
-JOIN converter.documents d ON d.id = b.document WHERE d.run = ANY(:runs) AND d.superseded_by IS NULL
+JOIN converter.documents d ON d.id = b.document WHERE d.id IN (SELECT id FROM own WHERE superseded_by IS NULL)
 GROUP BY d.source ORDER BY d.source
 """)
-REJECTED = text("""
+REJECTED = text(f"""
+{OWN}
 SELECT d.source, r.reason, count(*) AS count, min(left(r.raw, 100)) AS example
 FROM converter.rejected r JOIN converter.documents d ON d.id = r.document
-WHERE d.run = ANY(:runs) AND d.superseded_by IS NULL
+WHERE d.id IN (SELECT id FROM own WHERE superseded_by IS NULL)
 GROUP BY d.source, r.reason ORDER BY d.source, count(*) DESC, r.reason
 """)
-READ = text("""
+READ = text(f"""
+{OWN}
 SELECT d.source, k.kind, sum(k.rows)::bigint AS rows FROM converter.documents d
 CROSS JOIN jsonb_array_elements(d.accounting) page
 CROSS JOIN LATERAL (
@@ -72,7 +81,7 @@ CROSS JOIN LATERAL (
     UNION ALL SELECT ' accepted', (page ->> 'accepted')::bigint
     UNION ALL SELECT ' rejected', (page ->> 'rejected')::bigint
     UNION ALL SELECT i.key, i.value::text::bigint FROM jsonb_each(page -> 'ignored') i
-) k WHERE d.run = ANY(:runs) AND d.superseded_by IS NULL
+) k WHERE d.id IN (SELECT id FROM own WHERE superseded_by IS NULL)
 GROUP BY d.source, k.kind HAVING sum(k.rows) > 0 ORDER BY d.source, k.kind
 """)
 HELD = text("""
@@ -80,10 +89,11 @@ SELECT source, count(*) FILTER (WHERE run = ANY(:runs)) AS new,
     count(*) FILTER (WHERE state = 'held' OR settled_at > :until) AS held
 FROM converter.quarantine WHERE held_at <= :until OR run = ANY(:runs) GROUP BY source ORDER BY source
 """)
-CONVERTERS = text("""
+CONVERTERS = text(f"""
+{OWN}
 SELECT d.converter, d.converter_version AS version, sum(b.new + b.changed + b.unchanged + b.history)::bigint AS records
 FROM converter.batches b JOIN converter.documents d ON d.id = b.document
-WHERE d.run = ANY(:runs) AND d.superseded_by IS NULL AND d.converter <> 'gone' GROUP BY 1, 2 ORDER BY 1, 2
+WHERE d.id IN (SELECT id FROM own WHERE superseded_by IS NULL) AND d.converter <> 'gone' GROUP BY 1, 2 ORDER BY 1, 2
 """)
 NEWEST = text("""
 SELECT source, max(received_at) AS newest FROM converter.documents
@@ -94,10 +104,11 @@ CHECKS = """
 SELECT source, name, severity, count(*) AS runs, max(message) AS message FROM {schema}.check_results
 WHERE run = ANY(:runs) AND NOT passed GROUP BY source, name, severity
 """
-RECORD_CHECKS = text("""
+RECORD_CHECKS = text(f"""
+{OWN}
 SELECT d.source, c.name, c.severity, sum(c.failed)::bigint AS records, max(c.examples::text) AS message
 FROM converter.record_checks c JOIN converter.documents d ON d.id = c.document
-WHERE d.run = ANY(:runs) AND d.superseded_by IS NULL AND c.failed > 0 GROUP BY 1, 2, 3 ORDER BY 1, 2
+WHERE d.id IN (SELECT id FROM own WHERE superseded_by IS NULL) AND c.failed > 0 GROUP BY 1, 2, 3 ORDER BY 1, 2
 """)
 LEDGERS = text("SELECT schemaname FROM pg_tables WHERE tablename = 'requests' ORDER BY 1")
 ASKED = """

@@ -25,6 +25,7 @@ from tidemill.reporter.store import (
     Due,
     Subject,
     ask_for_days,
+    ask_for_reconverted,
     fail_due,
     fetch_due,
     find_newest,
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 LOOK_SECONDS = 3.0
+RECONVERTED_SECONDS = 60.0
+"""So often it is looked for documents that were converted again."""
 UNSETTLED_SECONDS = 15.0
 """A day of which something is missing is looked at so often."""
 QUIET = timedelta(seconds=20)
@@ -59,12 +62,14 @@ class Making:
     metrics: Metrics
     now: Callable[[], datetime] = utc_now
     _asked_until: date | None = None
+    _looked_at: datetime | None = None
     _unsettled: dict[date, datetime] = field(default_factory=dict)
     """When each was looked at last."""
 
     async def run(self) -> None:
         while True:
             await self.ask_for_days()
+            await self.ask_for_reconverted()
             while await self.make_next():
                 pass
             await asyncio.sleep(LOOK_SECONDS)
@@ -82,6 +87,16 @@ class Making:
             last = await last_day_due(tx, yesterday)
             await ask_for_days(tx, list(days_between(max(begin, last or begin), yesterday)))
         self._asked_until = yesterday
+
+    async def ask_for_reconverted(self) -> None:
+        """Days whose documents were converted again are told again."""
+        now = self.now()
+        if self._looked_at is not None and now - self._looked_at < timedelta(seconds=RECONVERTED_SECONDS):
+            return
+        self._looked_at = now
+        zone = self.gathering().zone
+        async with self.bus.transaction() as tx:
+            await ask_for_reconverted(tx, zone.key, now - DAYS_BACK, day_of(now, zone) - DAYS_BACK)
 
     async def make_next(self) -> bool:
         """Make one report that can be made; False where there is none."""

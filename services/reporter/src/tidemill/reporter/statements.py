@@ -163,7 +163,7 @@ SELECT {named},
     count(*) FILTER (WHERE gone) AS gone,
     count(*) FILTER (WHERE NOT gone AND was_gone) AS reappeared{"".join(f", {one}" for one in moved)}
 FROM (SELECT s.*{"".join(f", {group}" for group in groups)} FROM s{"".join(_parents(reported))}
-    WHERE s.run = ANY(:runs) AND s.origin IN ('stored', 'gone')) told
+    WHERE s.run = ANY(:runs) AND s.origin IN ('stored', 'gone', 'reconvert')) told
 GROUP BY GROUPING SETS ({sets}) ORDER BY {order}
 """
 
