@@ -46,10 +46,10 @@ async def open_reporter(context: Context) -> AsyncIterator[Wiring]:
     # A statement over millions of records takes longer than a service's statements may.
     url = context.engine.url.render_as_string(hide_password=False)
     patient = open_engine(url, pool=3, application="tidemill-reporter-facts", statement_seconds=None)
-    making = Making(context.bus, patient, lambda: gathering, settings.deadline)
+    making = Making(context.bus, patient, lambda: gathering, settings.deadline, context.telemetry.metrics)
     try:
         yield Wiring(
-            steps=(run_step(patient, reporting),),
+            steps=(run_step(patient, reporting, context.telemetry.metrics),),
             commands=(build_command(lambda: gathering, utc_now),),
             tasks=(making.run,),
             reconfigure=apply,
