@@ -1,20 +1,20 @@
 """What an alert is: a condition on events or on a measured value, as the section `alerter.rules` writes it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, StringConstraints, field_validator
 
 from tidemill.alerter.alerts import Timing
 from tidemill.alerter.measures.declared import MEASURES
 from tidemill.alerter.signals import EVENT_LABELS
-from tidemill.alerter.templates import OF_ALERT
+from tidemill.alerter.templates import OF_ALERT, mistake
 from tidemill.common.config.settings import Settings
 from tidemill.common.config.units import Duration
 from tidemill.common.config.validate import unknown_choice
 
-RULE_NAME = r"^[a-z][a-z0-9_]*$"
+RuleName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Severity = Literal["critical", "error", "warning", "info"]
 Where = dict[str, tuple[str, ...]]
 Positive = Annotated[Duration, Field(gt=timedelta(0))]
@@ -107,3 +107,36 @@ class Rule(Settings):
     def labelled(self, facts: Mapping[str, str]) -> dict[str, str]:
         """The labels of an alert about these facts."""
         return {**{name: facts.get(name, "") for name in self.distinct}, **self.labels}
+
+
+def problems(rule: Rule) -> Iterator[tuple[str, str]]:
+    """What keeps a rule from being held against anything: key and sentence."""
+    if (rule.event is None) == (rule.measure is None):
+        yield "event", "a rule has a condition: exactly one of event and measure"
+        return
+    if rule.measure is not None and (rule.above is None) == (rule.below is None):
+        yield "measure", "a measured value has a limit: exactly one of above and below"
+    if rule.event is not None and (rule.above, rule.below) != (None, None):
+        yield "above" if rule.above is not None else "below", "is for measures; events have at_least and within"
+    if not rule.summary:
+        yield "summary", "is missing; it is what people read first"
+    yield from _labels(rule)
+    for key in ("summary", "description"):
+        if wrong := mistake(getattr(rule, key), rule.names):
+            yield key, wrong
+
+
+def _labels(rule: Rule) -> Iterator[tuple[str, str]]:
+    for key, names in (("by", rule.by or ()), ("where", rule.where)):
+        for name in names:
+            if name not in rule.known_labels:
+                yield key, unknown_choice(name, rule.known_labels)
+    if rule.clears is None:
+        return
+    if rule.measure is not None:
+        yield "clears", "is for events; a measured value clears itself"
+        return
+    known = EVENT_LABELS[rule.clears.event or rule.event or ""]
+    for name in (*rule.clears.where, *rule.distinct):
+        if name not in known:
+            yield "clears", f"is about {name}, which {rule.clears.event or rule.event} does not say"

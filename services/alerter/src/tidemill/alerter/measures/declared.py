@@ -50,4 +50,3 @@ _declare("config_problem", "1", "1 while a replica cannot do what the active con
 _declare("disk_free", "share", "Free space of the disk that holds `data_dir`")
 _declare("memory_free", "share", "Memory of this machine that can be had")
 _declare("nats_lost", "seconds", "How long this service is without NATS")
-_declare("undelivered", "messages", "Messages of the alerter that wait to be delivered, or were given up today", "channel")
