@@ -25,9 +25,7 @@ class Reason(StrEnum):
     NOTHING = "nothing"
 
 
-TELLS = frozenset(
-    {Reason.FIRST, Reason.NEW, Reason.FLAPPING, Reason.RESOLVED, Reason.REPEAT, Reason.ESCALATION}
-)
+TELLS = frozenset({Reason.FIRST, Reason.NEW, Reason.FLAPPING, Reason.RESOLVED, Reason.REPEAT, Reason.ESCALATION})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +91,7 @@ class Decision:
         return self.reason in TELLS
 
 
-def decide(
-    group: Group, alerts: Sequence[Alert], hidden: Mapping[str, str], pace: Pace, now: datetime
-) -> Decision:
+def decide(group: Group, alerts: Sequence[Alert], hidden: Mapping[str, str], pace: Pace, now: datetime) -> Decision:
     """About a group and all alerts that belong to it, those that are over among them."""
     firing = tuple(alert for alert in alerts if alert.firing and alert.id not in hidden and not _unheard(group, alert))
     over = tuple(alert for alert in alerts if alert.id in group.told and not alert.firing)
@@ -116,9 +112,7 @@ def _unheard(group: Group, alert: Alert) -> bool:
     return alert.acknowledged is not None and alert.id not in group.told
 
 
-def _reason(  # noqa: PLR0911 - one return for each reason
-    group: Group, firing: Sequence[Alert], over: Sequence[Alert], pace: Pace, now: datetime
-) -> Reason:
+def _reason(group: Group, firing: Sequence[Alert], over: Sequence[Alert], pace: Pace, now: datetime) -> Reason:
     new = [alert for alert in firing if _is_new(group, alert)]
     assert group.opened_at is not None
     if not group.told and now - group.opened_at < pace.wait:
@@ -155,9 +149,7 @@ def _is_new(group: Group, alert: Alert) -> bool:
 def _escalation(group: Group, firing: Sequence[Alert], pace: Pace, now: datetime) -> int | None:
     """How many escalations are made by now, where that is more than were."""
     waiting = [
-        told.fired_at
-        for alert in firing
-        if not alert.acknowledged and (told := group.told.get(alert.id)) is not None
+        told.fired_at for alert in firing if not alert.acknowledged and (told := group.told.get(alert.id)) is not None
     ]
     if not waiting:
         return None
@@ -177,18 +169,14 @@ def _told(
     }
     to = tuple(dict.fromkeys((*pace.to, *group.channels)))
     after = replace(group, notified_at=now, told=told, channels=to, count=group.count + 1)
-    return Decision(
-        reason=reason, group=after if told else _closed(after), to=to, firing=firing, resolved=over
-    )
+    return Decision(reason=reason, group=after if told else _closed(after), to=to, firing=firing, resolved=over)
 
 
 def _raised(group: Group, firing: tuple[Alert, ...], pace: Pace, now: datetime) -> Decision:
     """To those above alone, and of what was told below alone."""
     due = _escalation(group, firing, pace, now) or 0
     to = tuple(dict.fromkeys(name for step in pace.escalations[group.escalated : due] for name in step.to))
-    after = replace(
-        group, escalated=due, channels=tuple(dict.fromkeys((*group.channels, *to))), count=group.count + 1
-    )
+    after = replace(group, escalated=due, channels=tuple(dict.fromkeys((*group.channels, *to))), count=group.count + 1)
     waiting = tuple(alert for alert in firing if alert.id in group.told and not alert.acknowledged)
     return Decision(reason=Reason.ESCALATION, group=after, to=to, firing=waiting)
 

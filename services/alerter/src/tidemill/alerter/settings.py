@@ -227,5 +227,3 @@ def _detail(path: Path, sentence: str) -> InitErrorDetails:
     return InitErrorDetails(
         type=PydanticCustomError("value_error", "{error}", {"error": sentence}), loc=path, input=None
     )
-
-

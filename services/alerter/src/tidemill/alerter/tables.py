@@ -17,11 +17,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from tidemill.common.bus.tables import bus_tables
+from tidemill.common.channels import delivery_tables
 from tidemill.common.database import service_metadata
 
 SCHEMA = "alerter"
 metadata = service_metadata(SCHEMA)
 bus = bus_tables(metadata)
+deliveries = delivery_tables(metadata)
 
 MOMENT = DateTime(timezone=True)
 

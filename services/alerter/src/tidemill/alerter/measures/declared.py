@@ -33,7 +33,9 @@ def _declare(name: str, unit: str, meaning: str, *labels: str) -> None:
 _declare("slots_missing", "slots", "Slots that are due and that nobody decided on, whoever should have", "source")
 _declare("run_waits", "seconds", "How long the oldest run of a source waits to begin", "source")
 _declare("run_slowness", "ratio", "How long a run is under way, against the median of the last ones", "source")
-_declare("error_share", "share", "Items that failed, of those of the runs of the last day, where there are ten", "source")
+_declare(
+    "error_share", "share", "Items that failed, of those of the runs of the last day, where there are ten", "source"
+)
 _declare("host_held", "seconds", "How long a host is not asked, and why", "source", "host", "reason")
 _declare("check_failed", "1", "1 for each check that the newest judged run did not pass", "source", "check", "severity")
 _declare("quarantine", "records", "Records that checks hold and nobody decided on", "source")

@@ -1,8 +1,11 @@
-"""Facts, alerts, groups, silences."""
+"""Facts, alerts, groups, silences, deliveries."""
 
 import sqlalchemy as sa
 from alembic import op
+from alembic.operations import Operations
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from tidemill.common.channels.migration import create_delivery_tables, drop_delivery_tables
 
 revision = "0002"
 down_revision = "0001"
@@ -37,6 +40,7 @@ def upgrade() -> None:
         schema=SCHEMA,
         comment="When something was done last that one replica does for all.",
     )
+    create_delivery_tables(Operations(op.get_context()), SCHEMA)
 
 
 def _facts() -> None:
@@ -130,5 +134,6 @@ def _alerts() -> None:
 
 
 def downgrade() -> None:
+    drop_delivery_tables(Operations(op.get_context()), SCHEMA)
     for table in ("rounds", "silences", "groups", "alerts", "samples", "signals"):
         op.drop_table(table, schema=SCHEMA)
