@@ -37,6 +37,7 @@ MODULES = (
     "control",
     "why",
     "audit",
+    "alerts",
     "init",
     "source",
     "validate",
