@@ -1,0 +1,230 @@
+"""Rules that ship, fired by what really happens to services at work: a site that breaks, files that nobody can read, a
+process that is killed, a configuration with a mistake."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from typing import Any
+
+import nats
+import pytest
+from reportlab.pdfgen.canvas import Canvas
+
+from tests.system import System, running
+from tidemill.common.bus.client import open_client, request_command
+
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
+
+REPLICAS = ("scheduler", "downloader", "watcher", "converter", "alerter")
+PATIENCE_SECONDS = 60
+TIDEMILL_YAML = """
+channels:
+  chat: {slack: {url: "http://127.0.0.1:%PORT%/${env:CHAT_PATH}", allow_private: ["127.0.0.1:%PORT%"]}}
+alerter:
+  look_every: 1s
+  routes: [{to: [chat], group_by: [rule, source, service], group_wait: 0s}]
+  rules:
+    documents_failing: {at_least: 1}
+    service_down: {for: 0s}
+    host_blocked: {above: 0}
+    nats_down: {above: 1}
+"""
+
+
+@dataclass
+class Outside:
+    """A site that answers as the test says, and a chat that takes what is posted."""
+
+    statuses: dict[str, int] = field(default_factory=dict)
+    posted: list[dict[str, Any]] = field(default_factory=list)
+    port: int = 0
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.port}/{name}.json"
+
+    def texts(self) -> str:
+        return "\n".join(json.dumps(each, ensure_ascii=False) for each in self.posted)
+
+
+def handler_of(outside: Outside) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer(outside.statuses.get(self.path, 200), b'[{"id": 1}]')
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            outside.posted.append(json.loads(body))
+            self._answer(200, b"ok")
+
+        def _answer(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    return Handler
+
+
+@pytest.fixture(scope="module")
+def outside() -> Iterator[Outside]:
+    opened = Outside()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(opened))
+    opened.port = server.server_address[1]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield opened
+    server.shutdown()
+    server.server_close()
+
+
+def download(name: str, outside: Outside, **more: Any) -> dict[str, Any]:
+    politeness = {"rate": "50/s", "allow_private": [f"127.0.0.1:{outside.port}"], **more.pop("politeness", {})}
+    return {
+        "source": name,
+        "download": {"url": outside.url(name), "expect": "json", **more.pop("download", {})},
+        "politeness": politeness,
+        "convert": {"with": "json", "options": {"key": "id"}},
+        "run": {"overlap": "allow"},
+        **more,
+    }
+
+
+@pytest.fixture(scope="module")
+def mill(outside: Outside) -> Iterator[System]:
+    sources = (
+        download("prices", outside),
+        {
+            "source": "paper",
+            "watch": {"folder": "inbox", "include": ["*.pdf"], "stable_for": "100ms", "after": "move"},
+            "convert": {"with": "szerencsemix"},
+        },
+    )
+    with running(REPLICAS, sources, CHAT_PATH="chat") as system:
+        (system.folder / "tidemill.yaml").write_text(TIDEMILL_YAML.replace("%PORT%", str(outside.port)))
+        for name, process in system.services.items():
+            process.terminate()
+            process.wait(20)
+            assert name
+        system.revive()
+        eventually(lambda: ask(system, "status", {}))
+        yield system
+
+
+def eventually(true: Callable[[], Any], within: float = PATIENCE_SECONDS) -> Any:
+    deadline = time.monotonic() + within
+    while True:
+        try:
+            if found := true():
+                return found
+        except Exception:
+            if time.monotonic() > deadline:
+                raise
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def ask(system: System, verb: str, parameters: dict[str, Any], service: str = "scheduler") -> dict[str, Any]:
+    async def asked() -> dict[str, Any]:
+        async with open_client(system.nats.url) as client:
+            return await request_command(client, service, verb, parameters)
+
+    return asyncio.run(asked())
+
+
+def alert(system: System, rule: str, state: str = "firing") -> str:
+    """The summary of the alert, once it is in that state."""
+    query = "SELECT summary FROM alerter.alerts WHERE rule = :rule AND state = :state"
+    found: str = eventually(lambda: system.query(query, rule=rule, state=state))[0][0]
+    return found
+
+
+def test_a_site_that_breaks_is_told_and_its_end_with_the_duration(mill: System, outside: Outside) -> None:
+    outside.statuses["/prices.json"] = 404
+    ask(mill, "run", {"source": "prices"})
+    assert "prices: run prices-" in alert(mill, "run_failed")
+    eventually(lambda: "[error] prices: run prices-" in outside.texts())
+    ((hidden,),) = eventually(
+        lambda: mill.query("SELECT hidden FROM alerter.alerts WHERE rule = 'documents_failing' AND state = 'firing'")
+    )
+    assert hidden.startswith("inhibited by run_failed-")  # The consequence is shown, and not told.
+    outside.statuses.clear()
+    ask(mill, "run", {"source": "prices"})
+    alert(mill, "run_failed", "resolved")
+    trace = mill.query("SELECT traceparent FROM alerter.alerts WHERE rule = 'run_failed'")[0][0]
+    told = mill.query(
+        "SELECT headers ->> 'traceparent' FROM alerter.outbox WHERE subject LIKE 'tidemill.alert.fired.run_f%'"
+    )
+    assert not told or told[0][0].split("-")[1] == trace.split("-")[1]
+
+
+def test_a_host_that_answers_with_errors_is_no_longer_asked(mill: System, outside: Outside) -> None:
+    outside.statuses["/prices.json"] = 503
+    for _ in range(6):
+        ask(mill, "run", {"source": "prices"})
+    assert "is not asked since" in alert(mill, "host_blocked")
+    outside.statuses.clear()
+
+
+def test_a_layout_that_nobody_knows_is_told(mill: System) -> None:
+    page = BytesIO()
+    canvas = Canvas(page)
+    for line in range(40):
+        canvas.drawString(72, 800 - 15 * line, f"Line {line} of a letter that is no betting offer at all")
+    canvas.save()
+    (mill.inbox / "letter.pdf").write_bytes(page.getvalue())
+    assert "have a layout that nobody knows" in alert(mill, "layout_unrecognised")
+
+
+def test_a_file_that_cannot_be_read_is_told(mill: System) -> None:
+    (mill.inbox / "broken.pdf").write_bytes(b"%PDF-1.7\n" + b"rubbish " * 1000)
+    assert "cannot be converted" in alert(mill, "conversion_broken")
+
+
+def test_a_message_that_nobody_understands_is_a_dead_letter_and_told(mill: System) -> None:
+    async def publish() -> None:
+        client = await nats.connect(mill.nats.url)
+        await client.jetstream().publish("tidemill.job.download.prices", b"{this is no JSON")
+        await client.close()
+
+    asyncio.run(publish())
+    assert "gave up 1 events" in alert(mill, "dead_letters")
+
+
+def test_a_configuration_with_a_mistake_is_told(mill: System) -> None:
+    content = {"tidemill.yaml": "lgo: {}\n"}
+    answer = None
+    try:
+        answer = ask(mill, "config_apply", {"files": content, "actor": "eva"})
+    except Exception as refused:  # noqa: BLE001 - the refusal is what is wanted
+        assert "lgo" in str(refused)
+    assert answer is None or "problems" in json.dumps(answer)
+    alert(mill, "config_refused")
+
+
+def test_nats_that_is_away_is_told_without_it(mill: System, outside: Outside) -> None:
+    mill.nats.kill()
+    assert "NATS cannot be reached" in alert(mill, "nats_down")
+    eventually(lambda: "NATS cannot be reached" in outside.texts())
+    mill.nats.start()
+    alert(mill, "nats_down", "resolved")
+
+
+def test_a_service_that_is_killed_is_told_and_hides_that_its_replica_is_lost(mill: System) -> None:
+    mill.services["downloader"].kill()
+    mill.services["downloader"].wait()
+    assert alert(mill, "service_down") == "no downloader is at work"
+    alert(mill, "replica_lost")
+    ((hidden,),) = eventually(
+        lambda: mill.query("SELECT hidden FROM alerter.alerts WHERE rule = 'replica_lost' AND hidden <> ''")
+    )
+    assert hidden.startswith("inhibited by service_down-")
+    mill.revive()
+    alert(mill, "service_down", "resolved")
