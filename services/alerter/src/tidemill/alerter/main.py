@@ -1,9 +1,10 @@
 """Opens and wires the alerter."""
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 
+from tidemill.alerter import standby
 from tidemill.alerter.commands import Commands
 from tidemill.alerter.measures.gather import Gathering
 from tidemill.alerter.policy import Policy, unreachable
@@ -12,7 +13,7 @@ from tidemill.alerter.rounds import Rounds, utc_now
 from tidemill.alerter.settings import AlerterSettings
 from tidemill.alerter.steps import steps
 from tidemill.alerter.tables import bus, deliveries, metadata
-from tidemill.common.channels import Deliveries, Senders
+from tidemill.common.channels import Deliveries, Heartbeat, Senders
 from tidemill.common.config import ConfigError, Sources
 from tidemill.common.config.channels import Channel
 from tidemill.common.config.errors import DEFAULT, Problem, dotted
@@ -34,15 +35,19 @@ async def open_alerter(context: Context) -> AsyncIterator[Wiring]:
     async def take(sources: Sources) -> None:
         gathering.take(sources)
 
-    async with Senders(channels) as senders:
+    async with AsyncExitStack() as stack:
+        senders = await stack.enter_async_context(Senders(channels))
         sending = Deliveries(context.engine, deliveries, senders, metrics, transaction=context.bus.transaction)
         rounds = Rounds(
             context.bus, context.engine, sending, gathering.gather, policy, metrics, every=settings.look_every
         )
+        standby.keep(context.config.common.data_dir, settings, channels)
+        heartbeat = Heartbeat(settings.heartbeat, metrics, rounds.what_is_wrong)
+        stack.push_async_callback(heartbeat.close)
         yield Wiring(
             steps=steps(),
             commands=Commands(sending, utc_now).commands(),
-            tasks=(rounds.run, sending.run),
+            tasks=(rounds.run, sending.run, heartbeat.run),
             reconfigure=take,
             layers=LAYERS,
             publishes=(AlertFired, AlertResolved, AlertAcknowledged),
@@ -65,6 +70,7 @@ SPEC = ServiceSpec(
     tables=bus,
     migrations="tidemill.alerter.migrations",
     open=open_alerter,
+    beside=standby.watch,
 )
 
 

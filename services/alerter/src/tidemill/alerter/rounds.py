@@ -28,6 +28,9 @@ from tidemill.common.telemetry.metrics import ALERT_ROUND_SECONDS, ALERTS, NOTIF
 OVERLAP = timedelta(seconds=90)
 """A transaction that noted a signal may have taken so long to commit."""
 KEPT = timedelta(days=7)
+LAST = text("SELECT at FROM alerter.rounds WHERE name = 'look'")
+LATE = 6
+"""Rounds that may fail in a row until the sign of life outwards stays away."""
 READ_AT = text("SELECT clock_timestamp()")
 CLAIM = text("""
 INSERT INTO alerter.rounds AS known (name, at) VALUES ('look', :now)
@@ -79,6 +82,17 @@ class Rounds:
             if await self._is_mine():
                 await self.round()
             await asyncio.sleep(self._every.total_seconds() / 3)
+
+    async def what_is_wrong(self) -> str | None:
+        """Why nobody outside should believe that alerts are watched; None when all is well."""
+        health = self._bus.health()
+        for part in ("postgres", "nats"):
+            if health[part]:
+                return health[part]
+        async with self._engine.connect() as connection:
+            last = await connection.scalar(LAST)
+        late = self._now() - last if last else None
+        return None if late is not None and late < LATE * self._every else "nobody has held the rules against the facts"
 
     async def _is_mine(self) -> bool:
         now = self._now()

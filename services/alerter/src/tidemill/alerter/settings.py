@@ -12,6 +12,7 @@ from tidemill.alerter.matchers import Matcher
 from tidemill.alerter.notify import Escalation, Pace
 from tidemill.alerter.rules import Length, Positive, Rule, RuleName, problems
 from tidemill.alerter.shipped import shipped_inhibitions, shipped_rules
+from tidemill.common.config.heartbeat import HeartbeatSettings
 from tidemill.common.config.settings import Settings
 from tidemill.schedule import Cron, Days, Schedule, find_zone
 
@@ -151,6 +152,15 @@ class FlappingSettings(Settings):
     """… in this time; it has settled when it fired half as often."""
 
 
+class EmergencySettings(Settings):
+    """What is told when Postgres is away, and the alerter with it: from files of `data_dir`."""
+
+    after: Annotated[Positive, Field(le=timedelta(hours=1))] = timedelta(minutes=1)
+    """How long it has to be away."""
+    to: tuple[str, ...] = ()
+    """Channels; without them, all that routes name."""
+
+
 class AlerterSettings(Settings):
     """The alerter: what is worth a person's attention, and who is told."""
 
@@ -163,6 +173,8 @@ class AlerterSettings(Settings):
     maintenance: dict[RuleName, MaintenanceSettings] = Field(default_factory=dict)
     """Windows in which nothing is told, by name."""
     flapping: FlappingSettings = FlappingSettings()
+    emergency: EmergencySettings = EmergencySettings()
+    heartbeat: HeartbeatSettings = HeartbeatSettings()
     look_every: Annotated[Positive, Field(le=timedelta(minutes=5))] = timedelta(seconds=15)
     """How often rules are held against what is known."""
 
@@ -196,12 +208,17 @@ class AlerterSettings(Settings):
 
     def channels(self) -> dict[Path, str]:
         """Every channel that is named, by where it is."""
-        found: dict[Path, str] = {}
+        found: dict[Path, str] = {("emergency", "to", n): name for n, name in enumerate(self.emergency.to)}
         for n, route in enumerate(self.routes):
             found |= {("routes", n, "to", m): name for m, name in enumerate(route.to)}
             for k, step in enumerate(route.escalate):
                 found |= {("routes", n, "escalate", k, "to", m): name for m, name in enumerate(step.to)}
         return found
+
+    @property
+    def emergency_channels(self) -> tuple[str, ...]:
+        """Who is told when Postgres is away."""
+        return self.emergency.to or tuple(dict.fromkeys(name for route in self.routes for name in route.to))
 
     def _inhibitions_are_whole(self) -> Iterator[tuple[Path, str]]:
         for name, each in _laid_over(shipped_inhibitions(InhibitSettings), self.inhibit).items():
