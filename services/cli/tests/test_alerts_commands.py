@@ -74,11 +74,11 @@ def finished(ago: timedelta, state: str) -> Signal:
 
 
 @pytest.mark.servers
-def test_an_alert_from_its_beginning_to_its_silence(at: Any, the_wait: Any) -> None:
+def test_an_alert_from_its_beginning_to_its_silence(at: Any, eventually: Any) -> None:
     assert "nothing is open" in alerts(at, "list", "--source", "paper")
     hour = timedelta(hours=1)
     note(at, finished(30 * hour, "failed"), finished(20 * hour, "complete"), finished(hour, "failed"))
-    the_wait(lambda: as_json(at, "list", "--source", "paper"))
+    eventually(lambda: as_json(at, "list", "--source", "paper"))
     (alert,) = as_json(at, "list", "--source", "paper")
     assert (alert["rule"], alert["state"], alert["labels"]) == ("run_failed", "firing", {"source": "paper"})
     shown = alerts(at, "list")
@@ -98,14 +98,14 @@ def test_an_alert_from_its_beginning_to_its_silence(at: Any, the_wait: Any) -> N
     assert "say until when" in alerts(at, "silence", "source=paper", status=1)
     said = alerts(at, "silence", "source=paper", "--until", "1h", "--comment", "they move")
     assert "silence 1 until" in said and f"hides {alert['id']}" in said
-    the_wait(lambda: alert["id"] in as_json(at, "silences")[0]["hides"])
+    eventually(lambda: alert["id"] in as_json(at, "silences")[0]["hides"])
     assert "they move" in alerts(at, "silences")
     assert "silence 1 is over" in alerts(at, "end-silence", "1")
     assert "there is no silence 1 that lasts" in alerts(at, "end-silence", "1", status=1)
     assert "no silences" in alerts(at, "silences") and "they move" in alerts(at, "silences", "--past")
 
     # Nobody listens there: the log and the test say so.
-    the_wait(lambda: as_json(at, "log"))
+    eventually(lambda: as_json(at, "log"))
     assert "[error] paper: run paper-1 is failed" in alerts(at, "log", "--channel", "chat")
     assert "there is no channel boss" in alerts(at, "test", "--channel", "boss", status=1)
     assert "chat" in alerts(at, "test", "--channel", "chat", status=1)
@@ -120,7 +120,7 @@ def test_rules_are_shown_and_checked(at_rest: Any) -> None:
     (at_rest.folder / "tidemill.yaml").write_text("alerter: {routes: [{to: [nobody]}]}")
     assert "alerter.routes[0].to[0]: there is no channel nobody" in alerts(at_rest, "check", status=1)
     (at_rest.folder / "tidemill.yaml").write_text("alerter: {rules: {mine: {severity: info}}}")
-    assert "tidemill.yaml:1:18: alerter.rules.mine: a rule has a condition" in alerts(at_rest, "check", status=1)
+    assert "tidemill.yaml:1:19: alerter.rules.mine: a rule has a condition" in alerts(at_rest, "check", status=1)
     (at_rest.folder / "tidemill.yaml").unlink()
     assert "nobody is told" in alerts(at_rest, "check")
 
@@ -134,5 +134,3 @@ def at_rest(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "tidemill.yaml").write_text(TIDEMILL_YAML)
     return Folder()
-
-
