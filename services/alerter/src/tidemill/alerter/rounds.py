@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import text
@@ -27,6 +28,7 @@ from tidemill.common.telemetry.metrics import ALERT_ROUND_SECONDS, ALERTS, NOTIF
 
 OVERLAP = timedelta(seconds=90)
 """A transaction that noted a signal may have taken so long to commit."""
+TIDY_EVERY = timedelta(minutes=10)
 KEPT = timedelta(days=7)
 LAST = text("SELECT at FROM alerter.rounds WHERE name = 'look'")
 LATE = 6
@@ -71,6 +73,8 @@ class Rounds:
         self._every = every
         self._now = now
         self._signals: dict[SignalKey, Signal] = {}
+        self._facts = Facts()
+        self._tidied = now()
         self._noted: datetime | None = None
         self._changes = Changes()
         longest = (rule.within for rule in policy.rules.values() if rule.event)
@@ -81,7 +85,7 @@ class Rounds:
         while True:
             if await self._is_mine():
                 await self.round()
-            await asyncio.sleep(self._every.total_seconds() / 3)
+            await asyncio.sleep(self._every.total_seconds())
 
     async def what_is_wrong(self) -> str | None:
         """Why nobody outside should believe that alerts are watched; None when all is well."""
@@ -111,7 +115,7 @@ class Rounds:
             fresh = await self._read(tx, now)
             looked = look(
                 self._policy,
-                Facts.of(self._signals.values(), samples),
+                replace(self._facts, samples=Facts.of(samples=samples).samples),
                 await standing.find_alerts(tx),
                 await standing.find_groups(tx),
                 await standing.find_silences(tx, now),
@@ -131,11 +135,12 @@ class Rounds:
         read_at = await tx.scalar(READ_AT)
         found = await find_signals(tx, now - self._back, self._noted and self._noted - OVERLAP)
         fresh = {key[0] for key, signal in found.items() if self._signals.get(key) != signal}
-        self._signals |= found
         self._noted = read_at
-        after = now - self._back
-        if any(signal.at < after for signal in self._signals.values()):
-            self._signals = {key: signal for key, signal in self._signals.items() if signal.at >= after}
+        if fresh or now - self._tidied >= TIDY_EVERY:
+            after = now - self._back
+            self._signals = {key: each for key, each in (self._signals | found).items() if each.at >= after}
+            self._facts = Facts.of(self._signals.values())
+            self._tidied = now
         return None if first else frozenset(fresh)
 
     async def _keep(self, tx: Tx, looked: Looked, now: datetime) -> None:

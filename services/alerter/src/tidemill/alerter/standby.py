@@ -23,7 +23,7 @@ from tidemill.common.telemetry.metrics import Metrics
 
 FOLDER = "alerter"
 RUNBOOK = "docs/runbooks/database_down.md"
-LOOK_SECONDS = 5.0
+LOOK_SECONDS = 10.0
 ANSWER_SECONDS = 5.0
 
 
