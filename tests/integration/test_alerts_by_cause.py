@@ -34,6 +34,7 @@ alerter:
     service_down: {for: 0s}
     host_blocked: {above: 0}
     nats_down: {above: 1}
+    outbox_stuck: {above: 3}
 """
 
 
@@ -102,6 +103,12 @@ def download(name: str, outside: Outside, **more: Any) -> dict[str, Any]:
 def mill(outside: Outside) -> Iterator[System]:
     sources = (
         download("prices", outside),
+        download("rationed", outside, politeness={"daily_budget": 1}),
+        download(
+            "checked",
+            outside,
+            checks=[{"check": "coverage", "field": "price", "least": 0.9, "name": "prices"}],
+        ),
         {
             "source": "paper",
             "watch": {"folder": "inbox", "include": ["*.pdf"], "stable_for": "100ms", "after": "move"},
@@ -164,6 +171,17 @@ def test_a_site_that_breaks_is_told_and_its_end_with_the_duration(mill: System, 
     assert mill.query(query)[0][0].split("-")[1] == trace.split("-")[1]
 
 
+def test_a_budget_that_is_spent_is_told(mill: System) -> None:
+    for _ in range(3):
+        ask(mill, "run", {"source": "rationed"})
+    assert "budget for 127.0.0.1" in alert(mill, "budget_spent")
+
+
+def test_a_check_that_does_not_pass_is_told(mill: System) -> None:
+    ask(mill, "run", {"source": "checked"})
+    assert alert(mill, "check_failed") == "checked does not pass its check prices"
+
+
 def test_a_host_that_answers_with_errors_is_no_longer_asked(mill: System, outside: Outside) -> None:
     outside.statuses["/prices.json"] = 503
     for _ in range(6):
@@ -209,8 +227,10 @@ def test_a_configuration_with_a_mistake_is_told_until_a_valid_one_comes(mill: Sy
 
 def test_nats_that_is_away_is_told_without_it(mill: System, outside: Outside) -> None:
     mill.nats.kill()
+    (mill.inbox / "another.pdf").write_bytes(b"%PDF-1.7\n" + b"other rubbish " * 1000)
     assert "NATS cannot be reached" in alert(mill, "nats_down")
     eventually(lambda: "NATS cannot be reached" in outside.texts())
+    alert(mill, "outbox_stuck")  # What the watcher took meanwhile waits in Postgres.
     mill.nats.start()
     alert(mill, "nats_down", "resolved")
 

@@ -158,6 +158,61 @@ async def test_a_queue_that_nobody_takes_from_is_told(station: Any, scheduler: S
     assert (await station.states())["queue_old"] == "firing"
 
 
+async def test_a_queue_that_grows_is_told(station: Any, scheduler: Scheduler) -> None:
+    from tidemill.alerter.steps import steps
+    from tidemill.common.bus.topology import ensure_consumers
+
+    station.configure("alerter: {rules: {queue_growing: {above: 3}}}")
+    for step in steps():
+        await ensure_consumers(station.nc.jetstream(), step)
+    await scheduler.apply(paper={"schedule": {**HOURLY, "missed": "none"}})
+    station.clock.pass_by(hours=4, minutes=30)
+    await scheduler.fire()
+    await station.look()
+    assert (await station.states())["queue_growing"] == "pending"
+    await station.look(minutes=11)
+    assert (await station.states())["queue_growing"] == "firing"
+
+
+async def test_a_channel_that_takes_nothing_is_told_through_another(station: Any, scheduler: Scheduler) -> None:
+    """Nobody listens on the port of `chat`."""
+    from tidemill.alerter.commands import Commands
+
+    station.configure(
+        """
+channels:
+  chat: {slack: {url: "http://127.0.0.1:1/${env:HOME}", allow_private: ["127.0.0.1:1"]}, give_up_after: 1s}
+  boss: {slack: {url: "http://127.0.0.1:1/${env:HOME}", allow_private: ["127.0.0.1:1"]}}
+alerter:
+  routes: [{to: [chat, boss], group_by: [rule], group_wait: 0s}]
+"""
+    )
+    async with station.running(Commands(station.deliveries, station.clock).commands()):
+        station.sources = Sources({"paper": SourceFile.model_validate({"source": "paper", "schedule": HOURLY})})
+        await station.look()
+        await station.look(hours=3)
+        for _ in range(5):
+            await station.deliveries.round()
+            station.clock.pass_by(minutes=1)
+        await station.look()
+        ((summary,),) = await station.sql("SELECT summary FROM alerter.alerts WHERE rule = 'channel_broken'")
+        assert summary == "channel chat gave up 1 messages"
+
+
+async def test_pages_that_are_given_up_are_told(station: Any) -> None:
+    """As the scraper leaves them: its own column, after its own last attempt."""
+    await station.sql(
+        """
+        INSERT INTO scraper.targets (source, item, identity, url, host, path, name, first_seen_at, seen_at, seen_run,
+            seen_search, failures, failure, given_up)
+        VALUES ('homes', 'a', 'a', 'https://example.org/a', 'example.org', '/a', 'a', now(), now(), 'homes-1', 0, 5,
+            'http', true)
+        """
+    )
+    await station.look()
+    assert (await station.states())["target_given_up"] == "firing"
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "small"

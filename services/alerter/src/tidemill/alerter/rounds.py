@@ -124,7 +124,8 @@ class Rounds:
             )
             await self._changes.save(tx, samples, now)
             await self._keep(tx, looked, now)
-        self._deliveries.wake()
+        if any(decision.tells for decision in looked.decisions):
+            self._deliveries.wake()
         self._tell(looked, time.perf_counter() - begun)
         return looked
 

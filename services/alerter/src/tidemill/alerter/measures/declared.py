@@ -52,3 +52,4 @@ _declare("config_problem", "1", "1 while a replica cannot do what the active con
 _declare("disk_free", "share", "Free space of the disk that holds `data_dir`")
 _declare("memory_free", "share", "Memory of this machine that can be had")
 _declare("nats_lost", "seconds", "How long this service is without NATS")
+_declare("undelivered", "messages", "Messages to people that a channel gave up since it last took one", "channel")

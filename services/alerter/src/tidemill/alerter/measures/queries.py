@@ -130,6 +130,18 @@ SERVICE_ABSENT = Query(
     """,
 )
 
+UNDELIVERED = Query(
+    measure="undelivered",
+    tables=["alerter.deliveries"],
+    sql="""
+        SELECT channel, count(*) AS value, max(reply) AS says FROM alerter.deliveries given_up
+        WHERE state = 'given_up' AND ended_at > :now - interval '1 day' AND kind <> 'alert.test' AND NOT EXISTS (
+            SELECT 1 FROM alerter.deliveries later WHERE later.channel = given_up.channel
+                AND later.state = 'delivered' AND later.ended_at > given_up.ended_at
+        ) GROUP BY channel
+    """,
+)
+
 
 def _of_services(measure: str, table: str, select: str, where: str) -> list[Query]:
     return [
@@ -180,6 +192,7 @@ QUERIES: tuple[Query, ...] = (
     CONFIG_PROBLEM,
     REPLICAS_LOST,
     SERVICE_ABSENT,
+    UNDELIVERED,
     *(_held(name) for name in ("downloader", "scraper")),
     *(_checks(name) for name in ("converter", "scraper")),
 )
