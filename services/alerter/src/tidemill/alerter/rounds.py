@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import text
@@ -115,7 +114,7 @@ class Rounds:
             fresh = await self._read(tx, now)
             looked = look(
                 self._policy,
-                replace(self._facts, samples=Facts.of(samples=samples).samples),
+                self._facts.measured(samples),
                 await standing.find_alerts(tx),
                 await standing.find_groups(tx),
                 await standing.find_silences(tx, now),
@@ -140,7 +139,7 @@ class Rounds:
         if fresh or now - self._tidied >= TIDY_EVERY:
             after = now - self._back
             self._signals = {key: each for key, each in (self._signals | found).items() if each.at >= after}
-            self._facts = Facts.of(self._signals.values())
+            self._facts = Facts.counted(self._signals)
             self._tidied = now
         return None if first else frozenset(fresh)
 
