@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tidemill.alerter.notify import Reason
-from tidemill.common.events import DocumentFailed, RunFinished
+from tidemill.common.events import AnomalyFound, DocumentFailed, RunFinished
 
 pytestmark = pytest.mark.servers
 
@@ -142,3 +142,26 @@ async def test_a_silence_shows_what_it_hides_and_ends(station: Any) -> None:
             await station.ask("end_silence", silence=silence)
         await station.look()
         assert len(await station.told()) == 1
+
+
+async def test_an_anomaly_is_told_with_its_band_and_one_of_quality_once(station: Any) -> None:
+    def found(measure: str, severity: str = "warning") -> AnomalyFound:
+        return AnomalyFound(
+            source="homes",
+            day="2026-03-02",
+            measure=measure,
+            title="mean quality",
+            severity=severity,
+            value=0.4,
+            low=0.8,
+            high=0.95,
+            found_at=station.clock(),
+        )
+
+    async with station.running():
+        await station.say(found("listings.listing.quality"), found("records.new", "info"))
+        await station.look()
+        assert await station.states() == {"anomaly": "firing", "quality_drop": "firing"}
+        assert await station.told() == ["[warning] homes: listings.listing.quality is unusual"]
+        ((says,),) = await station.sql("SELECT description FROM alerter.alerts WHERE rule = 'quality_drop'")
+        assert says == "mean quality of 2026-03-02 is 0.4, expected were 0.8 to 0.95"

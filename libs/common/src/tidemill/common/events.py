@@ -439,6 +439,59 @@ class CommandDone(Event):
     done_at: AwareDatetime
 
 
+class AnomalyFound(Event):
+    """A measure of a run or a day left the band in which its past let it be expected."""
+
+    subject = "tidemill.report.anomaly.{source}"
+    stream = "REPORTS"
+
+    run: str = ""
+    """Empty where a whole day is judged."""
+    day: str
+    """In the zone of reports, as 2025-06-17."""
+    measure: str
+    title: str = ""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """What tells series of one measure apart."""
+    severity: str
+    """info, warning, critical."""
+    value: float = 0.0
+    expected: float = 0.0
+    low: float = 0.0
+    """Between `low` and `high` nothing is unusual."""
+    high: float = 0.0
+    score: float = 0.0
+    """How far off, in robust standard deviations; below zero for too little."""
+    basis: str = ""
+    """What the value was held against."""
+    found_at: AwareDatetime
+
+
+class ReportReady(Event):
+    """A report can be read: of a day, or of a run; once per edition."""
+
+    subject = "tidemill.report.ready.{kind}"
+    stream = "REPORTS"
+
+    source: str = ""
+    """Of a report on a run; else it concerns all."""
+    kind: str
+    """day or run."""
+    about: str
+    """The day as 2025-06-17, or the id of the run."""
+    day: str
+    """In the zone of reports."""
+    edition: int = 0
+    summary: str = ""
+    complete: bool = False
+    verdict: str = ""
+    """trusted, doubtful, untrusted."""
+    anomalies: int = 0
+    sha256: str = ""
+    """Of its JSON."""
+    ready_at: AwareDatetime
+
+
 class JobDead(Event):
     """A message was given up. Its row in the service's `dead_letters` is the truth; this tells of it."""
 
@@ -543,6 +596,8 @@ EVENTS: tuple[type[Event], ...] = (
     ConfigApplied,
     ConfigRefused,
     CommandDone,
+    AnomalyFound,
+    ReportReady,
     JobDead,
     AlertFired,
     AlertResolved,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from tidemill.football.reporting import MARKETS, MATCHES, OUTRIGHTS
 from tidemill.plugin import Dataset, NameField
 
 MATCH_NAME = "football.match"
@@ -91,16 +92,19 @@ MATCH = Dataset(
         "away_team": NameField("football.team", raw="away", scope="league"),
     },
     summary=("home_team_name", "away_team_name", "date", "time", "league"),
+    report=MATCHES,
 )
 MARKET = Dataset(
     MARKET_NAME,
     Market,
     title="Odds of football matches, one record per printed row",
     summary=("odds", "parent", "key", "line", "period"),
+    report=MARKETS,
 )
 OUTRIGHT = Dataset(
     OUTRIGHT_NAME,
     Outright,
     title="Odds of long-term football bets, one record per outcome",
     summary=("title", "outcome", "odds"),
+    report=OUTRIGHTS,
 )

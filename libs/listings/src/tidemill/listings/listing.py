@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from tidemill.listings.reporting import LISTINGS
 from tidemill.plugin import Dataset
 
 LISTING_NAME = "listings.listing"
@@ -140,4 +141,5 @@ LISTING = Dataset(
     title="Property listings",
     disappears="by_run",
     summary=("city", "street", "number", "price", "currency", "size_m2", "rooms", "year_built", "status"),
+    report=LISTINGS,
 )

@@ -18,21 +18,27 @@ from tidemill.plugin.conversion import (
 )
 from tidemill.plugin.dataset import Dataset, NameField
 from tidemill.plugin.enrichment import Enricher, Enrichment, Located, References, Subject
+from tidemill.plugin.reporting import Aggregate, Breakdown, Counted, Figure, Movement, Reporting, Tally
 from tidemill.plugin.vocabulary import Candidate, KnownName, Resolution, Resolver, Vocabulary
 
 __all__ = [
     "API_VERSION",
     "Accounting",
+    "Aggregate",
+    "Breakdown",
     "Candidate",
     "Converter",
+    "Counted",
     "Dataset",
     "Described",
     "Document",
     "Enricher",
     "Enrichment",
+    "Figure",
     "Item",
     "KnownName",
     "Located",
+    "Movement",
     "NameField",
     "Options",
     "Outcome",
@@ -43,8 +49,10 @@ __all__ = [
     "Refusal",
     "Rejected",
     "Rejection",
+    "Reporting",
     "Resolution",
     "Resolver",
     "Subject",
+    "Tally",
     "Vocabulary",
 ]

@@ -39,6 +39,7 @@ from tidemill.plugin.conversion import (
     Rejected,
 )
 from tidemill.plugin.dataset import Dataset
+from tidemill.plugin.report_conformance import find_report_breaches
 
 RULES: Mapping[str, str] = {
     "identity": "has a name in lower case, a version, and the version of this interface",
@@ -57,6 +58,7 @@ RULES: Mapping[str, str] = {
     "keeps to itself": "uses no network, starts no process, writes no file",
     "refuses": "refuses what is empty or no document at all, without a record",
     "never fails": "raises nothing but Refusal, with a reason, also for documents that were cut off or damaged",
+    "reports": "names datasets whose reports are made of what their views have, see `report_conformance`",
 }
 
 KEY_BYTES = 800
@@ -149,7 +151,11 @@ def find_breaches(
     """Every rule that a converter breaks, with what showed it; some documents are needed to see most of them."""
     installed = find_datasets() if datasets is None else datasets
     chosen = Given({} if options is None else options, url, context or {})
-    findings = [*_check_identity(converter), *_check_options(converter, chosen.options)]
+    findings = [
+        *_check_identity(converter),
+        *_check_options(converter, chosen.options),
+        *_check_reports(converter, installed),
+    ]
     if findings:
         return findings
     contents = {path.name: path.read_bytes() for path in files}
@@ -199,6 +205,12 @@ def _check_options(converter: Converter, options: Options) -> Iterator[Finding]:
     error = converter.options_error({**options, "no such option": 1})
     if not isinstance(error, str) or not error:
         yield Finding("options", f"an unknown option is answered with {error!r}; say which are valid")
+
+
+def _check_reports(converter: Converter, installed: Mapping[str, Dataset]) -> Iterator[Finding]:
+    for name in converter.datasets:
+        if name in installed:
+            yield from (Finding("reports", f"{name}: {breach}") for breach in find_report_breaches(installed[name]))
 
 
 def _check_failure(run: Run, what: str) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from tidemill.plugin.enrichment import Enricher
+from tidemill.plugin.reporting import Reporting
 
 if TYPE_CHECKING:
     from pydantic import BaseModel  # 13 MB that a worker process does without
@@ -46,3 +47,5 @@ class Dataset:
     """Columns of the typed view that tell a person most, the first the most: what a narrow table shows."""
     enrichers: Sequence[Enricher] = ()
     """Of whatever packages, by entry point: filled in where datasets are found, never where one is declared."""
+    report: Reporting = field(default_factory=Reporting)
+    """What reports say of its records, beside their number."""

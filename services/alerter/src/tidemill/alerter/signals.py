@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from tidemill.alerter.templates import number
 from tidemill.common.events import (
+    AnomalyFound,
     ConfigRefused,
     DocumentConverted,
     DocumentFailed,
@@ -26,6 +28,7 @@ EVENT_LABELS: dict[str, tuple[str, ...]] = {
     "PublicationLate": ("source",),
     "JobDead": ("service", "consumer", "reason"),
     "ConfigRefused": ("actor",),
+    "AnomalyFound": ("source", "measure", "about", "severity"),
 }
 """What rules may ask of each event. Few values each: no ids, no texts."""
 
@@ -62,6 +65,8 @@ def signal_of(event: Event, traceparent: str = "") -> Signal:
 def _label(event: Event, name: str) -> str:
     if name == "news" and isinstance(event, RunFinished):
         return "yes" if event.new + event.changed else "no"
+    if name == "about" and isinstance(event, AnomalyFound):  # `quality` of `listings.listing.quality`
+        return event.measure.rpartition(".")[2]
     return str(getattr(event, name))
 
 
@@ -81,6 +86,11 @@ _TOLD: dict[type[Event], Callable[[Any], tuple[datetime, str]]] = {
         f"nothing came from {event.opened_at:%Y-%m-%d %H:%M} to {event.closed_at:%Y-%m-%d %H:%M} UTC",
     ),
     JobDead: lambda event: (event.died_at, event.error),
+    AnomalyFound: lambda event: (
+        event.found_at,
+        f"{event.title or event.measure} of {event.day} is {number(event.value)}, expected were"
+        f" {number(event.low)} to {number(event.high)}{f' ({event.basis})' if event.basis else ''}",
+    ),
     ConfigRefused: lambda event: (event.refused_at, "; ".join(event.problems[:3])),
 }
 EVENTS = tuple(_TOLD)

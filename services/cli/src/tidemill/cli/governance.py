@@ -16,6 +16,7 @@ import typer
 from tidemill.cli.reading import database_url, open_store
 from tidemill.cli.running import Assignments, fail, read_config
 from tidemill.cli.tables import Column, print_table
+from tidemill.common.spreadsheets import harmless
 
 if TYPE_CHECKING:
     from tidemill.common.config.sources import SourceFile
@@ -133,7 +134,7 @@ def _write_csv(found: Sequence[Mapping[str, Any]]) -> None:
 
 def _harmless(value: Any) -> Any:
     """A text that a spreadsheet would take for a formula is quoted."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
+    return harmless(value) if isinstance(value, str) else value
 
 
 def _print(found: Sequence[Mapping[str, Any]], sources: Mapping[str, SourceFile]) -> None:

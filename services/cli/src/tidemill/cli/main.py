@@ -27,6 +27,7 @@ MODULES = (
     "quarantine",
     "governance",
     "lineage",
+    "report",
     "retention",
     "dead_letters",
     "run",

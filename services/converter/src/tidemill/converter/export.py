@@ -12,17 +12,16 @@ from typing import Any, BinaryIO, Protocol
 
 import orjson
 
+from tidemill.common.spreadsheets import (
+    CELL_LETTERS,
+    EXACT_INTEGER,
+    FORMULA,
+    SHEET_ROWS,
+    harmless,
+    in_excels_calendar,
+)
 from tidemill.converter.reading import BATCH_ROWS, Row, Rows
 from tidemill.converter.views import Column
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-"""A text that begins so is a formula to a spreadsheet, which may run it."""
-SHEET_ROWS = 1_048_576
-CELL_LETTERS = 32_767
-EXACT_INTEGER = 2**53
-"""Excel's numbers are floats."""
-EXCEL_BEGINS = date(1900, 3, 1)
-"""Before this day its calendar has a leap day too many."""
 
 
 class Format(StrEnum):
@@ -216,13 +215,13 @@ class XlsxWriter:
         self._row = 1
 
     def _write_cell(self, number: int, value: Any) -> None:
-        if isinstance(value, datetime) and _in_excels_calendar(value):
+        if isinstance(value, datetime) and in_excels_calendar(value):
             value = value.astimezone(UTC).replace(tzinfo=None)
         if isinstance(value, bool):
             self._sheet.write_boolean(self._row, number, value)
         elif isinstance(value, int | float | Decimal) and -EXACT_INTEGER <= value <= EXACT_INTEGER:
             self._sheet.write_number(self._row, number, float(value))
-        elif isinstance(value, time) or (isinstance(value, date) and _in_excels_calendar(value)):
+        elif isinstance(value, time) or (isinstance(value, date) and in_excels_calendar(value)):
             self._sheet.write_datetime(self._row, number, value, self._times[type(value)])
         else:
             text = _text(value)[:CELL_LETTERS]
@@ -240,7 +239,7 @@ WRITERS: Mapping[Format, Callable[[Sequence[Column], BinaryIO], Writer]] = {
 
 def _csv_cell(value: Any) -> Any:
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(FORMULA) else value
+        return harmless(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float, Decimal)) or value is None:
@@ -272,8 +271,3 @@ def _number(value: Any) -> Any:
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     raise TypeError(f"{type(value).__name__} is no value of a column")
-
-
-def _in_excels_calendar(value: date) -> bool:
-    day = value.date() if isinstance(value, datetime) else value
-    return day >= EXCEL_BEGINS

@@ -2,16 +2,62 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from importlib.metadata import version
 
+from tidemill.common.config import Sources
+from tidemill.common.database import open_engine
+from tidemill.common.events import AnomalyFound, ReportReady
+from tidemill.common.retention import rows_layer
 from tidemill.common.service import Context, ServiceSpec, Wiring, main
+from tidemill.reporter.catalogue import catalogue
+from tidemill.reporter.commands import build_command
+from tidemill.reporter.days import utc_now
+from tidemill.reporter.gathering import Gathering
+from tidemill.reporter.making import Making
 from tidemill.reporter.settings import ReporterSettings
+from tidemill.reporter.statements import find_reported
+from tidemill.reporter.steps import Reporting, run_step
 from tidemill.reporter.tables import bus, metadata
+from tidemill.schedule import find_zone
+
+LAYERS = (
+    rows_layer("measures", "reporter.measures", "day", example="concat_ws(' ', t.source, t.name, t.day)"),
+    rows_layer("reports", "reporter.reports", "day", example="concat_ws(' ', t.kind, t.subject)"),
+)
 
 
 @asynccontextmanager
 async def open_reporter(context: Context) -> AsyncIterator[Wiring]:
-    yield Wiring()
+    settings = context.settings
+    assert isinstance(settings, ReporterSettings)
+    datasets = find_reported()
+    zone = find_zone(settings.zone)
+    known = catalogue([one.dataset for one in datasets])
+    reporting = Reporting(zone=zone, run_reports=settings.run_reports, datasets=datasets, known=known)
+    gathering = Gathering(
+        zone, datasets, known, context.sources, frozenset(settings.exempt), stale_after=settings.stale_after
+    )
+
+    async def apply(sources: Sources) -> None:
+        nonlocal gathering
+        gathering = replace(gathering, sources=sources)
+
+    # A statement over millions of records takes longer than a service's statements may.
+    url = context.engine.url.render_as_string(hide_password=False)
+    patient = open_engine(url, pool=3, application="tidemill-reporter-facts", statement_seconds=None)
+    making = Making(context.bus, patient, lambda: gathering, settings.deadline, context.telemetry.metrics)
+    try:
+        yield Wiring(
+            steps=(run_step(patient, reporting, context.telemetry.metrics),),
+            commands=(build_command(lambda: gathering, utc_now),),
+            tasks=(making.run,),
+            reconfigure=apply,
+            layers=LAYERS,
+            publishes=(AnomalyFound, ReportReady),
+        )
+    finally:
+        await patient.dispose()
 
 
 SPEC = ServiceSpec(

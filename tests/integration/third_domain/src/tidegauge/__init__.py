@@ -10,14 +10,17 @@ from pydantic import BaseModel, ConfigDict
 from tidemill.plugin import (
     API_VERSION,
     Accounting,
+    Breakdown,
     Dataset,
     Document,
+    Figure,
     Item,
     Outcome,
     Position,
     Record,
     Refusal,
     Rejected,
+    Reporting,
 )
 
 LINE = re.compile(rb"(?P<station>[A-Z]{3});(?P<at>[0-9TZ:+-]{16,25});(?P<level>[^;\s<]*)")
@@ -31,7 +34,17 @@ class Reading(BaseModel):
     level_cm: int
 
 
-READING = Dataset("tides.reading", Reading, title="Water levels", disappears="by_run", summary=("station", "level_cm"))
+READING = Dataset(
+    "tides.reading",
+    Reading,
+    title="Water levels",
+    disappears="by_run",
+    summary=("station", "level_cm"),
+    report=Reporting(
+        breakdowns=(Breakdown("station", "Station", "station"),),
+        figures=(Figure("level", "Median level", "level_cm", "median", "cm", measured=True),),
+    ),
+)
 
 
 class TideTable:

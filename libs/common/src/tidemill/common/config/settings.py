@@ -92,6 +92,10 @@ class RetentionSettings(Settings):
     """Measured values that alert rules are held against."""
     silences: Keep = timedelta(days=365)
     """Silences of alerts that are over."""
+    measures: Keep = timedelta(days=730)
+    """What was measured of runs and days; eighty-four days of it say what is usual."""
+    reports: Keep = None
+    """Reports on days and runs."""
     dead_letters: Keep = timedelta(days=90)
     """Dead letters that were replayed or dropped; the others wait for somebody."""
 
