@@ -67,6 +67,8 @@ class Scheduler:
 
 @pytest.fixture
 def scheduler(station: Any) -> Scheduler:
+    """At ten past, so that slots of every hour are as many whenever the test runs."""
+    station.clock.time = station.clock.time.replace(minute=10, second=0, microsecond=0)
     return Scheduler(station)
 
 
