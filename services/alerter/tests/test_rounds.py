@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tidemill.alerter.notify import Reason
+from tidemill.alerter.retention import LAYERS
 from tidemill.common.events import AnomalyFound, DocumentFailed, RunFinished
 
 pytestmark = pytest.mark.servers
@@ -165,3 +166,25 @@ async def test_an_anomaly_is_told_with_its_band_and_one_of_quality_once(station:
         assert await station.told() == ["[warning] homes: listings.listing.quality is unusual"]
         ((says,),) = await station.sql("SELECT description FROM alerter.alerts WHERE rule = 'quality_drop'")
         assert says == "mean quality of 2026-03-02 is 0.4, expected were 0.8 to 0.95"
+
+
+async def test_facts_and_silences_go_after_their_time(station: Any) -> None:
+    old = station.clock() - timedelta(days=40)
+    await station.sql(
+        "INSERT INTO alerter.signals (event, digest, minute, labels, count, at, says, run, traceparent) "
+        "VALUES ('RunFinished', 'a', :at, '{}', 1, :at, '', '', '')",
+        at=old,
+    )
+    await station.sql(
+        "INSERT INTO alerter.samples (measure, digest, at, labels, says) VALUES ('disk_free', 'a', :at, '{}', '')",
+        at=old,
+    )
+    await station.sql(
+        "INSERT INTO alerter.silences (matchers, author, comment, starts_at, ends_at) "
+        "VALUES ('{a=b}', '', '', :at, :at)",
+        at=old,
+    )
+    before = station.clock() - timedelta(days=30)
+    async with station.engine.begin() as tx:
+        assert [(await layer.find(tx, before)).items for layer in LAYERS] == [1, 1, 1, 0]
+        assert [await layer.remove(tx, before, 10) for layer in LAYERS] == [1, 1, 1, 0]
