@@ -79,6 +79,8 @@ async def test_slots_are_missed_while_every_scheduler_is_dead(station: Any, sche
     await station.look()
     assert "slot_missed" not in await station.states()
     await station.look(hours=2, minutes=5)  # Nobody fires.
+    assert (await station.states())["slot_missed"] == "pending"
+    await station.look(minutes=1)
     ((summary, severity),) = await station.sql(
         "SELECT summary, severity FROM alerter.alerts WHERE rule = 'slot_missed' AND state = 'firing'"
     )
@@ -93,6 +95,7 @@ async def test_slots_of_a_source_that_no_scheduler_ever_saw_are_missed(station: 
     await station.look()
     assert not await station.states()
     await station.look(hours=3)
+    await station.look(minutes=1)
     assert (await station.states())["slot_missed"] == "firing"
 
 
@@ -193,6 +196,7 @@ alerter:
         station.sources = Sources({"paper": SourceFile.model_validate({"source": "paper", "schedule": HOURLY})})
         await station.look()
         await station.look(hours=3)
+        await station.look(minutes=1)
         for _ in range(5):
             await station.deliveries.round()
             station.clock.pass_by(minutes=1)
@@ -263,6 +267,7 @@ async def test_a_replica_that_is_gone_without_leave_is_lost_until_another_one_ta
     assert not {"replica_lost", "service_down"} & (await station.states()).keys()
     await _silent(station, "one")
     await station.look()
+    await station.look(seconds=30)
     assert (await station.states())["replica_lost"] == "firing"
     async with station.engine.begin() as tx:
         await acknowledge(tx, Acknowledgement("converter", "three", 1, 1))
