@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import nats.errors
 import nats.js.errors
@@ -18,6 +18,8 @@ from tidemill.common.config import Config, Sources
 from tidemill.common.config.sources import SourceFile
 
 NATS_SECONDS = 5.0
+QUEUES_EVERY = timedelta(seconds=25)
+"""Each stream is asked for its consumers."""
 
 
 class Gathering:
@@ -42,6 +44,7 @@ class Gathering:
         self._progress = Progress()
         self._expected = Expectations(sources, now())
         self._connected_at = now()
+        self._queues: tuple[datetime, list[Sample]] | None = None
 
     def take(self, sources: Mapping[str, SourceFile]) -> None:
         self._expected.take(sources, self._now())
@@ -56,6 +59,10 @@ class Gathering:
         return [sample for sample in found if sample.measure in self._wanted]
 
     async def _of_nats(self, now: datetime) -> list[Sample]:
+        if self._bus.connected and self._queues and now - self._queues[0] < QUEUES_EVERY:
+            self._connected_at = now
+            return self._queues[1]
+        self._queues = None
         if self._bus.connected:
             try:
                 consumers = await asyncio.wait_for(self._bus.consumers(), NATS_SECONDS)
@@ -63,7 +70,9 @@ class Gathering:
                 pass
             else:
                 self._connected_at = now
-                return list(self._progress.samples(consumers, now))
+                found = list(self._progress.samples(consumers, now))
+                self._queues = now, found
+                return found
         lost = (now - self._connected_at).total_seconds()
         why = self._bus.health()["nats"] or "it does not answer"
         return [Sample(measure="nats_lost", value=lost, says=why)] if lost else []
