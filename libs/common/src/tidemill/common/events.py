@@ -513,6 +513,68 @@ class JobDead(Event):
     died_at: AwareDatetime
 
 
+class AlertFired(Event):
+    """Something a person has to know: a rule holds for as long as it asks for, or began to flap."""
+
+    subject = "tidemill.alert.fired.{rule}"
+    stream = "ALERTS"
+
+    source: str = ""
+    """Empty where it concerns none alone."""
+    alert: str
+    """Its id: the same each time this rule fires about these labels."""
+    rule: str
+    severity: str
+    """critical, error, warning, info."""
+    state: str
+    """firing, flapping."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    summary: str = ""
+    description: str = ""
+    runbook: str = ""
+    value: float = 0.0
+    count: Int64 = 0
+    """Of events that count."""
+    run: str = ""
+    hidden: str = ""
+    """Why nobody is told, where that is so: a silence, maintenance, a cause that is told."""
+    fired_at: AwareDatetime
+
+
+class AlertResolved(Event):
+    """It is over, and has settled."""
+
+    subject = "tidemill.alert.resolved.{rule}"
+    stream = "ALERTS"
+
+    source: str = ""
+    alert: str
+    rule: str
+    severity: str
+    labels: dict[str, str] = Field(default_factory=dict)
+    summary: str = ""
+    fired_at: AwareDatetime
+    resolved_at: AwareDatetime
+    duration_seconds: float = 0.0
+
+
+class AlertAcknowledged(Event):
+    """Somebody takes care of it."""
+
+    subject = "tidemill.alert.acknowledged.{rule}"
+    stream = "ALERTS"
+
+    source: str = ""
+    alert: str
+    rule: str
+    labels: dict[str, str] = Field(default_factory=dict)
+    actor: str
+    note: str = ""
+    until: AwareDatetime | None = None
+    """Snoozed: from then on it is as if nobody had."""
+    acknowledged_at: AwareDatetime
+
+
 EVENTS: tuple[type[Event], ...] = (
     DocumentStored,
     DocumentUnchanged,
@@ -537,4 +599,7 @@ EVENTS: tuple[type[Event], ...] = (
     AnomalyFound,
     ReportReady,
     JobDead,
+    AlertFired,
+    AlertResolved,
+    AlertAcknowledged,
 )

@@ -38,6 +38,7 @@ MODULES = (
     "control",
     "why",
     "audit",
+    "alerts",
     "init",
     "source",
     "validate",

@@ -11,6 +11,7 @@ from typing import Any, Self
 import nats.errors
 import structlog
 from nats.aio.msg import Msg
+from nats.js import api
 from nats.js.kv import KeyValue
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -30,7 +31,7 @@ from tidemill.common.bus.room import make_room
 from tidemill.common.bus.step import Command, Outgoing, Step, Tx
 from tidemill.common.bus.supervise import Supervisor, cancel, describe
 from tidemill.common.bus.tables import BusTables
-from tidemill.common.bus.topology import ensure_consumers, ensure_topology
+from tidemill.common.bus.topology import STREAMS, ensure_consumers, ensure_topology
 from tidemill.common.telemetry.tracing import Telemetry
 
 log = structlog.get_logger(__name__)
@@ -169,6 +170,11 @@ class Bus:
         """The payload of the newest one. Raises NotFoundError and what else NATS raises."""
         message = await self._connection.js.get_msg(stream, subject=subject)
         return message.data or b""
+
+    async def consumers(self) -> list[api.ConsumerInfo]:
+        """Every durable consumer of our streams, as the server knows it. Raises what NATS raises."""
+        js = self._connection.js
+        return [each for stream in STREAMS for each in await js.consumers_info(stream.name)]
 
     async def progress(self, source: str, state: Mapping[str, Any]) -> None:
         """Tell whoever listens on `tidemill.progress.<service>.<source>` how far some work is; nobody keeps it."""

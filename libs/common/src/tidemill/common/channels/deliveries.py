@@ -35,6 +35,8 @@ from tidemill.common.telemetry.metrics import (
 log = get_logger(__name__)
 
 LOOK_EVERY = 1.0
+LOOK_IDLE = 5.0
+"""While nothing waits: what is stated in this process wakes us."""
 AT_ONCE = 4
 """Attempts under way for one channel, so that one that hangs takes no place from another."""
 RECORDED_AT_ONCE = 2
@@ -81,6 +83,7 @@ class Deliveries:
         self._transaction = transaction or engine.begin
         self._now = now
         self._wake = asyncio.Event()
+        self._waiting = False
         self._recording = asyncio.Semaphore(RECORDED_AT_ONCE)
         self._under_way: set[asyncio.Task[None]] = set()
         self._at_work: Counter[str] = Counter()
@@ -105,7 +108,7 @@ class Deliveries:
             while True:
                 await self._start_due()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), LOOK_EVERY)
+                    await asyncio.wait_for(self._wake.wait(), LOOK_EVERY if self._waiting else LOOK_IDLE)
                 self._wake.clear()
         finally:
             await self._settle()
@@ -132,6 +135,7 @@ class Deliveries:
         now = self._now()
         async with self._engine.connect() as connection:
             queues = await self._store.queues(connection, now)
+        self._waiting = bool(queues)
         self._measure({name: (queue.waiting, (now - queue.oldest).total_seconds()) for name, queue in queues.items()})
         started: list[asyncio.Task[None]] = []
         for name, queue in queues.items():

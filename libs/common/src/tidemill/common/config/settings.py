@@ -86,6 +86,12 @@ class RetentionSettings(Settings):
     """Which pages came, and what they were; their bytes are documents."""
     deliveries: Keep = timedelta(days=365)
     """Messages to people, with what was said to each attempt."""
+    signals: Keep = timedelta(days=30)
+    """Events as alert rules see them, counted by the minute."""
+    samples: Keep = timedelta(days=30)
+    """Measured values that alert rules are held against."""
+    silences: Keep = timedelta(days=365)
+    """Silences of alerts that are over."""
     measures: Keep = timedelta(days=730)
     """What was measured of runs and days; eighty-four days of it say what is usual."""
     reports: Keep = None

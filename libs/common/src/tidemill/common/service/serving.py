@@ -4,8 +4,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.archive import Archive
 from tidemill.common.bus.bus import Bus
+from tidemill.common.bus.supervise import Supervisor
 from tidemill.common.cache import open_cache
 from tidemill.common.config import Config, ConfigError, Sources, load_config, load_sources, parse_assignments
 from tidemill.common.config.references import UnresolvedReference
@@ -63,17 +64,32 @@ class Service:
         """Until `stop`; then finish what is in hand, within the limit. A service that fails is started again: only
         what nobody could repair by waiting ends it."""
         with log_fields(service=self.spec.name):
-            failures = 0
-            while not stop.is_set():
-                failure = await self._run_once(stop)
-                if failure is None or self._following.go_back(failure):
-                    continue
-                pause = PAUSES[min(failures, len(PAUSES) - 1)]
-                failures += 1
-                self._log.error("service failed and is started again", pause=pause, exc_info=failure)
-                self._fail(failure)
-                await _until(stop, asyncio.sleep(pause))
+            async with self._beside():
+                await self._run_on(stop)
             self._log.info("stopped")
+
+    async def _run_on(self, stop: asyncio.Event) -> None:
+        failures = 0
+        while not stop.is_set():
+            failure = await self._run_once(stop)
+            if failure is None or self._following.go_back(failure):
+                continue
+            pause = PAUSES[min(failures, len(PAUSES) - 1)]
+            failures += 1
+            self._log.error("service failed and is started again", pause=pause, exc_info=failure)
+            self._fail(failure)
+            await _until(stop, asyncio.sleep(pause))
+
+    @asynccontextmanager
+    async def _beside(self) -> AsyncIterator[None]:
+        """What the service does whether or not there are servers; it is started again when it fails."""
+        supervisor = Supervisor()
+        if self.spec.beside is not None:
+            supervisor.start("beside", partial(self.spec.beside, self._following.config, self._addresses))
+        try:
+            yield
+        finally:
+            await supervisor.stop_all()
 
     async def _run_once(self, stop: asyncio.Event) -> Exception | None:
         """In a task of its own, so that it can be ended while it waits for a server."""

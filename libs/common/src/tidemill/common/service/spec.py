@@ -19,6 +19,7 @@ from tidemill.common.cache import Cache
 from tidemill.common.config import Config, Sources
 from tidemill.common.events import Event
 from tidemill.common.retention import Layer
+from tidemill.common.servers import Addresses
 from tidemill.common.telemetry.health import Check
 from tidemill.common.telemetry.tracing import Telemetry
 
@@ -41,6 +42,8 @@ class ServiceSpec:
     migrations: str
     """Package whose modules are the Alembic revisions, for instance `tidemill.watcher.migrations`."""
     open: Callable[["Context"], AbstractAsyncContextManager["Wiring"]]
+    beside: Callable[[Config, Addresses], Awaitable[None]] | None = None
+    """Runs from the first moment to the last, also while there is no server and the service cannot be opened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

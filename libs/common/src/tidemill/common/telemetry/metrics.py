@@ -185,6 +185,14 @@ HEARTBEATS = counter(
     "tidemill_heartbeats_total", "Times for a sign of life outwards: sent, failed, withheld while unwell", "outcome"
 )
 
+# The alerter
+
+ALERTS = gauge("tidemill_alerts", "Alerts, by state", "state")
+NOTIFICATIONS = counter(
+    "tidemill_notifications_total", "Decisions whether a group of alerts is told now, by their reason", "reason"
+)
+ALERT_ROUND_SECONDS = histogram("tidemill_alert_round_seconds", "One round of measuring, judging and telling")
+
 # The configuration
 
 CONFIG_VERSION = gauge("tidemill_config_version", "Configuration the service works by; 0 for the files of its folder")

@@ -1,0 +1,1 @@
+"""Values that are measured, round by round, and what each means."""
