@@ -7,7 +7,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Any
 
@@ -90,6 +90,7 @@ def open_client(
     )
 
 
+@lru_cache(maxsize=512)  # Of a page's address it is asked again and again.
 def parse_url(text: str, base: URL | None = None) -> URL:
     """A URL that can be asked for, in its normal form and without fragment. Raises UnfetchableUrl."""
     try:
