@@ -25,6 +25,8 @@ GOAL_CPU_S = 1.5
 GOAL_MB = 80.0
 CONCURRENCY = 16
 PATIENCE_SECONDS = 300.0
+IDLE_CPU_S = 0.15
+"""In a second, of all processes."""
 REPLICAS = ("scheduler", "scraper", "converter")
 FIELDS = {
     "portal_id": "Objekt-Nr.",
@@ -128,6 +130,7 @@ def measure(port: int) -> dict[str, tuple[float, float]]:
     """CPU seconds and MB (the most, looked at often) of each process of ours over one run."""
     with running(REPLICAS, sources=(source_of(port),)) as system:
         ready(system)
+        settled(system)
         before = {name: cpu_of(processes) for name, processes in processes_of(system).items()}
         run_id = asyncio.run(asked(system, "run", {"source": "bench"}))["run"]
         peaks: dict[str, float] = {}
@@ -190,6 +193,17 @@ def ready(system: System) -> None:
             if time.monotonic() > deadline:
                 raise
         time.sleep(0.3)
+
+
+def settled(system: System) -> None:
+    """Until all of them rest: what a start costs belongs to no page."""
+    spent = -1.0
+    for _ in range(60):
+        time.sleep(1)
+        now = sum(cpu_of(processes) for processes in processes_of(system).values())
+        if now - spent < IDLE_CPU_S:
+            return
+        spent = now
 
 
 async def asked(system: System, verb: str, parameters: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.common.cache import Cache, InProcessCache, RedisCache, open_cache
+from tidemill.common.cache import Cache, InProcessCache, open_cache
+from tidemill.common.cache.redis import RedisCache
 from tidemill.common.telemetry.metrics import Metrics, value
 
 MINUTE = timedelta(minutes=1)

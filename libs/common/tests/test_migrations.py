@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text, text
 
 from tidemill.common.database import open_engine, service_metadata
-from tidemill.common.migrations import UnknownRevision, differences, downgrade, migrate, pending, revisions
+from tidemill.common.migrations import UnknownRevision, differences, downgrade, migrate
+from tidemill.common.revisions import pending, revisions
 
 pytestmark = pytest.mark.servers
 

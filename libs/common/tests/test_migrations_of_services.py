@@ -9,7 +9,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB
 from sqlalchemy.types import Boolean, Date, DateTime, Float, Integer, LargeBinary, Numeric, Text
 
 from tidemill.common.database import open_engine
-from tidemill.common.migrations import VERSION_TABLE, differences, downgrade, migrate, revisions
+from tidemill.common.migrations import differences, downgrade, migrate
+from tidemill.common.revisions import VERSION_TABLE, revisions
 from tidemill.common.service import ServiceSpec, find_services, service_names
 
 pytestmark = pytest.mark.servers

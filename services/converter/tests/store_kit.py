@@ -25,6 +25,7 @@ from tidemill.converter.store import (
     RecordBatch,
     Recorded,
     begin_document,
+    begin_documents,
     record_batches,
 )
 from tidemill.converter.tables import metadata
@@ -174,6 +175,17 @@ class Store:
             )
             return (await record_batches(tx, [batch], self.datasets))[0]
 
+    async def put_together(self, said: Iterable[tuple[datetime, Sequence[Record]]]) -> list[Recorded]:
+        """Documents of a group, in one transaction."""
+        parts = [(check_records(records, self.datasets), at) for at, records in said]
+        async with self.engine.begin() as tx:
+            named = [facts(f"{n} of a group", at) for n, (_, at) in enumerate(parts)]
+            batches = [
+                RecordBatch(document=id, part=0, run="run-1", valid_from=at, records=checked.records)
+                for id, (checked, at) in zip(await begin_documents(tx, named), parts, strict=True)
+            ]
+            return await record_batches(tx, batches, self.datasets)
+
     async def gone(self, page: str, at: datetime, sha256: str = "") -> Mapping[str, Changes]:
         """A page is gone."""
         item, facts_of_word = page.rpartition("/")[2], facts("", at, at, page=page)
@@ -184,6 +196,9 @@ class Store:
     async def rows(self, statement: str, **parameters: Any) -> list[Mapping[str, Any]]:
         async with self.engine.connect() as connection:
             return [dict(row) for row in (await connection.execute(text(statement), parameters)).mappings()]
+
+    async def count(self, table: str) -> int:
+        return int((await self.rows(f"SELECT count(*) AS counted FROM converter.{table}"))[0]["counted"])
 
     async def rows_deleted(self) -> None:
         """Begin again, in less time than a fresh database takes."""

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tidemill.common.migrations import differences, downgrade, migrate, revisions
+from tidemill.common.migrations import differences, downgrade, migrate
+from tidemill.common.revisions import revisions
 from tidemill.converter.datasets import register_datasets
 
 from .store_kit import ALL, CONVERTER, Store, day, price

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.bus.step import CommandRefused
-from tidemill.common.cache import InProcessCache, RedisCache
+from tidemill.common.cache import InProcessCache
+from tidemill.common.cache.redis import RedisCache
 from tidemill.common.telemetry.metrics import Metrics, value
 from tidemill.converter.aliases import Aliases
 from tidemill.converter.content import check_records

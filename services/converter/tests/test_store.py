@@ -1,6 +1,6 @@
 """What documents state becomes versions, whatever the order in which they arrive."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from tidemill.common.events import Changes
 from tidemill.converter.history import Sighting, spans
-from tidemill.converter.store import Finished, begin_document, finish_document
+from tidemill.converter.store import Finished, begin_document, begin_documents, finish_document
 from tidemill.plugin import Accounting, Position, Record, Rejected
 
-from .store_kit import START, Store, day, facts, price
+from .store_kit import START, Store, day, facts, price, sale
 
 pytestmark = pytest.mark.servers
 
@@ -25,6 +25,37 @@ async def test_a_new_version_opens_only_when_the_content_changes(store: Store) -
     assert await store.history("a") == [(1, 1)]
     assert await store.history("b") == [(1, 5), (2, 6)]
     assert await store.current("b") == 6
+
+
+async def test_documents_of_a_group_come_to_what_they_come_to_one_after_the_other(store: Store) -> None:
+    group: list[tuple[datetime, list[Record]]] = [
+        (day(1), [price("a", 1), price("b", 5)]),
+        (day(2), [price("c", 1), sale("s", "plum")]),
+        (day(4), [price("a", 2), price("d", 1)]),
+        (day(3), [price("a", 3), price("b", 5)]),
+        (day(3), []),
+        (day(2.5), [price("b", 6), price("e", 1)]),
+    ]
+    await store.put([price("d", 7), price("e", 1)], day(2))
+    together = await store.put_together(group)
+    histories = [await store.history(key) for key in "abcde"]
+    sightings = await store.count("sightings")
+    await store.rows_deleted()
+    await store.put([price("d", 7), price("e", 1)], day(2))
+    apart = [await store.put(records, at, name=str(n)) for n, (at, records) in enumerate(group)]
+    assert [one.changes for one in together] == [one.changes for one in apart]
+    assert histories == [await store.history(key) for key in "abcde"]
+    assert histories[0] == [(1, 1), (3, 3), (4, 2)]
+    assert sightings == await store.count("sightings")
+
+
+async def test_a_document_that_two_events_of_a_group_state_is_one(store: Store) -> None:
+    async with store.engine.begin() as tx:
+        known = await begin_document(tx, facts("known", day(1)))
+        twice = facts("twice", day(1))
+        first, second, again = await begin_documents(tx, [twice, facts("known", day(1)), twice])
+    assert (first, second) == (again, known)
+    assert await store.count("documents") == 2
 
 
 async def test_a_late_older_document_becomes_history(store: Store) -> None:

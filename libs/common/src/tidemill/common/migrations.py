@@ -1,41 +1,24 @@
 """Each service's tables, brought to a revision: Alembic without an env.py, one version table per schema."""
 
-import importlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, MetaData, text
+from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from tidemill.common.config.references import resolved
-
-VERSION_TABLE = "alembic_version"
+from tidemill.common.revisions import VERSION_TABLE, Migrated, current, folder_of, revisions, schema_of
 
 T = TypeVar("T")
-
-
-class Migrated(Protocol):
-    """What a service tells about its tables; a ServiceSpec does."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def metadata(self) -> MetaData: ...
-
-    @property
-    def migrations(self) -> str:
-        """Package whose modules are the revisions."""
 
 
 class UnknownRevision(Exception):
@@ -66,28 +49,8 @@ async def differences(url: str, spec: Migrated) -> list[Any]:
     return await _under_lock(url, spec, partial(_compare, spec=spec))
 
 
-async def pending(connection: AsyncConnection, spec: Migrated) -> str | None:
-    """What is missing before this code can work on the database. One that is newer than the code is fine: migrations
-    work with the version that is running."""
-    head = scripts(spec).get_current_head()
-    current = await connection.run_sync(_current, spec)
-    if current == head or (current is not None and current not in revisions(spec)):
-        return None
-    return f"schema {schema_of(spec)} is at {current or 'nothing'}, not at {head}"
-
-
-def revisions(spec: Migrated) -> Sequence[str]:
-    """From the first to the head."""
-    return [script.revision for script in scripts(spec).walk_revisions()][::-1]
-
-
-def schema_of(spec: Migrated) -> str:
-    assert spec.metadata.schema, f"{spec.name}: its metadata has no schema"
-    return spec.metadata.schema
-
-
 def scripts(spec: Migrated) -> ScriptDirectory:
-    folder = Path(next(iter(importlib.import_module(spec.migrations).__path__)))
+    folder = folder_of(spec)
     return ScriptDirectory(str(folder), version_locations=[str(folder)])
 
 
@@ -108,18 +71,18 @@ async def _under_lock(url: str, spec: Migrated, work: Callable[[Connection], T])
 
 def _run(connection: Connection, spec: Migrated, revision: str, *, down: bool = False) -> Change:
     directory = scripts(spec)
-    before = _current(connection, spec)
+    before = current(connection, spec)
     if before is not None and before not in revisions(spec):
         raise UnknownRevision(
             f"schema {schema_of(spec)} is at revision {before}, which this version of {spec.name} does not know: "
             "it was migrated by a newer one; install that, or go down with it first"
         )
 
-    def steps(current: Any, _context: Any) -> Any:
+    def steps(at: Any, _context: Any) -> Any:
         try:
             if down:
-                return directory._downgrade_revs(revision, current)
-            return directory._upgrade_revs(revision, current)
+                return directory._downgrade_revs(revision, at)
+            return directory._upgrade_revs(revision, at)
         except CommandError as unknown:
             known = ", ".join(revisions(spec))
             raise UnknownRevision(f"{spec.name} has no revision {revision}; it has: {known}") from unknown
@@ -127,7 +90,7 @@ def _run(connection: Connection, spec: Migrated, revision: str, *, down: bool = 
     with EnvironmentContext(Config(), directory, fn=steps, destination_rev=revision) as environment:
         environment.configure(connection=connection, **_options(spec))
         environment.run_migrations()
-    return Change(spec.name, before, _current(connection, spec))
+    return Change(spec.name, before, current(connection, spec))
 
 
 def _options(spec: Migrated) -> dict[str, Any]:
@@ -137,14 +100,6 @@ def _options(spec: Migrated) -> dict[str, Any]:
         "version_table_schema": schema_of(spec),
         "include_schemas": True,
     }
-
-
-def _current(connection: Connection, spec: Migrated) -> str | None:
-    table = f"{schema_of(spec)}.{VERSION_TABLE}"
-    if connection.scalar(text("SELECT to_regclass(:table)"), {"table": table}) is None:
-        return None
-    current: str | None = connection.scalar(text(f"SELECT version_num FROM {table}"))
-    return current
 
 
 PARTITIONS = """

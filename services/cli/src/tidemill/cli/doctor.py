@@ -315,7 +315,7 @@ def clock(theirs: datetime) -> Finding:
 
 
 async def migrations(connection: AsyncConnection) -> list[Finding]:
-    from tidemill.common.migrations import pending
+    from tidemill.common.revisions import pending
     from tidemill.common.service import find_services
 
     missing = [text for spec in find_services() if (text := await pending(connection, spec))]

@@ -1,6 +1,7 @@
 """The rows of documents: begun with the first part, finished with the last."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -11,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from tidemill.common.bus.step import Tx
 from tidemill.common.events import Changes, Rows
 from tidemill.converter.content import RejectedRecord, storable
-from tidemill.converter.tables import batches, documents, quarantine, rejected
+from tidemill.converter.tables import SCHEMA, batches, documents, quarantine, rejected
 from tidemill.plugin import Accounting, Position, Rejected
 
 NAMED_BY = ("source", "sha256", "run", "converter", "converter_version")
@@ -45,6 +46,10 @@ class DocumentFacts:
     trace: str = ""
     """Id of the trace, as 32 hexadecimal digits."""
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        return self.source, self.sha256, self.run, self.converter, self.converter_version
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
@@ -70,24 +75,54 @@ class Totals:
     """By reason."""
 
 
-async def begin_document(tx: Tx, facts: DocumentFacts, *, likely_new: bool = False) -> int:
-    """The document's id; the same when it began before, with another part or another delivery. One that is `likely_new`
-    is not looked for first."""
-    if not likely_new:
-        named = [documents.c[name] == getattr(facts, name) for name in NAMED_BY]
-        known: int | None = await tx.scalar(select(documents.c.id).where(*named))
-        if known is not None:
-            return known
-    values = asdict(facts)
-    for text in ("name", "path", "title"):
-        values[text] = storable(values[text])
-    values["context"] = {storable(name): storable(said) for name, said in facts.context.items()}
-    statement = insert(documents).values(values)
-    # An update that changes nothing, because an insert that does nothing returns nothing.
-    unchanged = {"received_at": documents.c.received_at}
-    statement = statement.on_conflict_do_update(index_elements=NAMED_BY, set_=unchanged)
-    id: int = (await tx.execute(statement.returning(documents.c.id))).scalar_one()
-    return id
+BEGIN = f"""
+    INSERT INTO {SCHEMA}.documents AS known (source, sha256, run, converter, converter_version, name, size_bytes,
+        received_at, path, context, modified_at, valid_from, title, attributes, trace)
+    SELECT source, sha256, run, converter, converter_version, name, size_bytes, received_at, path, context::jsonb,
+        modified_at, valid_from, title, attributes::jsonb, trace
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[],
+        $8::timestamptz[], $9::text[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::text[], $14::text[],
+        $15::text[])
+        begun (source, sha256, run, converter, converter_version, name, size_bytes, received_at, path, context,
+            modified_at, valid_from, title, attributes, trace)
+    ORDER BY source, sha256, run, converter, converter_version
+    ON CONFLICT (source, sha256, run, converter, converter_version) DO UPDATE SET received_at = known.received_at
+    RETURNING id, source, sha256, run, converter, converter_version
+"""
+"""An update that changes nothing, because an insert that does nothing returns nothing. In one order everywhere, against
+deadlocks."""
+
+
+async def begin_document(tx: Tx, facts: DocumentFacts) -> int:
+    """The document's id; the same when it began before, with another part or another delivery."""
+    named = [documents.c[name] == said for name, said in zip(NAMED_BY, facts.named, strict=True)]
+    known: int | None = await tx.scalar(select(documents.c.id).where(*named))
+    return (await begin_documents(tx, [facts]))[0] if known is None else known
+
+
+async def begin_documents(tx: Tx, several: Sequence[DocumentFacts]) -> list[int]:
+    """Ids as of `begin_document`, of documents that are likely new."""
+    columns = zip(*(_row(facts) for facts in {facts.named: facts for facts in several}.values()), strict=True)
+    begun = await tx.exec_driver_sql(BEGIN, tuple(map(list, columns)))
+    ids: dict[tuple[str, ...], int] = {tuple(row[1:]): row[0] for row in begun}
+    return [ids[facts.named] for facts in several]
+
+
+def _row(facts: DocumentFacts) -> tuple[Any, ...]:
+    context = {storable(name): storable(said) for name, said in facts.context.items()}
+    return (
+        *facts.named,
+        storable(facts.name),
+        facts.size_bytes,
+        facts.received_at,
+        storable(facts.path),
+        json.dumps(context),
+        facts.modified_at,
+        facts.valid_from,
+        storable(facts.title),
+        json.dumps(dict(facts.attributes)),
+        facts.trace,
+    )
 
 
 async def insert_rejected(tx: Tx, document: int, part: int, rows: Sequence[Rejected], first: int = 0) -> None:
@@ -115,45 +150,74 @@ async def insert_rejected(tx: Tx, document: int, part: int, rows: Sequence[Rejec
     await tx.execute(insert(rejected).on_conflict_do_nothing(), values)
 
 
-async def insert_batch(tx: Tx, document: int, part: int, changes: Mapping[str, Changes]) -> None:
-    """Keep what storing a part changed; the first time counts."""
-    if changes:
-        rows = [{"document": document, "part": part, "dataset": name, **c.model_dump()} for name, c in changes.items()]
+async def insert_batches(tx: Tx, changed: Iterable[tuple[int, int, Mapping[str, Changes]]]) -> None:
+    """Keep what storing parts changed, as (document, part, changes); the first time counts."""
+    rows = [
+        {"document": document, "part": part, "dataset": name, **changes.model_dump()}
+        for document, part, by_dataset in changed
+        for name, changes in by_dataset.items()
+    ]
+    if rows:
         await tx.execute(insert(batches).on_conflict_do_nothing(), rows)
 
 
-async def finish_document(
-    tx: Tx, document: int, finished: Finished, *, changes: Mapping[str, Changes] | None = None
-) -> Totals:
-    """Close the document's row, and add up what all its parts came to: `changes`, where that is known to be all, and
-    nothing was rejected or held.
+FINISH = f"""
+    UPDATE {SCHEMA}.documents d SET state = 'finished', outcome = e.outcome, reason = e.reason, pages = e.pages,
+        accounting = e.accounting::jsonb, warnings = e.warnings::jsonb, cpu_seconds = e.cpu_seconds,
+        peak_memory_bytes = e.peak_memory_bytes, finished_at = clock_timestamp()
+    FROM unnest($1::bigint[], $2::text[], $3::text[], $4::int[], $5::text[], $6::text[], $7::float8[], $8::bigint[])
+        e (id, outcome, reason, pages, accounting, warnings, cpu_seconds, peak_memory_bytes)
+    WHERE d.id = e.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A document whose last part is stored."""
+
+    document: int
+    finished: Finished
+    changes: Mapping[str, Changes] | None = None
+    """What all its parts came to, where that is known, and nothing of it was rejected or held."""
+
+
+async def finish_document(tx: Tx, document: int, finished: Finished) -> Totals:
+    return (await finish_documents(tx, [Ended(document, finished)]))[0]
+
+
+async def finish_documents(tx: Tx, ended: Sequence[Ended]) -> list[Totals]:
+    """Close the rows of documents, and add up what all their parts came to.
 
     A row that the converter accepted and the store refused counts as rejected, one that a check holds as quarantined,
     so that seen is still accepted + rejected + ignored.
     """
-    if changes is not None:
-        accounting = list(finished.accounting)
-        totals = Totals(_sum(accounting), changes, {})
-    else:
-        accounting = _corrected(finished.accounting, await _refused_rows(tx, document))
-        accounting = with_quarantined(accounting, await _quarantined_rows(tx, document))
-        totals = Totals(_sum(accounting), await _changes(tx, document), await _rejected(tx, document))
-    await tx.execute(
-        update(documents)
-        .where(documents.c.id == document)
-        .values(
-            state="finished",
-            outcome=finished.outcome,
-            reason=storable(finished.reason),
-            pages=finished.pages,
-            accounting=[asdict(page) for page in accounting],
-            warnings=[storable(warning) for warning in finished.warnings],
-            cpu_seconds=finished.cpu_seconds,
-            peak_memory_bytes=finished.peak_memory_bytes,
-            finished_at=func.clock_timestamp(),
+    if not ended:
+        return []
+    counted = [await _add_up(tx, one) for one in ended]
+    rows = [
+        (
+            one.document,
+            one.finished.outcome,
+            storable(one.finished.reason),
+            one.finished.pages,
+            json.dumps([asdict(page) for page in accounting]),
+            json.dumps([storable(warning) for warning in one.finished.warnings]),
+            one.finished.cpu_seconds,
+            one.finished.peak_memory_bytes,
         )
-    )
-    return totals
+        for one, (accounting, _) in zip(ended, counted, strict=True)
+    ]
+    await tx.exec_driver_sql(FINISH, tuple(map(list, zip(*rows, strict=True))))
+    return [totals for _, totals in counted]
+
+
+async def _add_up(tx: Tx, ended: Ended) -> tuple[Sequence[Accounting], Totals]:
+    document, accounting = ended.document, ended.finished.accounting
+    if ended.changes is not None:
+        return accounting, Totals(_sum(accounting), ended.changes, {})
+    accounting = _corrected(accounting, await _refused_rows(tx, document))
+    accounting = with_quarantined(accounting, await _quarantined_rows(tx, document))
+    return accounting, Totals(_sum(accounting), await _changes(tx, document), await _rejected(tx, document))
 
 
 async def recount_quarantined(tx: Tx, document: int) -> None:

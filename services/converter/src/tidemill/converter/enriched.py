@@ -76,23 +76,13 @@ INSERT = _sql("""
 """)
 
 
-async def insert_enriched(tx: Tx, dataset: Dataset, id: int, opened: Opened, made: Iterable[Enriched]) -> None:
+async def insert_enriched(
+    tx: Tx, dataset: Dataset, id: int, stored: Iterable[tuple[Opened, Iterable[Enriched]]]
+) -> None:
     """A row for every content that is new; what is not worked out yet is made later, by whoever sees it first."""
-    firsts = [
-        (content, hash, at)
-        for version, content, hash, at, data in zip(
-            opened.ids, opened.contents, opened.hashes, opened.times, opened.data, strict=True
-        )
-        if version == content and data not in NOTHING
-    ]
-    if not firsts or not dataset.enrichers:
+    rows = [row for opened, made in stored for row in _rows(dataset, opened, made)]
+    if not rows:
         return
-    answers = {(one.hash, one.enricher): one for one in made if one.dataset == dataset.name}
-    rows = [
-        (content, enricher.name, at, answers.get((hash, enricher.name)))
-        for content, hash, at in firsts
-        for enricher in dataset.enrichers
-    ]
     found = [answer for *_, answer in rows]
     await tx.execute(
         INSERT,
@@ -108,6 +98,21 @@ async def insert_enriched(tx: Tx, dataset: Dataset, id: int, opened: Opened, mad
             "questions": [one and one.question for one in found],
         },
     )
+
+
+def _rows(
+    dataset: Dataset, opened: Opened, made: Iterable[Enriched]
+) -> list[tuple[int, str, datetime, Enriched | None]]:
+    """(content, enricher, time, answer) for what was opened by one part."""
+    answers = {(one.hash, one.enricher): one for one in made if one.dataset == dataset.name}
+    return [
+        (content, enricher.name, at, answers.get((hash, enricher.name)))
+        for version, content, hash, at, data in zip(
+            opened.ids, opened.contents, opened.hashes, opened.times, opened.data, strict=True
+        )
+        if version == content and data not in NOTHING
+        for enricher in dataset.enrichers
+    ]
 
 
 async def register_enricher(tx: Tx, dataset: int, name: str, version: str) -> None:

@@ -93,6 +93,7 @@ class Enrichments:
         """`folder` takes files of reference data; `allowed` returns when work is not paused; `asks` names the geocoder
         that is asked, empty for none."""
         self._engine = engine
+        self._reader = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._archive = archive
         self._folder = folder
         self._allowed = allowed
@@ -228,7 +229,7 @@ class Enrichments:
 
     async def _new(self, place: _Place, records: Sequence[CheckedRecord]) -> list[CheckedRecord]:
         """Without those that say what is known already; a guess that costs little, for the row decides."""
-        async with self._engine.connect() as connection:
+        async with self._reader.connect() as connection:
             known = await find_by_key(connection, place.id, [one.key for one in records])
         return [one for one in records if one.key not in known or known[one.key].hash != one.hash]
 
@@ -241,7 +242,9 @@ class Enrichments:
     ) -> list[_Made]:
         """Answers for contents, as (time, JSON), in a thread."""
         async with place.lock:
-            read = await asyncio.to_thread(_read, place, opened.enrichment, contents, asks=bool(self._asks))
+            if not self._asks:
+                return await asyncio.to_thread(_read_and_answer, place, opened.enrichment, contents)
+            read = await asyncio.to_thread(_read, place, opened.enrichment, contents, asks=True)
             questions = [one.question for one in read if one.question]
             located: Mapping[str, Located | None] = {}
             if questions and connection is not None:
@@ -250,6 +253,12 @@ class Enrichments:
                 async with self._engine.connect() as own:
                     located = await find_located(own, questions)
             return await asyncio.to_thread(_answer, place.enricher, opened.enrichment, read, located)
+
+
+def _read_and_answer(
+    place: _Place, enrichment: Enrichment, contents: Sequence[tuple[datetime, str | None]]
+) -> list[_Made]:
+    return _answer(place.enricher, enrichment, _read(place, enrichment, contents, asks=False), {})
 
 
 @dataclass(frozen=True, slots=True)

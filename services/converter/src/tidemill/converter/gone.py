@@ -11,11 +11,11 @@ from tidemill.common.bus.step import Tx
 from tidemill.common.events import Changes
 from tidemill.converter.content import CheckedRecord
 from tidemill.converter.datasets import Datasets
-from tidemill.converter.documents import DocumentFacts, Finished, begin_document, finish_document, insert_batch
+from tidemill.converter.documents import DocumentFacts, Finished, begin_document, finish_document, insert_batches
 from tidemill.converter.history import NOTHING
-from tidemill.converter.statements import Part, store_statements
+from tidemill.converter.statements import store_statements
 from tidemill.converter.subjects import Statement, Subject
-from tidemill.converter.versions import fetch_arrival, find_by_id, lock_datasets
+from tidemill.converter.versions import Part, fetch_arrival, find_by_id, lock_datasets
 from tidemill.plugin import Position
 
 CONVERTER = "gone"
@@ -54,7 +54,7 @@ async def record_gone(tx: Tx, words: Sequence[Word], datasets: Datasets) -> list
         page = {"source": word.facts.source, "path": path, "at": gone.at, "nothing": NOTHING}
         stated = _by_dataset((await tx.execute(STATED_BY_PAGE, page)).all())
         changes = await _state(tx, gone, stated, datasets)
-        await insert_batch(tx, document, 0, changes)
+        await insert_batches(tx, [(document, 0, changes)])
         await finish_document(tx, document, Finished(outcome="gone", reason=word.reason))
         changed.append(changes)
     return changed

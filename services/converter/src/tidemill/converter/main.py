@@ -95,7 +95,8 @@ async def open_converter(context: Context) -> AsyncIterator[Wiring]:
                 tell=context.bus.progress,
             )
             record = partial(record_parts, datasets=datasets, names=names, metrics=metrics)
-            step = converter_step(work, record, routes, slots=slots)
+            # One more than work: a slot of the lower lane's would wait for what may come in the higher one.
+            step = converter_step(work, record, routes, slots=slots + 1)
             reconversions = Reconversions(context.engine, context.bus.control, work, datasets, names, metrics)
 
             async def unusable() -> str | None:

@@ -29,11 +29,11 @@ from tidemill.converter.documents import Finished, begin_document, finish_docume
 from tidemill.converter.identity import Family, Ref
 from tidemill.converter.names import Names
 from tidemill.converter.quarantine import forget_judgement, hold_back
-from tidemill.converter.statements import Part, take_back_statements
+from tidemill.converter.statements import take_back_statements
 from tidemill.converter.store import RecordBatch, record_batches
 from tidemill.converter.subjects import Statement, find_subjects
 from tidemill.converter.tables import documents
-from tidemill.converter.versions import lock_datasets
+from tidemill.converter.versions import Part, lock_datasets
 from tidemill.converter.workers import ConverterCrashed, Ending
 from tidemill.plugin import Accounting, Outcome
 

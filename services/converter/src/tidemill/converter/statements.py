@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
 
 from tidemill.common.bus.step import Tx
 from tidemill.converter.history import NOTHING, Revision, Sighting, Span, revise
@@ -14,6 +13,7 @@ from tidemill.converter.versions import (
     KnownVersion,
     Moment,
     Opened,
+    Part,
     fetch_arrival,
     fetch_ids,
     fetch_moment,
@@ -23,6 +23,7 @@ from tidemill.converter.versions import (
     insert_records,
     insert_sightings,
     insert_versions,
+    joined,
     reopen_versions,
     supersede_versions,
     update_records,
@@ -30,23 +31,11 @@ from tidemill.converter.versions import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One part of a document, for one dataset."""
-
-    dataset: int
-    document: int
-    part: int
-    run: str
-    origin: Literal["stored", "reconvert", "gone"] = "stored"
-    """Of a document that takes the place of one converted before, and of what is gone, everything is decided from all
-    that was stated."""
-
-
 @dataclass(slots=True)
 class Writing:
-    """What will be written."""
+    """What will be written because of one part."""
 
+    by: Part
     opened: Opened = field(default_factory=Opened)
     reopened: list[tuple[int, int, datetime]] = field(default_factory=list)
     superseded: list[int] = field(default_factory=list)
@@ -55,6 +44,9 @@ class Writing:
     contents: list[tuple[int, datetime, int]] = field(default_factory=list)
     """(place, valid time, content) of every statement."""
     counts: Counter[str] = field(default_factory=Counter)
+
+    def open(self, version: int, record: int, content: int, one: Statement, *, believed: bool = True) -> None:
+        self.opened.add(self.by, version, record, content, one.valid_at, one.record, believed=believed)
 
     def state(self, one: Statement, content: int) -> None:
         self.contents.append((one.place, one.valid_at, content))
@@ -75,36 +67,45 @@ class Stored:
     """The versions that were inserted."""
 
 
+Stating = tuple[Part, Sequence[Subject]]
+
+
 async def store_statements(tx: Tx, part: Part, subjects: Sequence[Subject]) -> Stored:
-    """Write what is new in them, and count. The dataset's lock is held.
+    """Write what is new in them, and count. The dataset's lock is held."""
+    return (await store_together(tx, [(part, subjects)]))[0]
+
+
+async def store_together(tx: Tx, stating: Sequence[Stating]) -> list[Stored]:
+    """What several parts state of one dataset, each of other records than the others.
 
     Most records are as they were, or are newer than everything stated so far: their current version alone decides.
     The rest is decided from all that was ever stated about them.
     """
-    writing = Writing()
-    newer, late = _sort_out(subjects, writing) if part.origin == "stored" else ([], list(subjects))
-    if newer or late:
-        moment = await fetch_moment(tx, part.dataset, part.document, len(newer))
+    dataset = stating[0][0].dataset
+    writings = [Writing(part) for part, _ in stating]
+    sorted_out = [_sort_out(subjects, writing) for (_, subjects), writing in zip(stating, writings, strict=True)]
+    if any(newer or late for newer, late in sorted_out):
+        documents = list({part.document for part, _ in stating})
+        moment = await fetch_moment(tx, dataset, documents, sum(len(newer) for newer, _ in sorted_out))
         ids = iter(moment.ids)
-        for subject in newer:
-            if subject.known is None or _is_newest(subject.stated[0].valid_at, moment):
-                _open_newest(subject, next(ids), writing)
-            else:
-                late.append(subject)
-        if late:
-            await _revise(tx, part, late, writing)
-        await _write(tx, part, moment.recorded_at, writing)
-    stated = [(valid_at, content) for _, valid_at, content in sorted(writing.contents)]
-    await insert_sightings(tx, part.dataset, part.document, part.part, stated)
-    return Stored(writing.counts, writing.opened)
+        for (newer, late), writing in zip(sorted_out, writings, strict=True):
+            late += [subject for subject in newer if not _open_newest(subject, moment, ids, writing)]
+            if late:
+                await _revise(tx, writing.by, late, writing)
+        await _write(tx, dataset, moment.recorded_at, writings)
+    stated = [
+        (writing.by, valid_at, content) for writing in writings for _, valid_at, content in sorted(writing.contents)
+    ]
+    await insert_sightings(tx, dataset, stated)
+    return [Stored(writing.counts, writing.opened) for writing in writings]
 
 
 async def take_back_statements(tx: Tx, part: Part, records: Sequence[int]) -> None:
     """Decide anew about records that a document states no longer, from what is left. The dataset's lock is held."""
     versions = await find_versions(tx, part.dataset, records)
     earlier = await _find_earlier(tx, part, versions)
-    moment = await fetch_moment(tx, part.dataset, part.document, 0)
-    writing, vacated = Writing(), []
+    moment = await fetch_moment(tx, part.dataset, [part.document], 0)
+    writing, vacated = Writing(part), []
     revised = []
     for key, known in await find_by_id(tx, part.dataset, records):
         holding = [version for version in versions[known.id] if version.holds]
@@ -117,11 +118,13 @@ async def take_back_statements(tx: Tx, part: Part, records: Sequence[int]) -> No
     ids = iter(await fetch_ids(tx, sum(len(revision.opened) for _, _, revision in revised)))
     for subject, found, revision in revised:
         _apply(subject, found, revision, ids, writing)
-    await _write(tx, part, moment.recorded_at, writing)
+    await _write(tx, part.dataset, moment.recorded_at, [writing])
     await vacate_records(tx, part.dataset, vacated)
 
 
 def _sort_out(subjects: Sequence[Subject], writing: Writing) -> tuple[list[Subject], list[Subject]]:
+    if writing.by.origin != "stored":
+        return [], list(subjects)
     newer, late = [], []
     for subject in subjects:
         known, one = subject.known, subject.stated[0]
@@ -137,19 +140,24 @@ def _sort_out(subjects: Sequence[Subject], writing: Writing) -> tuple[list[Subje
     return newer, late
 
 
-def _is_newest(valid_at: datetime, moment: Moment) -> bool:
+def _is_newest(valid_at: datetime, moment: Moment, document: int) -> bool:
     """Nothing that was stated before can come after this, or at its time, except from its own document."""
-    elsewhere, here = moment.newest_elsewhere, moment.newest_here
+    elsewhere, here = moment.newest[document]
     return (elsewhere is None or elsewhere < valid_at) and (here is None or here <= valid_at)
 
 
-def _open_newest(subject: Subject, version: int, writing: Writing) -> None:
+def _open_newest(subject: Subject, moment: Moment, ids: Iterator[int], writing: Writing) -> bool:
+    """False where it may not be the newest after all."""
     one = subject.stated[0]
+    if subject.known is not None and not _is_newest(one.valid_at, moment, writing.by.document):
+        return False
+    version = next(ids)
     record = subject.known.id if subject.known else version
-    writing.opened.add(version, record, version, one.valid_at, one.record)
+    writing.open(version, record, version, one)
     writing.place(subject, version, record, version, Span(one.valid_at, one.record.hash))
     writing.state(one, version)
     writing.counts["changed" if subject.known else "new"] += 1
+    return True
 
 
 async def _revise(tx: Tx, part: Part, late: Sequence[Subject], writing: Writing) -> None:
@@ -194,13 +202,13 @@ def _apply(
         record = record or version
         content = contents.setdefault(span.content, version)
         if span in stated:
-            writing.opened.add(version, record, content, span.valid_from, stated[span].record)
+            writing.open(version, record, content, stated[span])
         else:
             writing.reopened.append((version, content, span.valid_from))
     for one in subject.stated:
         if one.record.hash not in contents:
             version = contents[one.record.hash] = next(ids)
-            writing.opened.add(version, record, version, one.valid_at, one.record, believed=False)
+            writing.open(version, record, version, one, believed=False)
         writing.state(one, contents[one.record.hash])
     writing.superseded += [holding[span] for span in revision.superseded]
     current = revision.current
@@ -224,10 +232,11 @@ def _count(subject: Subject, revision: Revision, counts: Counter[str]) -> None:
     counts["unchanged"] += others - history
 
 
-async def _write(tx: Tx, part: Part, recorded_at: datetime, writing: Writing) -> None:
-    opened_by, again_by = part.origin, "reconvert" if part.origin == "reconvert" else "reopened"
-    await insert_versions(tx, part.dataset, part.document, part.run, recorded_at, writing.opened, opened_by)
-    await reopen_versions(tx, part.dataset, recorded_at, writing.reopened, again_by)
-    await supersede_versions(tx, part.dataset, recorded_at, writing.superseded)
-    await insert_records(tx, part.dataset, writing.new)
-    await update_records(tx, part.dataset, writing.changed)
+async def _write(tx: Tx, dataset: int, recorded_at: datetime, writings: Sequence[Writing]) -> None:
+    origin = writings[0].by.origin
+    await insert_versions(tx, dataset, recorded_at, joined([one.opened for one in writings]), origin)
+    reopened = [again for one in writings for again in one.reopened]
+    await reopen_versions(tx, dataset, recorded_at, reopened, "reconvert" if origin == "reconvert" else "reopened")
+    await supersede_versions(tx, dataset, recorded_at, [id for one in writings for id in one.superseded])
+    await insert_records(tx, dataset, joined([one.new for one in writings]))
+    await update_records(tx, dataset, joined([one.changed for one in writings]))

@@ -25,7 +25,15 @@ from tidemill.common.telemetry.metrics import (
 )
 from tidemill.converter.convert import ConvertedPart
 from tidemill.converter.datasets import Datasets
-from tidemill.converter.documents import DocumentFacts, Finished, Totals, begin_document, finish_document
+from tidemill.converter.documents import (
+    DocumentFacts,
+    Ended,
+    Finished,
+    Totals,
+    begin_document,
+    begin_documents,
+    finish_documents,
+)
 from tidemill.converter.gone import CONVERTER, Word, record_gone
 from tidemill.converter.names import Names
 from tidemill.converter.quarantine import hold_back
@@ -116,22 +124,20 @@ async def record_parts(
 ) -> list[Outgoing]:
     """Parts of several documents, in the order of their ids."""
     await names.record(tx, [resolved for done in results for resolved in done.result.names])
-    batches = []
-    for done in results:
-        part = done.result
-        document = await begin_document(tx, part.facts, likely_new=part.index == 0)
-        batches.append(
-            RecordBatch(
-                document=document,
-                part=part.index,
-                run=part.facts.run,
-                valid_from=part.valid_from,
-                records=await hold_back(tx, document, part),
-                rejected=part.rejected,
-                enriched=part.enriched,
-            )
+    batches = [
+        RecordBatch(
+            document=document,
+            part=part.index,
+            run=part.facts.run,
+            valid_from=part.valid_from,
+            records=await hold_back(tx, document, part),
+            rejected=part.rejected,
+            enriched=part.enriched,
         )
+        for part, document in await _begin(tx, [done.result for done in results])
+    ]
     outgoing: list[Outgoing] = []
+    ended: list[tuple[Converted, Ended]] = []
     for done, batch, recorded in zip(results, batches, await record_batches(tx, batches, datasets), strict=True):
         outgoing += _batch_facts(done, recorded, metrics)
         _tell_checks(done, metrics)
@@ -139,9 +145,16 @@ async def record_parts(
         if part.ending is not None:
             smooth = part.index == 0 and not recorded.rejected and not part.held
             known = recorded.changes if smooth else None
-            totals = await finish_document(tx, batch.document, _finished(part, part.ending), changes=known)
-            outgoing.append(_converted(done, part.ending, totals, metrics))
-    return outgoing
+            ended.append((done, Ended(batch.document, _finished(part, part.ending), known)))
+    counted = await finish_documents(tx, [one for _, one in ended])
+    return outgoing + [_converted(done, totals, metrics) for (done, _), totals in zip(ended, counted, strict=True)]
+
+
+async def _begin(tx: Tx, parts: Sequence[ConvertedPart]) -> list[tuple[ConvertedPart, int]]:
+    """Each with its document's id."""
+    first = [part.facts for part in parts if part.index == 0]
+    begun = iter(await begin_documents(tx, first) if first else ())
+    return [(part, await begin_document(tx, part.facts) if part.index else next(begun)) for part in parts]
 
 
 def _tell_checks(done: Converted, metrics: Metrics) -> None:
@@ -197,8 +210,9 @@ def _finished(part: ConvertedPart, ending: Ending) -> Finished:
     )
 
 
-def _converted(done: Converted, ending: Ending, totals: Totals, metrics: Metrics) -> Outgoing:
-    event, part = done.event, done.result
+def _converted(done: Converted, totals: Totals, metrics: Metrics) -> Outgoing:
+    event, part, ending = done.event, done.result, done.result.ending
+    assert ending is not None
     fact = DocumentConverted(
         source=event.source,
         sha256=event.sha256,
@@ -234,7 +248,7 @@ def _tell(event: DocumentStored, ending: Ending, totals: Totals, metrics: Metric
     ignored = sum(rows.ignored.values())
     for outcome, count in (("accepted", rows.accepted), ("rejected", rows.rejected), ("ignored", ignored)):
         metrics.of(ROWS, source=event.source, outcome=outcome).inc(count)
-    tell = log.info if ending.outcome is Outcome.CONVERTED else log.warning
+    tell = log.debug if ending.outcome is Outcome.CONVERTED else log.warning
     tell(
         "document converted" if ending.outcome is Outcome.CONVERTED else "document not converted as it should be",
         source=event.source,

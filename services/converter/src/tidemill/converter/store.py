@@ -5,13 +5,12 @@ with the last part `finish_document`.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
 
 from tidemill.common.bus.step import Tx
 from tidemill.common.events import Changes
+from tidemill.converter.batches import RecordBatch, Recorded, is_plain, waves
 from tidemill.converter.content import CheckedRecord, RejectedRecord, refused
 from tidemill.converter.datasets import Datasets
 from tidemill.converter.documents import (
@@ -19,17 +18,17 @@ from tidemill.converter.documents import (
     Finished,
     Totals,
     begin_document,
+    begin_documents,
     finish_document,
-    insert_batch,
+    insert_batches,
     insert_rejected,
 )
-from tidemill.converter.enriched import Enriched, insert_enriched
+from tidemill.converter.enriched import insert_enriched
 from tidemill.converter.gone import Gone, find_gone, state_gone
 from tidemill.converter.identity import Family, Ref
-from tidemill.converter.statements import Part, store_statements
-from tidemill.converter.subjects import Statement, find_subjects
-from tidemill.converter.versions import fetch_arrival, find_keys_in_document, lock_datasets
-from tidemill.plugin import Rejected
+from tidemill.converter.statements import store_statements, store_together
+from tidemill.converter.subjects import Statement, Subject, find_subjects
+from tidemill.converter.versions import Part, fetch_arrival, find_keys_in_document, lock_datasets
 
 __all__ = [
     "DocumentFacts",
@@ -38,44 +37,64 @@ __all__ = [
     "Recorded",
     "Totals",
     "begin_document",
+    "begin_documents",
     "finish_document",
     "record_batches",
 ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordBatch:
-    """One part of a document, checked (`content.check_records`) outside the transaction."""
-
-    document: int
-    """What `begin_document` answered."""
-    part: int
-    run: str
-    valid_from: datetime
-    """The document's own time, for records that have none: what it says of itself, else when we received it."""
-    records: Sequence[CheckedRecord]
-    rejected: Sequence[Rejected] = ()
-    """The converter's, and those of `check_records`."""
-    origin: Literal["stored", "reconvert"] = "stored"
-    enriched: Sequence[Enriched] = ()
-    """What follows from the records, as far as it was worked out already."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """What storing a batch changed."""
-
-    changes: Mapping[str, Changes]
-    """By dataset."""
-    rejected: Mapping[str, int]
-    """By reason; with the records whose parent the document does not have."""
 
 
 async def record_batches(tx: Tx, parts: Sequence[RecordBatch], datasets: Datasets) -> list[Recorded]:
     """Store the parts, in order. Until commit nobody else writes to their datasets."""
     await lock_datasets(tx, {record.dataset for part in parts for record in part.records})
     gone = await find_gone(tx, [part.document for part in parts if part.records])
-    return [await _record_batch(tx, part, datasets, gone.get(part.document, ())) for part in parts]
+    recorded: list[Recorded] = []
+    for wave in waves(parts, apart=gone):
+        if is_plain(wave[0], gone):
+            recorded += await _record_plain(tx, wave, datasets)
+        else:
+            recorded.append(await _record_batch(tx, wave[0], datasets, gone.get(wave[0].document, ())))
+    await insert_batches(
+        tx, [(part.document, part.part, one.changes) for part, one in zip(parts, recorded, strict=True)]
+    )
+    return recorded
+
+
+async def _record_plain(tx: Tx, parts: Sequence[RecordBatch], datasets: Datasets) -> list[Recorded]:
+    """A wave: as many statements for all of its parts as for one."""
+    changes: list[dict[str, Changes]] = [{} for _ in parts]
+    for name in sorted({record.dataset for part in parts for record in part.records}):
+        stating = await _stating(tx, parts, name, datasets)
+        stored = await store_together(tx, [(_part(parts[n], name, datasets), stating[n]) for n in stating])
+        for n, one in zip(stating, stored, strict=True):
+            changes[n][name] = Changes(**one.counts)
+        made = [(one.opened, parts[n].enriched) for n, one in zip(stating, stored, strict=True)]
+        await insert_enriched(tx, datasets[name], datasets.id(name), made)
+    for part in parts:
+        await insert_rejected(tx, part.document, part.part, part.rejected)
+    return [
+        Recorded(changed, Counter(row.reason for row in part.rejected))
+        for part, changed in zip(parts, changes, strict=True)
+    ]
+
+
+async def _stating(tx: Tx, parts: Sequence[RecordBatch], name: str, datasets: Datasets) -> dict[int, list[Subject]]:
+    """What each part (by its number) states of a dataset. No two state the same base key."""
+    owners: dict[str, int] = {}
+    statements = []
+    for n, part in enumerate(parts):
+        for place, record in enumerate(part.records):
+            if record.dataset == name:
+                owners[record.key] = n
+                at = record.valid_from or part.valid_from
+                statements.append(Statement(place, None, record.key, at, record))
+    stating: dict[int, list[Subject]] = {}
+    for subject in await find_subjects(tx, datasets[name], datasets.id(name), statements):
+        stating.setdefault(owners[subject.stated[0].base], []).append(subject)
+    return stating
+
+
+def _part(batch: RecordBatch, name: str, datasets: Datasets) -> Part:
+    return Part(datasets.id(name), batch.document, batch.part, batch.run, batch.origin)
 
 
 async def _record_batch(tx: Tx, batch: RecordBatch, datasets: Datasets, gone: Sequence[Gone]) -> Recorded:
@@ -96,10 +115,9 @@ async def _record_batch(tx: Tx, batch: RecordBatch, datasets: Datasets, gone: Se
             for subject in subjects:
                 for one in subject.stated:
                     family.learn(one.place, (name, one.record.key), subject.key.text)
-            part = Part(datasets.id(name), batch.document, batch.part, batch.run, batch.origin)
-            stored = await store_statements(tx, part, subjects)
+            stored = await store_statements(tx, _part(batch, name, datasets), subjects)
             counts.setdefault(name, Counter()).update(stored.counts)
-            await insert_enriched(tx, datasets[name], datasets.id(name), stored.opened, batch.enriched)
+            await insert_enriched(tx, datasets[name], datasets.id(name), [(stored.opened, batch.enriched)])
     later = [word for word in gone if received_at and word.at >= received_at]
     if later:
         for name, again in (await state_gone(tx, batch.document, batch.part, later, datasets)).items():
@@ -107,7 +125,6 @@ async def _record_batch(tx: Tx, batch: RecordBatch, datasets: Datasets, gone: Se
     rejected += [refused(record, "it is its own ancestor") for _, record in family.waiting]
     await insert_rejected(tx, batch.document, batch.part, rejected)
     changes = {name: Changes(**count) for name, count in counts.items()}
-    await insert_batch(tx, batch.document, batch.part, changes)
     return Recorded(changes, Counter(row.reason for row in rejected))
 
 

@@ -1,11 +1,11 @@
 """The SQL of records, versions and sightings; `store.py` decides what is written."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from sqlalchemy import (
     ARRAY,
@@ -31,7 +31,9 @@ from tidemill.plugin import Position
 TYPES: dict[str, Any] = {
     "dataset": SmallInteger(),
     "document": BigInteger(),
+    "documents": ARRAY(BigInteger),
     "part": Integer(),
+    "parts": ARRAY(Integer),
     "keys": ARRAY(Text),
     "ids": ARRAY(BigInteger),
     "records": ARRAY(BigInteger),
@@ -51,7 +53,7 @@ TYPES: dict[str, Any] = {
     "data": ARRAY(Text),
     "raws": ARRAY(Text),
     "believed": ARRAY(Boolean),
-    "run": Text(),
+    "runs": ARRAY(Text),
     "origin": Text(),
     "count": Integer(),
 }
@@ -104,13 +106,25 @@ class KnownSighting(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a document, for one dataset."""
+
+    dataset: int
+    document: int
+    part: int
+    run: str
+    origin: Literal["stored", "reconvert", "gone"] = "stored"
+    """Of a document that takes the place of one converted before, and of what is gone, everything is decided from all
+    that was stated."""
+
+
+@dataclass(frozen=True, slots=True)
 class Moment:
-    """What a batch has to know before it writes."""
+    """What has to be known before something is written."""
 
     recorded_at: datetime
-    newest_elsewhere: datetime | None
-    """The greatest valid time that any other document stated for the dataset."""
-    newest_here: datetime | None
+    newest: Mapping[int, tuple[datetime | None, datetime | None]]
+    """By document: the greatest valid times that any other document stated for the dataset, and that it did itself."""
     ids: Sequence[int]
     """Fresh, for versions."""
 
@@ -119,6 +133,8 @@ class Moment:
 class Opened:
     """Versions to insert, as columns."""
 
+    documents: list[int] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
     records: list[int] = field(default_factory=list)
     contents: list[int] = field(default_factory=list)
@@ -131,9 +147,19 @@ class Opened:
     believed: list[bool] = field(default_factory=list)
 
     def add(
-        self, id: int, record: int, content: int, valid_from: datetime, stated: CheckedRecord, *, believed: bool = True
+        self,
+        by: Part,
+        id: int,
+        record: int,
+        content: int,
+        valid_from: datetime,
+        stated: CheckedRecord,
+        *,
+        believed: bool = True,
     ) -> None:
         """A version that is not believed is superseded from the start: another document knew better."""
+        self.documents.append(by.document)
+        self.runs.append(by.run)
         self.ids.append(id)
         self.records.append(record)
         self.contents.append(content)
@@ -164,6 +190,18 @@ class Currents:
         self.contents.append(content)
         self.hashes.append(hash)
         self.times.append(valid_from)
+
+
+Columns = TypeVar("Columns", Opened, Currents)
+
+
+def joined(several: Sequence[Columns]) -> Columns:
+    """The rows of all."""
+    first, *others = several
+    if not others:
+        return first
+    names = [each.name for each in fields(first)]
+    return type(first)(**{name: [row for one in several for row in getattr(one, name)] for name in names})
 
 
 LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
@@ -292,16 +330,19 @@ async def find_keys_in_document(tx: Tx, dataset: int, document: int, part: int, 
 
 MOMENT = _sql("""
     SELECT clock_timestamp(),
-        (SELECT valid_at FROM {s}.sightings WHERE dataset = :dataset AND document <> :document
-         ORDER BY valid_at DESC LIMIT 1),
-        (SELECT max(valid_at) FROM {s}.sightings WHERE dataset = :dataset AND document = :document),
+        ARRAY(SELECT (SELECT valid_at FROM {s}.sightings WHERE dataset = :dataset AND document <> d.id
+                      ORDER BY valid_at DESC LIMIT 1)
+              FROM unnest(:documents) WITH ORDINALITY d (id, place) ORDER BY place),
+        ARRAY(SELECT (SELECT max(valid_at) FROM {s}.sightings WHERE dataset = :dataset AND document = d.id)
+              FROM unnest(:documents) WITH ORDINALITY d (id, place) ORDER BY place),
         ARRAY(SELECT nextval('{s}.version_ids') FROM generate_series(1, :count))
 """)
 
 
-async def fetch_moment(tx: Tx, dataset: int, document: int, count: int) -> Moment:
-    row = (await tx.execute(MOMENT, {"dataset": dataset, "document": document, "count": count})).one()
-    return Moment(*row)
+async def fetch_moment(tx: Tx, dataset: int, documents: Sequence[int], count: int) -> Moment:
+    row = (await tx.execute(MOMENT, {"dataset": dataset, "documents": documents, "count": count})).one()
+    recorded_at, elsewhere, here, ids = row
+    return Moment(recorded_at, dict(zip(documents, zip(elsewhere, here, strict=True), strict=True)), ids)
 
 
 IDS = _sql("SELECT nextval('{s}.version_ids') FROM generate_series(1, :count)")
@@ -357,17 +398,15 @@ async def find_sightings(tx: Tx, dataset: int, contents: Sequence[int]) -> list[
 INSERT_VERSIONS = _sql("""
     INSERT INTO {s}.versions (dataset, id, record, content, document, valid_from, recorded_from, recorded_to, page,
         item, quality, box, hash, run, origin, data, raw)
-    SELECT :dataset, id, record, content, :document, valid_from, :time, CASE WHEN NOT believed THEN :time END, page,
-        item, quality, CASE WHEN l IS NOT NULL THEN ARRAY[l, t, r, b] END, hash, :run, :origin, data::jsonb, raw
-    FROM unnest(:ids, :records, :contents, :times, :pages, :items, :qualities, :lefts, :tops, :rights, :bottoms,
-        :hashes, :data, :raws, :believed)
-        v (id, record, content, valid_from, page, item, quality, l, t, r, b, hash, data, raw, believed)
+    SELECT :dataset, id, record, content, document, valid_from, :time, CASE WHEN NOT believed THEN :time END, page,
+        item, quality, CASE WHEN l IS NOT NULL THEN ARRAY[l, t, r, b] END, hash, run, :origin, data::jsonb, raw
+    FROM unnest(:documents, :runs, :ids, :records, :contents, :times, :pages, :items, :qualities, :lefts, :tops,
+        :rights, :bottoms, :hashes, :data, :raws, :believed)
+        v (document, run, id, record, content, valid_from, page, item, quality, l, t, r, b, hash, data, raw, believed)
 """)
 
 
-async def insert_versions(
-    tx: Tx, dataset: int, document: int, run: str, recorded_at: datetime, opened: Opened, origin: str
-) -> None:
+async def insert_versions(tx: Tx, dataset: int, recorded_at: datetime, opened: Opened, origin: str) -> None:
     if not opened.ids:
         return
     nowhere = (None, None, None, None)
@@ -376,10 +415,10 @@ async def insert_versions(
         INSERT_VERSIONS,
         {
             "dataset": dataset,
-            "document": document,
-            "run": run,
             "origin": origin,
             "time": recorded_at,
+            "documents": opened.documents,
+            "runs": opened.runs,
             "ids": opened.ids,
             "records": opened.records,
             "contents": opened.contents,
@@ -478,16 +517,19 @@ def _columns(currents: Currents) -> dict[str, list[Any]]:
 
 INSERT_SIGHTINGS = _sql("""
     INSERT INTO {s}.sightings AS s (dataset, document, part, valid_at, contents)
-    SELECT :dataset, :document, :part, valid_at, array_agg(content ORDER BY place)
-    FROM unnest(:times, :contents) WITH ORDINALITY stated (valid_at, content, place) GROUP BY valid_at
+    SELECT :dataset, document, part, valid_at, array_agg(content ORDER BY place)
+    FROM unnest(:documents, :parts, :times, :contents)
+        WITH ORDINALITY stated (document, part, valid_at, content, place) GROUP BY document, part, valid_at
     ON CONFLICT (document, part, valid_at, dataset) DO UPDATE SET contents = s.contents || excluded.contents
 """)
 
 
-async def insert_sightings(
-    tx: Tx, dataset: int, document: int, part: int, stated: Sequence[tuple[datetime, int]]
-) -> None:
-    """(valid time, content) in the document's order; one row for each valid time."""
-    times, contents = [valid_at for valid_at, _ in stated], [content for _, content in stated]
-    parameters = {"dataset": dataset, "document": document, "part": part, "times": times, "contents": contents}
-    await tx.execute(INSERT_SIGHTINGS, parameters)
+async def insert_sightings(tx: Tx, dataset: int, stated: Sequence[tuple[Part, datetime, int]]) -> None:
+    """(by whom, valid time, content) in the order of their documents; one row for each part and valid time."""
+    columns = {
+        "documents": [by.document for by, _, _ in stated],
+        "parts": [by.part for by, _, _ in stated],
+        "times": [valid_at for _, valid_at, _ in stated],
+        "contents": [content for _, _, content in stated],
+    }
+    await tx.execute(INSERT_SIGHTINGS, {"dataset": dataset, **columns})

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cached_property
 from typing import Any, Literal, Self
 
 import orjson
@@ -283,6 +284,14 @@ class _Process:
     def alive(self) -> bool:
         return self._child.returncode is None
 
+    @cached_property
+    def _outside(self) -> psutil.Process:
+        """The process as everybody can see it."""
+        try:
+            return psutil.Process(self.pid)
+        except psutil.Error as error:
+            raise WorkerLost(f"The worker was gone before it began: {error}") from error
+
     async def describe(self, reference: str, options: Mapping[str, Any]) -> Description:
         self.at_rest = False
         answer = await self._ask(orjson.dumps({"kind": "describe", "converter": reference, "options": options}))
@@ -321,7 +330,7 @@ class _Process:
         left = limits.time.total_seconds()
         held: Part | None = None
         index = job.skip
-        with self._watch.over(self.pid, limits.memory_bytes) as watched:
+        with self._watch.over(self._outside, limits.memory_bytes) as watched:
             self._send(frames.encode_job(job))
             while True:
                 began = time.monotonic()
@@ -438,12 +447,12 @@ class _Process:
 class _Watched:
     """What is seen of a process at work."""
 
-    def __init__(self, pid: int, memory_bytes: int) -> None:
+    def __init__(self, process: psutil.Process, memory_bytes: int) -> None:
         self.exceeded = False
         self.peak_memory_bytes = 0
         self.cpu_seconds = 0.0
         self._limit_bytes = memory_bytes
-        self._process = psutil.Process(pid)
+        self._process = process
         self._cpu_before = self._cpu()
 
     def look(self) -> None:
@@ -485,9 +494,9 @@ class _Watch:
         self._thread.join()
 
     @contextlib.contextmanager
-    def over(self, pid: int, memory_bytes: int) -> Iterator[_Watched]:
+    def over(self, process: psutil.Process, memory_bytes: int) -> Iterator[_Watched]:
         try:
-            watched = _Watched(pid, memory_bytes)
+            watched = _Watched(process, memory_bytes)
         except psutil.Error as error:
             raise WorkerLost(f"The worker was gone before it began: {error}") from error
         with self._changed:
@@ -505,7 +514,10 @@ class _Watch:
                 self._changed.wait_for(lambda: self._watched or self._stopped)
                 if self._stopped:
                     return
-                watched = list(self._watched)
+                watched = set(self._watched)
+            # What is done within this time is not looked at: most pages are.
+            time.sleep(self.EVERY_SECONDS)
+            with self._changed:
+                watched &= self._watched
             for one in watched:
                 one.look()
-            time.sleep(self.EVERY_SECONDS)

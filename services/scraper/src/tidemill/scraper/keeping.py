@@ -1,19 +1,13 @@
 """Pages in the archive."""
 
-from collections.abc import AsyncIterator
-
 from tidemill.common.archive import Archive, ArchiveUnavailable, CorruptArchive, NotArchived
 from tidemill.common.bus.step import Unavailable
 
 
 async def keep(archive: Archive, content: bytes) -> str:
     """Its SHA-256. Raises Unavailable."""
-
-    async def whole() -> AsyncIterator[bytes]:
-        yield content
-
     try:
-        return (await archive.put(whole())).sha256
+        return (await archive.put_bytes(content)).sha256
     except ArchiveUnavailable as away:
         raise Unavailable(str(away)) from away
 

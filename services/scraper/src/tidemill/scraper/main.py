@@ -50,13 +50,14 @@ async def open_scraper(context: Context) -> AsyncIterator[Wiring]:
             AsyncExitStack() as closing,
         ):
             fetch = PoliteFetch(client)
+            claims = Claims(context.engine)
             closing.push_async_callback(fetch.close)
             scraper = Scraper(
                 source_of=configured.source,
                 fetch=fetch,
                 archive=context.archive,
                 engine=context.engine,
-                claims=Claims(context.engine),
+                claims=claims,
                 now=now,
             )
             yield Wiring(
@@ -70,6 +71,7 @@ async def open_scraper(context: Context) -> AsyncIterator[Wiring]:
                     Phases(context.bus, context.engine, configured.source, fetch, metrics, now).run,
                     Census(context.engine, metrics).run,
                     Tidy(context.engine).run,
+                    claims.keep,
                     ledger.run,
                 ),
                 checks={"limits": limits.complaint},

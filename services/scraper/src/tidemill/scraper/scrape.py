@@ -1,12 +1,10 @@
 """Gets one page, of a search or of a target: ask politely, keep, judge."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.archive import Archive
@@ -24,9 +22,6 @@ from tidemill.scraper.visit import Visit
 
 SourceOf = Callable[[str, int], SourceFile | None]
 """A source by its name, as a version of the configuration says it."""
-
-SIGN_EVERY = store.LEASE / 6
-"""How often work that takes long says that it is still at it."""
 
 
 class Versions:
@@ -68,7 +63,7 @@ class Scraper:
         if source is None or source.scrape is None or source.extract is None:
             gone = Failed("config", "the source scrapes nothing any more", retry=False)
             return Attempt(gone, began_at, self.now(), usage, claimed)
-        async with self._signs_of_life(due, handed):
+        with self.claims.held(due.run, due.item, handed):
             outcome, page = await self._outcome(source, claimed, usage)
         return Attempt(outcome, began_at, self.now(), usage, claimed, page, source.scrape.retry)
 
@@ -108,22 +103,6 @@ class Scraper:
 
     async def _is_target(self, source: str, item: str) -> bool:
         return await store.is_target(self.engine, source, item)
-
-    @asynccontextmanager
-    async def _signs_of_life(self, due: ScrapeDue, handed: int) -> AsyncIterator[None]:
-        keeping = asyncio.create_task(self._keep_lease(due, handed))
-        try:
-            yield
-        finally:
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
-
-    async def _keep_lease(self, due: ScrapeDue, handed: int) -> None:
-        while True:
-            await asyncio.sleep(SIGN_EVERY.total_seconds())
-            # While Postgres is away nobody else can take the job either.
-            with suppress(SQLAlchemyError, OSError):
-                await store.keep(self.engine, due.run, due.item, handed)
 
 
 def _handed(id: str) -> int:

@@ -3,7 +3,7 @@ of the scraper that knows SQL."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -374,7 +374,7 @@ _CLAIM = text("""
 
 async def claim(engine: AsyncEngine, wanted: Sequence[Handed]) -> dict[Handed, Claimed]:
     """Take up jobs; without those that are done, or were handed out again."""
-    rows = [{"run": each.run, "item": each.item, "handed": each.handed} for each in wanted]
+    rows = [asdict(each) for each in wanted]
     async with engine.connect() as connection:
         at_once = await connection.execution_options(isolation_level="AUTOCOMMIT")
         found = (await at_once.execute(_CLAIM, {"rows": _json(rows), "lease": LEASE})).all()
@@ -426,14 +426,18 @@ def _search_page(row: Row[Any]) -> SearchPage | None:
     return SearchPage(row.found_at, row.page_etag, row.page_modified, row.page_type, row.page_sha256, row.page_size)
 
 
-async def keep(engine: AsyncEngine, run: str, item: str, handed: int) -> None:
-    """A sign that the job is still at work."""
-    async with engine.begin() as tx:
-        await tx.execute(
-            update(jobs)
-            .where(jobs.c.run == run, jobs.c.item == item, jobs.c.state == "handed", jobs.c.handed == handed)
-            .values(leased_until=func.now() + LEASE)
-        )
+_KEEP = text("""
+    UPDATE scraper.jobs j SET leased_until = now() + :lease
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS e(run text, item text, handed int)
+    WHERE (j.run, j.item, j.handed) = (e.run, e.item, e.handed) AND j.state = 'handed'
+""")
+
+
+async def keep(engine: AsyncEngine, held: Sequence[Handed]) -> None:
+    """A sign that these jobs are still at work."""
+    if held:
+        async with engine.begin() as tx:
+            await tx.execute(_KEEP, {"rows": _json([asdict(each) for each in held]), "lease": LEASE})
 
 
 async def is_target(engine: AsyncEngine, source: str, item: str) -> bool:

@@ -129,6 +129,13 @@ class Archive:
                     await self._in_thread(packing.packer.feed, piece)
                 return await self._in_thread(self._keep, packing)
 
+    async def put_bytes(self, content: bytes) -> Stored:
+        """Store content that is in memory; storing it twice is harmless and makes it young again."""
+        if len(content) > SLICE:
+            return await self.put(_once(content))
+        with self._counting():
+            return await self._in_thread(self._put_whole, content)
+
     async def read(self, sha256: str) -> AsyncGenerator[bytes, None]:
         """The content in slices of at most 1 MiB. The last one comes only after the whole was verified: whoever came to
         the end has the content, and everybody else gets NotArchived, CorruptArchive or ArchiveUnavailable."""
@@ -142,17 +149,16 @@ class Archive:
     async def fetch_to(self, sha256: str, path: Path) -> int:
         """Write the content to a file, which appears when it is complete and verified; return its size."""
         part = path.with_name(f".{path.name}.{uuid4().hex}.part")
-        reader = await self._in_thread(_Reader, self._store, sha256, self._read)
+        copying = _Copying(self._store, sha256, self._read, part)
         try:
-            with part.open("xb") as file:
-                while await self._in_thread(_copy_slice, reader, file):
-                    pass
+            while await self._in_thread(copying.go_on):
+                pass
             part.replace(path)
-            return reader.size_bytes
+            return copying.size_bytes
         except OSError as error:
             raise ArchiveUnavailable(f"cannot write {path}: {error}") from error
         finally:
-            reader.close()
+            copying.close()
             part.unlink(missing_ok=True)
 
     async def stat(self, sha256: str) -> Described:
@@ -290,8 +296,38 @@ class _Reader:
         self.size_bytes += len(piece)
         return piece
 
+    @property
+    def more(self) -> bool:
+        """Behind the slice that was read last; the whole is verified where there is nothing."""
+        return self._unpacker.more
+
     def close(self) -> None:
         self._stored.close()
+
+
+class _Copying:
+    """Stored content on its way to a file; most content is there after one slice, and one turn in a thread."""
+
+    def __init__(self, store: ObjectArchive, sha256: str, counted: Counter, path: Path) -> None:
+        self._open = partial(_Reader, store, sha256, counted)
+        self._path = path
+        self._reader: _Reader | None = None
+        self._file: IO[bytes] | None = None
+        self.size_bytes = 0
+
+    def go_on(self) -> bool:
+        """Copy a slice; whether there are more."""
+        if self._reader is None:
+            self._reader = self._open()
+        if self._file is None:
+            self._file = self._path.open("xb", 0)
+        self.size_bytes += self._file.write(self._reader.read())
+        return self._reader.more
+
+    def close(self) -> None:
+        for each in (self._reader, self._file):
+            if each is not None:
+                each.close()
 
 
 def _hash_slice(file: IO[bytes], hasher: "hashlib._Hash") -> int:
@@ -300,8 +336,8 @@ def _hash_slice(file: IO[bytes], hasher: "hashlib._Hash") -> int:
     return len(piece)
 
 
-def _copy_slice(reader: _Reader, file: IO[bytes]) -> int:
-    return file.write(reader.read())
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    yield content
 
 
 async def _slices(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:

@@ -90,6 +90,11 @@ class Unpacker:
         piece, self._held = self._held, self._read() if self._held else b""
         return piece
 
+    @property
+    def more(self) -> bool:
+        """Behind what was read last."""
+        return bool(self._held)
+
     def _read(self) -> bytes:
         try:
             piece = self._plain.read(SLICE)

@@ -266,8 +266,7 @@ class Consumer:
         step = self._step
         assert step.streamed is not None and item.delivery is not None
         version = step.version(item.delivery.event) if step.version else "-"
-        prefix = f"{item.delivery.id}/{version}"
-        done = await self._read(lambda connection: self._inbox.parts_done(connection, self.name, prefix))
+        done = await self._parts_done(item, f"{item.delivery.id}/{version}")
         item.delivery = delivery = replace(item.delivery, parts_done=done, version=version)
         committed: asyncio.Future[None] | None = None
         latest: Done[Any, Any] | None = None
@@ -283,6 +282,13 @@ class Consumer:
             if committed is not None:
                 await committed
         return Finished(item, why="no part was left") if latest is None else Recorded(item, done=latest)
+
+    async def _parts_done(self, item: Item, prefix: str) -> int:
+        """None of what comes for the first time. (After a server lost its store that may be wrong: then all is worked
+        out once more, and the inbox keeps it from being recorded twice.)"""
+        if item.message.deliveries == 1 and item.attempt == 1:
+            return 0
+        return await self._read(lambda connection: self._inbox.parts_done(connection, self.name, prefix))
 
     def _begin_span(self, item: Item, waited: float) -> Span:
         message = item.message

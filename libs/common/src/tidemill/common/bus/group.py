@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 ENOUGH = 64
 MOST = 256
 WITHIN = 0.05
+LONGEST = 0.25
+"""A group that grows is let grow: each of its statements costs the same for one outcome and for many."""
 TICK = 0.005
 ROOM = 2 * MOST
 """Outcomes that may wait; whoever brings more waits, and keeps a slot occupied meanwhile."""
@@ -104,16 +106,19 @@ class Group:
         await self._idle.wait()
 
     async def _gather(self) -> list[Outcome]:
-        """What is there after 50 ms, or sooner: when it is enough, or nothing else is at work that could join."""
+        """What comes until nothing has joined for 50 ms, or it is a quarter of a second; sooner when it is enough, or
+        nothing else is at work that could join."""
         group = [await self._waiting.get()]
         weight = group[0].weight
-        deadline = asyncio.get_running_loop().time() + WITHIN
+        clock = asyncio.get_running_loop().time
+        began = joined_at = clock()
         while True:
             while weight < MOST and not self._waiting.empty():
                 outcome = self._waiting.get_nowait()
                 group.append(outcome)
                 weight += outcome.weight
-            if weight >= ENOUGH or asyncio.get_running_loop().time() >= deadline:
+                joined_at = clock()
+            if weight >= ENOUGH or clock() >= min(joined_at + WITHIN, began + LONGEST):
                 return group
             joined = len(group)
             await asyncio.sleep(TICK)

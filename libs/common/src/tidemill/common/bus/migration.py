@@ -1,6 +1,7 @@
 """The bus tables as a service's first migration makes them; a change of `tables.py` brings a function of its own."""
 
-from alembic.operations import Operations
+from typing import TYPE_CHECKING
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -17,8 +18,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+if TYPE_CHECKING:
+    from alembic.operations import Operations
 
-def create_bus_tables(op: Operations, schema: str) -> None:
+
+def create_bus_tables(op: "Operations", schema: str) -> None:
     """Make inbox, outbox, retries and dead_letters in a schema that exists."""
     moment = DateTime(timezone=True)
     op.create_table(
@@ -89,7 +93,7 @@ def create_bus_tables(op: Operations, schema: str) -> None:
     op.create_index("ix_dead_letters_handled_at", "dead_letters", ["handled_at"], schema=schema, postgresql_where=there)
 
 
-def drop_bus_tables(op: Operations, schema: str) -> None:
+def drop_bus_tables(op: "Operations", schema: str) -> None:
     """Remove the four tables and what is in them."""
     for table in ("dead_letters", "retries", "outbox", "inbox"):
         op.drop_table(table, schema=schema)

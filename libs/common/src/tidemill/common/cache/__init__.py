@@ -2,6 +2,5 @@
 
 from tidemill.common.cache.cache import Cache, Found, open_cache
 from tidemill.common.cache.process import InProcessCache
-from tidemill.common.cache.redis import RedisCache
 
-__all__ = ["Cache", "Found", "InProcessCache", "RedisCache", "open_cache"]
+__all__ = ["Cache", "Found", "InProcessCache", "open_cache"]

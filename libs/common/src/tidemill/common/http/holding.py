@@ -1,14 +1,16 @@
 """Hosts that must not be asked now: told once per cause, by the service's table `holds`."""
 
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from alembic.operations import Operations
 from sqlalchemy import Column, DateTime, MetaData, PrimaryKeyConstraint, Table, Text, delete, func
 from sqlalchemy.dialects.postgresql import insert
 
 from tidemill.common.bus.step import Tx
 from tidemill.common.events import FetchHeld
+
+if TYPE_CHECKING:
+    from alembic.operations import Operations
 
 LOUD = frozenset({"limiter_unavailable", "breaker_open", "budget_spent", "robots_unreachable"})
 """Reasons that are told; the others pass by themselves within seconds."""
@@ -29,7 +31,7 @@ def holds_table(metadata: MetaData) -> Table:
     )
 
 
-def create_holds(op: Operations, schema: str) -> None:
+def create_holds(op: "Operations", schema: str) -> None:
     """For the migration of a service."""
     op.create_table(
         "holds",

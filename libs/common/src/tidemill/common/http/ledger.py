@@ -4,10 +4,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import structlog
-from alembic.operations import Operations
 from sqlalchemy import BigInteger, Column, Date, DateTime, MetaData, PrimaryKeyConstraint, Table, Text, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,6 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.http.answer import Entry
 from tidemill.common.http.limits import HostLimits
+
+if TYPE_CHECKING:
+    from alembic.operations import Operations
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +43,7 @@ def requests_table(metadata: MetaData) -> Table:
     )
 
 
-def create_requests(op: Operations, schema: str) -> None:
+def create_requests(op: "Operations", schema: str) -> None:
     """For the migration of a service."""
     op.create_table(
         "requests",

@@ -25,6 +25,8 @@ Change = Callable[[Host, float], T]
 LATE_SECONDS = 0.1
 """A request that leaves later than this after it was admitted asks again, so that no two of them meet; a quarter of the
 interval where that is less."""
+FINEST_SECONDS = 0.005
+"""No way to a host keeps shorter distances."""
 ASK_AGAIN = 3
 """Times. Where the states are kept so far away that this does not help, the rate is as exact as the way is short."""
 
@@ -253,7 +255,7 @@ class _Permit:
         self._asked_at = asked_at
 
     def _late(self) -> bool:
-        return time.monotonic() - self._asked_at > min(LATE_SECONDS, self._terms.interval / 4)
+        return time.monotonic() - self._asked_at > max(FINEST_SECONDS, min(LATE_SECONDS, self._terms.interval / 4))
 
     async def start(self) -> None:
         for _ in range(ASK_AGAIN):

@@ -20,6 +20,7 @@ BUSY_SECONDS = 0.001
 PATIENCE_SECONDS = 1.0
 """For a file that another process holds; none holds it longer than it takes to write it, unless it was stopped."""
 LONGEST = 1 << 20
+PATHS_KEPT = 1000
 
 
 class MachineLimits(SharedLimits):
@@ -29,17 +30,18 @@ class MachineLimits(SharedLimits):
         super().__init__(metrics, RENEW_EVERY)
         self._folder = folder
         self._clock = clock
+        self._paths: dict[str, Path] = {}
 
     async def change(self, host: str, change: Change[T]) -> tuple[T, float]:
+        deadline = time.monotonic() + PATIENCE_SECONDS
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                while True:
-                    with self._locked(host) as file:
-                        if file is not None:
-                            return self._change(file, change)
-                    await asyncio.sleep(BUSY_SECONDS)
-        except TimeoutError:
-            raise Unavailable(f"{self._path(host)} is held by a process that does not go on") from None
+            while True:
+                with self._locked(host) as file:
+                    if file is not None:
+                        return self._change(file, change)
+                if time.monotonic() > deadline:
+                    raise Unavailable(f"{self._path(host)} is held by a process that does not go on")
+                await asyncio.sleep(BUSY_SECONDS)
         except OSError as error:
             raise Unavailable(f"{error.filename or self._path(host)}: {error.strerror or error}") from error
 
@@ -47,11 +49,12 @@ class MachineLimits(SharedLimits):
         known = _first_line(os.pread(file, LONGEST, 0))
         state, now = _read(known), self._clock()
         answer = change(state, now)
-        said = state.to_json().encode()
+        said = state.to_json()
         if said != known:
             # One call; the end of the line tells where it ends, so that killed in between the rest stays unread.
             os.pwrite(file, said + b"\n", 0)
-            os.ftruncate(file, len(said) + 1)
+            if len(said) < len(known):
+                os.ftruncate(file, len(said) + 1)
         return answer, now
 
     async def peek(self, hosts: Sequence[str]) -> tuple[list[Host], float]:
@@ -93,7 +96,11 @@ class MachineLimits(SharedLimits):
             return b""
 
     def _path(self, host: str) -> Path:
-        return self._folder / hashlib.sha256(host.encode()).hexdigest()[:32]
+        if host not in self._paths:
+            if len(self._paths) >= PATHS_KEPT:
+                self._paths.clear()
+            self._paths[host] = self._folder / hashlib.sha256(host.encode()).hexdigest()[:32]
+        return self._paths[host]
 
 
 def _first_line(content: bytes) -> bytes:

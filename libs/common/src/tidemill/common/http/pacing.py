@@ -3,12 +3,13 @@
 Moments are seconds since 1970 by the clock of whoever keeps the state; it is handed in with each call.
 """
 
-import json
 import math
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo
+
+import orjson
 
 from tidemill.common.config.politeness import Politeness
 
@@ -111,12 +112,11 @@ class Host:
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
         """Fields of another version are left out: replicas may be upgraded one by one."""
-        known: dict[str, Any] = json.loads(text) if text else {}
+        known: dict[str, Any] = orjson.loads(text) if text else {}
         return cls(**{each.name: known[each.name] for each in fields(cls) if each.name in known})
 
-    def to_json(self) -> str:
-        # Not `asdict`, which copies all that is in it, twice for each request.
-        return json.dumps({each.name: getattr(self, each.name) for each in fields(self)}, separators=(",", ":"))
+    def to_json(self) -> bytes:
+        return orjson.dumps(self)
 
     def admit(self, terms: Terms, lease: str, now: float) -> NotNow | None:
         """Begin a request now, or say why not."""

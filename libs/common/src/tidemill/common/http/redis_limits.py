@@ -89,7 +89,7 @@ class RedisLimits(SharedLimits):
             while True:
                 state = Host.from_json(known)
                 answer = change(state, float(now))
-                changed = state.to_json().encode()
+                changed = state.to_json()
                 meanwhile = [] if changed == known else await self._run(self._swap, host, known, changed)
                 if not meanwhile:
                     return answer, float(now)

@@ -2,12 +2,13 @@
 
 import asyncio
 import base64
+import select
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Any
 
@@ -90,6 +91,7 @@ def open_client(
     )
 
 
+@lru_cache(maxsize=512)  # Of a page's address it is asked again and again.
 def parse_url(text: str, base: URL | None = None) -> URL:
     """A URL that can be asked for, in its normal form and without fragment. Raises UnfetchableUrl."""
     try:
@@ -277,6 +279,36 @@ def translated(when: str) -> Iterator[None]:
         raise NetworkFailure(f"the connection broke {when}: {error}") from error
 
 
+class _Stream(httpcore2.AsyncNetworkStream):
+    """Says cheaply whether the other side has said something: the pool asks that of every idle connection with each
+    request, and the client's own streams look their socket up anew each time, its addresses included."""
+
+    def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
+        self._stream = stream
+        self._socket = stream.get_extra_info("socket")
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return await self._stream.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.AsyncNetworkStream:
+        return _Stream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable":
+            return self._socket.fileno() < 0 or bool(self._poll.poll(0))
+        return self._stream.get_extra_info(info)
+
+
 class _GuardedBackend(httpcore2.AsyncNetworkBackend):
     """Resolves names itself and connects to what was judged, so that a second look-up cannot say otherwise. The name
     stays that of the request, for TLS and `Host`."""
@@ -304,10 +336,10 @@ class _GuardedBackend(httpcore2.AsyncNetworkBackend):
         for address in addresses[:-1]:
             try:
                 async with asyncio.timeout(3):
-                    return await self._backend.connect_tcp(address, port, socket_options=SOCKET_OPTIONS)
+                    return _Stream(await self._backend.connect_tcp(address, port, socket_options=SOCKET_OPTIONS))
             except (httpcore2.ConnectError, TimeoutError):
                 continue
-        return await self._backend.connect_tcp(addresses[-1], port, socket_options=SOCKET_OPTIONS)
+        return _Stream(await self._backend.connect_tcp(addresses[-1], port, socket_options=SOCKET_OPTIONS))
 
 
 class _ProxyBackend(_GuardedBackend):

@@ -22,6 +22,7 @@ from tidemill.common.config.references import UnresolvedReference
 from tidemill.common.database import open_engine
 from tidemill.common.events import ConfigApplied
 from tidemill.common.retention import Retention, dead_letters_layer
+from tidemill.common.revisions import pending
 from tidemill.common.servers import Addresses, NothingRuns
 from tidemill.common.service.following import Following, as_applied
 from tidemill.common.service.spec import Context, ServiceSpec, Task, Wiring
@@ -182,8 +183,6 @@ class Service:
 
     async def _wait_for_tables(self, engine: AsyncEngine) -> None:
         """The bus is opened when they are there: it looks for what a killed predecessor left in them."""
-        from tidemill.common.migrations import pending
-
         while True:
             told = (self._postgres_problem, self._missing)
             try:

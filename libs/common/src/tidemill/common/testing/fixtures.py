@@ -24,7 +24,7 @@ import structlog
 from tidemill.common.servers import NatsServer, PostgresServer, free_port
 
 if TYPE_CHECKING:
-    from tidemill.common.migrations import Migrated
+    from tidemill.common.revisions import Migrated
 
 IN_A_HURRY = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
 """Tests kill processes, not machines: what was written stays without fsync."""
