@@ -21,7 +21,7 @@ from tidemill.scheduler.main import SPEC as SCHEDULER
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
-RUNS = 6
+RUNS = 3
 LONGEST_SECONDS = 60.0
 RUN = """
 INSERT INTO scheduler.runs (run, source, trigger, slot, state, requested_at, finished_at, items, new)
@@ -67,7 +67,7 @@ async def state(engine: AsyncEngine, query: str) -> list[tuple[object, ...]]:
         return [tuple(row) for row in found.all()] if found.returns_rows else []
 
 
-async def test_each_report_is_mailed_once_under_kills(
+async def test_each_report_is_mailed_once_though_the_reporter_is_killed(
     new_database: NewDatabase, nats_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = new_database(SCHEDULER, CONVERTER, REPORTER)
@@ -83,13 +83,12 @@ async def test_each_report_is_mailed_once_under_kills(
         process = await start(tmp_path, tmp_path / "log")
         for run in runs:
             await build(nats_url, run)
-        for several in (1, 3):
-            await mails(box, several)
-            process.kill()
-            await process.wait()
-            # A minute later: what the dead process had in hand is anybody's.
-            await state(engine, "UPDATE reporter.deliveries SET due_at = now() WHERE state = 'waiting'")
-            process = await start(tmp_path, tmp_path / "log")
+        await mails(box, 1)
+        process.kill()
+        await process.wait()
+        # A minute later: what the dead process had in hand is anybody's.
+        await state(engine, "UPDATE reporter.deliveries SET due_at = now() WHERE state = 'waiting'")
+        process = await start(tmp_path, tmp_path / "log")
         await mails(box, RUNS)
         deadline = time.monotonic() + LONGEST_SECONDS
         while await state(engine, "SELECT state FROM reporter.deliveries WHERE state <> 'delivered'"):

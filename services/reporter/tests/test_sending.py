@@ -148,7 +148,7 @@ async def test_a_channel_that_is_down_falls_back_and_what_none_takes_is_told(
             assert "fallback" not in unknown or not unknown["fallback"]
             assert sorted([*box.recipients, unknown["recipient"]]) == [ANNA, BELA]
             programs.always = None
-            answer = await office.ask(again_failed="true", about=DAY)
+            answer = await office.ask(again_failed="true", about=f"day-{DAY}")
             # The fallback reached one of two: what the webhook gave up has arrived at somebody.
             assert [each["channel"] for each in answer.body["again"]] == ["operators"]
             assert answer.change.action == "report.send_again"
@@ -196,6 +196,21 @@ async def test_what_cannot_be_rendered_is_tried_again_and_then_told_in_the_mail(
     (got,) = box.mails
     assert "(The attachment xlsx could not be made: No xlsx could be made: no room)" in got.get_content()
     assert report().summary.split(":")[0] in str(got["Subject"])
+
+
+async def test_one_that_cannot_be_read_keeps_no_other_waiting_and_is_told(
+    world: World, nats_url: str, tmp_path: Path, plain: None
+) -> None:
+    async with open_mailbox() as box:
+        named, rules = {"operators": mail(box, ANNA)}, [{"to": ["operators"]}]
+        async with open_office(world, nats_url, tmp_path, named, rules) as office:
+            await office.store(report())
+            await office.store(report(edition=2))
+            await world.sql("UPDATE reporter.reports SET content = '{}' WHERE edition = 1")
+            await office.send_all()
+            (told,) = await office.events()
+            assert (told["reason"], told["edition"]) == ("unsendable", 1) and "ValidationError" in told["said"]
+    assert len(box.mails) == 1
 
 
 async def test_somebody_sends_a_report_to_whom_they_like(

@@ -20,10 +20,10 @@ class Outcomes:
         row = (await tx.execute(EDITION_OF, {"message": outcome.message})).first()
         if row is not None:  # Else its report is gone after its time, and nobody waits for it.
             edition = Edition(row.kind, row.subject, row.edition)
-            await self._bus.emit(tx, [given_up(outcome, edition, row.source, row.day.isoformat())])
+            await self._bus.emit(tx, [_given_up(outcome, edition, row.source, row.day.isoformat())])
 
 
-def given_up(outcome: Outcome, edition: Edition, source: str, day: str) -> Outgoing:
+def _given_up(outcome: Outcome, edition: Edition, source: str, day: str) -> Outgoing:
     """Once for each time that a message is given up: one that is tried again counts its attempts on."""
     told = "/".join((outcome.message, outcome.channel, outcome.recipient, str(outcome.attempts)))
     event = report_not_delivered(outcome, edition.kind, edition.subject, edition.edition, source, day)

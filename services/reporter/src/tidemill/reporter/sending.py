@@ -13,13 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tidemill.common.archive import Archive
 from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.step import Tx, Unavailable
-from tidemill.common.channels import Deliveries, Outcome, To, Unsendable
+from tidemill.common.bus.transient import is_transient
+from tidemill.common.channels import Deliveries, Message, Outcome, To, Unsendable
 from tidemill.common.config.channels import Channel
 from tidemill.common.telemetry.logs import get_logger
 from tidemill.reporter.days import utc_now
 from tidemill.reporter.deciding import Wish, decide
 from tidemill.reporter.letters import CARRIED_BYTES, message_id, write_message
-from tidemill.reporter.outcomes import given_up
+from tidemill.reporter.outcomes import Outcomes
 from tidemill.reporter.preparing import Prepared, keep, prepare
 from tidemill.reporter.send_rules import SendSettings
 from tidemill.reporter.sendings import (
@@ -45,7 +46,7 @@ LOOK_SECONDS = 2.0
 TRIES = 3
 """To render something; then the report goes without it, and says so."""
 TRY_AGAIN = timedelta(seconds=30)
-NO_CHANNEL = "unsendable"
+UNSENDABLE = "unsendable"
 
 
 @dataclass(slots=True)
@@ -100,8 +101,15 @@ class Sending:
         async with self.engine.connect() as connection:
             messages = await fetch_messages(connection, self.now())
         for message in messages:
-            if await self._send(message):
-                return True
+            try:
+                if await self._send(message):
+                    return True
+            except Exception as error:
+                if isinstance(error, Unavailable) or is_transient(error):
+                    raise
+                # One that cannot be told keeps nobody else waiting.
+                log.exception("a report cannot be sent yet", message=message)
+                await self._put_off(message, f"{type(error).__name__}: {error}".partition("\n")[0])
         return False
 
     async def _send(self, message: str) -> bool:
@@ -123,7 +131,8 @@ class Sending:
                 return True
             await self._keep(tx, edition, kept, prepared, several)
             for one in several:
-                await self._hand_over(tx, one, message, kept, report, prepared)
+                told = _message(message, kept, report, prepared, one, self._way(one.channel))
+                await self._hand_over(tx, one, told)
         self.deliveries.wake()
         return True
 
@@ -144,36 +153,50 @@ class Sending:
             key = await keep(self.archive, kept.content.encode())
             await keep_rendering(tx, edition, "report.json", key, kept.size_bytes, self.now())
 
-    async def _hand_over(
-        self, tx: Tx, one: Taken, message: str, kept: Kept, report: "Report", prepared: Prepared
-    ) -> None:
-        told = write_message(
-            report,
-            prepared.words,
-            id=message,
-            at=kept.made_at,
-            sha256=kept.sha256,
-            size_bytes=kept.size_bytes,
-            way=self._way(one.channel),
-            files=prepared.attached(one.attach),
-            lacks=prepared.lacks(one.attach),
-        )
+    async def _hand_over(self, tx: Tx, one: Taken, told: Message) -> None:
         try:
             await self.deliveries.enqueue(tx, told, [To(one.channel, one.recipient)])
         except Unsendable as wrong:
-            await end_sending(tx, one, "skipped", str(wrong), self.now())
-            log.error("a report cannot be sent", report=str(one.edition), channel=one.channel, reason=str(wrong))
-            outcome = Outcome(
-                message=message,
-                kind=told.kind,
-                channel=one.channel,
-                recipient=one.recipient,
-                state="given_up",
-                reason=NO_CHANNEL,
-                text=str(wrong),
-                attempts=0,
-                at=self.now(),
-            )
-            await self.bus.emit(tx, [given_up(outcome, one.edition, kept.source, report.day.isoformat())])
+            await self._give_up(tx, one, told.id, str(wrong))
         else:
             await end_sending(tx, one, "handed_over", "", self.now())
+
+    async def _put_off(self, message: str, why: str) -> None:
+        async with self.bus.transaction() as tx:
+            several = await take(tx, message, self.now())
+            if several and several[0].attempts < TRIES - 1:
+                await put_off(tx, message, self.now() + TRY_AGAIN, why)
+                return
+            for one in several:
+                await self._give_up(tx, one, message, why)
+
+    async def _give_up(self, tx: Tx, one: Taken, message: str, why: str) -> None:
+        """Before any channel had it."""
+        await end_sending(tx, one, "skipped", why, self.now())
+        log.error("a report cannot be sent", report=str(one.edition), channel=one.channel, reason=why)
+        outcome = Outcome(
+            message=message,
+            kind=f"report.{one.edition.kind}",
+            channel=one.channel,
+            recipient=one.recipient,
+            state="given_up",
+            reason=UNSENDABLE,
+            text=why,
+            attempts=0,
+            at=self.now(),
+        )
+        await Outcomes(self.bus).tell(tx, outcome)
+
+
+def _message(id: str, kept: Kept, report: "Report", prepared: Prepared, one: Taken, way: str) -> Message:
+    return write_message(
+        report,
+        prepared.words,
+        id=id,
+        at=kept.made_at,
+        sha256=kept.sha256,
+        size_bytes=kept.size_bytes,
+        way=way,
+        files=prepared.attached(one.attach),
+        lacks=prepared.lacks(one.attach),
+    )

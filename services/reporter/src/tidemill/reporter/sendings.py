@@ -31,7 +31,7 @@ SELECT id, kind, subject, edition, channel, recipient, attach, attempts FROM rep
 WHERE message = :message AND state = 'preparing' AND due_at <= :now ORDER BY id
 """)
 GET = text("""
-SELECT content, sha256, size_bytes, source, made_at FROM reporter.reports
+SELECT content, sha256, size_bytes, made_at FROM reporter.reports
 WHERE kind = :kind AND subject = :subject AND edition = :edition
 """)
 END = text("UPDATE reporter.sendings SET state = :state, reason = :reason, ended_at = :now WHERE id = :id")
@@ -54,7 +54,9 @@ FAILED = text("""
 SELECT d.message, d.channel, d.recipient FROM reporter.deliveries d
 WHERE d.state = 'given_up' AND d.kind LIKE 'report.%' AND (:channel = '' OR d.channel = :channel)
     AND (:recipient = '' OR d.recipient = :recipient)
-    AND (:subject = '' OR d.message LIKE 'report/%/' || :subject || '/%')
+    AND (:subject = '' OR EXISTS (
+        SELECT FROM reporter.sendings s
+        WHERE s.message = d.message AND :subject IN (s.subject, s.kind || '-' || s.subject)))
     AND NOT EXISTS (
         SELECT FROM reporter.deliveries f
         WHERE f.message = d.message AND f.fallback_of = d.channel AND f.state <> 'given_up')
@@ -97,7 +99,6 @@ class Kept:
     content: str
     sha256: str
     size_bytes: int
-    source: str
     made_at: datetime
 
 
