@@ -1,5 +1,6 @@
 """Reports reach real receivers, once; what does not reach them is told."""
 
+import asyncio
 import io
 import json
 import zipfile
@@ -8,8 +9,10 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from tidemill.common.bus.step import CommandRefused
+from tidemill.common.bus.supervise import cancel
 from tidemill.common.testing.receivers import http_answer, open_mailbox, open_postbox
 from tidemill.reporter import preparing
 from tidemill.reporter.forms import Form
@@ -196,6 +199,30 @@ async def test_what_cannot_be_rendered_is_tried_again_and_then_told_in_the_mail(
     (got,) = box.mails
     assert "(The attachment xlsx could not be made: No xlsx could be made: no room)" in got.get_content()
     assert report().summary.split(":")[0] in str(got["Subject"])
+
+
+async def test_while_files_cannot_be_kept_reports_wait(
+    world: World, nats_url: str, tmp_path: Path, plain: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_mailbox() as box:
+        rule = {"to": ["operators"], "attach": ["csv"]}
+        async with open_office(world, nats_url, tmp_path / "kept", {"operators": mail(box, ANNA)}, [rule]) as office:
+            monkeypatch.setattr("tidemill.reporter.sending.LOOK_SECONDS", 0.05)
+            (tmp_path / "kept").rename(tmp_path / "away")
+            (tmp_path / "kept").write_text("no folder")
+            await office.store(report())
+            with capture_logs() as logged:
+                task = asyncio.create_task(office.sending.run())
+                while not logged:
+                    await asyncio.sleep(0.01)
+            assert logged[0]["event"] == "reports wait: their files cannot be kept now"
+            (tmp_path / "kept").unlink()
+            (tmp_path / "away").rename(tmp_path / "kept")
+            while await office.sendings("state") != [("handed_over",)]:
+                await asyncio.sleep(0.02)
+            await cancel([task])
+            assert await office.send_all() == 1
+    assert list(attached(box.mails[0])) == [f"tidemill-day-{DAY}.zip"]
 
 
 async def test_one_that_cannot_be_read_keeps_no_other_waiting_and_is_told(
