@@ -223,12 +223,12 @@ def strangers() -> Iterator[tuple[System, dict[str, Facts], dict[str, Site]]]:
         yield system, facts, sites
 
 
-def asked(system: System, verb: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The scheduler's answer; what kept it from answering, where it does not yet."""
+def asked(system: System, verb: str, parameters: Mapping[str, Any], service: str = "scheduler") -> dict[str, Any]:
+    """The service's answer; what kept it from answering, where it does not yet."""
 
     async def ask() -> dict[str, Any]:
         async with open_client(system.nats.url) as client:
-            return {"status": True, **await request_command(client, "scheduler", verb, parameters)}
+            return {"status": True, **await request_command(client, service, verb, parameters)}
 
     try:
         return asyncio.run(ask())

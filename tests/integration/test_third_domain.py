@@ -1,8 +1,10 @@
 """A third domain runs through all services unchanged: a package outside of the workspace, found by its entry points."""
 
+import json
 import os
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,7 +19,7 @@ from tidemill.common.testing.site import Site, site_in_a_thread
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
 PACKAGE = Path(__file__).parent / "third_domain"
-REPLICAS = ("scheduler", "scraper", "downloader", "watcher", "converter")
+REPLICAS = ("scheduler", "scraper", "downloader", "watcher", "converter", "reporter")
 
 
 def table(*lines: str) -> bytes:
@@ -88,6 +90,23 @@ def test_pages_files_and_folders_end_in_one_dataset(tides: tuple[System, Site]) 
         "CUX/2026-07-21T06:00Z": 310,
     }
     assert system.query("SELECT reason, raw FROM converter.rejected") == [("no_level", "RIB;2026-07-21T07:00Z;-")]
+
+
+def test_what_the_domain_wants_reported_stands_in_the_report(tides: tuple[System, Site]) -> None:
+    system, _ = tides
+    day = datetime.now(UTC).date().isoformat()
+    answer = asked(system, "build", {"about": day}, service="reporter")
+    assert answer.get("kind") == "day", answer
+    deadline = time.monotonic() + 60
+    while not (rows := system.query("SELECT content FROM reporter.reports WHERE subject = :day", day=day)):
+        assert time.monotonic() < deadline, system.query("SELECT * FROM reporter.due")
+        time.sleep(0.2)
+    tables = {table["title"]: table for table in json.loads(rows[0][0])["breakdowns"]}  # type: ignore[arg-type]
+    by_station = tables["Water levels by station"]
+    columns = [column["name"] for column in by_station["columns"]]
+    told = {row[0]: dict(zip(columns, row, strict=True)) for row in by_station["rows"]}
+    assert {station: row["records"] for station, row in told.items()} == {"ESB": 2, "RIB": 1, "HUS": 1, "CUX": 1}
+    assert told["ESB"]["level"] == 115 and told["CUX"]["level"] == 310
 
 
 def test_a_page_that_leaves_takes_its_records_with_it(tides: tuple[System, Site]) -> None:

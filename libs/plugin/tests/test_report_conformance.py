@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from pydantic import BaseModel
 
-from tidemill.plugin import Breakdown, Dataset, Figure, Movement, NameField, Reporting
+from tidemill.plugin import Breakdown, Dataset, Figure, Movement, NameField, Reporting, Tally
 from tidemill.plugin.report_conformance import assert_reports, find_report_breaches
 
 
@@ -55,6 +55,15 @@ def test_names_and_aggregates_are_checked() -> None:
     assert twice == ["names: k is there twice"]
     assert wrong(Figure("K g", "K", "kilos", "sum"))[0].startswith("names: 'K g'")
     assert wrong(Figure("k", "K", "kilos", "average")) == ["aggregates: k is aggregated as 'average'"]  # type: ignore[arg-type]
+
+
+def test_a_tally_needs_the_dataset_of_its_children() -> None:
+    tally = Tally("crates", "Crates", "Port", {"crates": "Crates"}, "harbour.crate", lambda catch, crates: {})
+    assert wrong(tallies=(tally, tally)) == [
+        "names: crates is there twice",
+        "parents: crates counts harbour.crate, which is not installed",
+        "parents: crates counts harbour.crate, which is not installed",
+    ]
 
 
 def test_a_breakdown_by_parents_needs_their_dataset() -> None:

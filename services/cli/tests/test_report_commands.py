@@ -134,7 +134,7 @@ def test_a_report_is_built_when_somebody_asks(database: str, reporter: None) -> 
     run(finish())
     today = datetime.now(UTC).date().isoformat()
     eventually(lambda: "edition 1" in told("build", today))
-    assert "1 source in 1 run: 3 new, 0 changed, 0 gone." in told("show", today)
+    assert "1 source in 1 run: 3 new, 0 changed, 0 gone; the day is not over." in told("show", today)
     again = json.loads(told("build", today, "-o", "json"))
     assert (again["kind"], again["edition"]) == ("day", 1)
     assert "edition 1" in told("build", "demo-1")

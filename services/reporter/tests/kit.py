@@ -28,17 +28,20 @@ from tidemill.converter.gone import Word, record_gone
 from tidemill.converter.main import SPEC as CONVERTER
 from tidemill.converter.names import Names
 from tidemill.converter.store import RecordBatch, record_batches
+from tidemill.downloader.main import SPEC as DOWNLOADER
 from tidemill.football.converter import SzerencsemixConverter
 from tidemill.listings.listing import Listing
-from tidemill.plugin import Document, Record, Rejected
+from tidemill.plugin import Accounting, Document, Item, Record, Rejected
 from tidemill.reporter.catalogue import catalogue
 from tidemill.reporter.main import SPEC as REPORTER
 from tidemill.reporter.statements import find_reported
 from tidemill.reporter.steps import Reporting, run_step
 from tidemill.scheduler.main import SPEC as SCHEDULER
+from tidemill.scraper.main import SPEC as SCRAPER
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
-SPECS = (SCHEDULER, CONVERTER, REPORTER)
+SPECS = (SCHEDULER, SCRAPER, DOWNLOADER, CONVERTER, REPORTER)
+METRICS = Metrics("reporter")
 UTC_ZONE = ZoneInfo("UTC")
 MONDAY = datetime(2026, 3, 2, 6, tzinfo=UTC)
 COUNTS = ("new", "changed", "unchanged", "gone", "reappeared", "skipped", "failed")
@@ -49,6 +52,11 @@ VALUES (:run, :source, :trigger, :slot, :state, :reason, :requested_at, :finishe
     :unchanged, :gone, :reappeared, :skipped, :failed, :bytes, :requests, :cpu_seconds, :peak_memory_bytes, false)
 ON CONFLICT (run) DO UPDATE SET state = excluded.state, new = excluded.new, failed = excluded.failed, corrected = true
 """
+RECONVERTED = (
+    "INSERT INTO converter.reconversions (command, selection, state, ended_at) VALUES ('c', '{}', 'done', :at)",
+    "INSERT INTO converter.reconverted (reconversion, document, candidate, state)"
+    " SELECT max(id), :old, :candidate, 'accepted' FROM converter.reconversions",
+)
 INSERT_SLOT = """
 INSERT INTO scheduler.slots (source, slot, schedule, outcome, reason, run, due_at)
 VALUES (:source, :slot, 'cron', :outcome, :reason, :run, :slot) ON CONFLICT DO NOTHING
@@ -81,13 +89,14 @@ class World:
         trigger: str = "schedule",
         heard: bool = True,
         pages: Mapping[str, Record] | None = None,
+        accounting: Sequence[Accounting] = (),
         **counts: Any,
     ) -> RunFinished:
         """A run of one document with these records, and of pages that are gone, through ledger, store and reporter."""
         run = run or f"{source}-{at:%Y%m%dT%H%M%S}"
         told: dict[str, Sequence[Record]] = {"": records} if records or rejected else {}
         told |= {path: [record] for path, record in (pages or {}).items()}
-        changes = await self._store(source, run, at, told, rejected) if told else {}
+        changes = await self._store(source, run, at, told, rejected, accounting) if told else {}
         for path in gone:
             await self._gone(source, run, at + timedelta(minutes=1), path)
         total = {name: counts.get(name, 0) for name in COUNTS}
@@ -119,7 +128,7 @@ class World:
 
     async def tell(self, event: RunFinished) -> list[Outgoing]:
         """To the reporter's step."""
-        step = run_step(self.engine, replace(self.reporting, now=lambda: event.finished_at))
+        step = run_step(self.engine, replace(self.reporting, now=lambda: event.finished_at), METRICS)
         assert step.work is not None
         delivery = Delivery(f"{event.run}/finished/1", event, 1)
         done = Done(delivery, await step.work(delivery))
@@ -129,7 +138,13 @@ class World:
         return events
 
     async def _store(
-        self, source: str, run: str, at: datetime, told: Mapping[str, Sequence[Record]], rejected: Sequence[Rejected]
+        self,
+        source: str,
+        run: str,
+        at: datetime,
+        told: Mapping[str, Sequence[Record]],
+        rejected: Sequence[Rejected],
+        accounting: Sequence[Accounting],
     ) -> Mapping[str, Changes]:
         """A document for each page, all at once."""
         checked = {page: check_records(records, self.datasets) for page, records in told.items()}
@@ -151,9 +166,31 @@ class World:
                     )
                 )
             for batch, recorded in zip(batches, await record_batches(tx, batches, self.datasets), strict=True):
-                await finish_document(tx, batch.document, Finished(outcome="converted"))
+                await finish_document(tx, batch.document, Finished(outcome="converted", accounting=accounting))
                 found = _added(found, recorded.changes)
         return found
+
+    async def reconvert(self, run: str, records: Sequence[Record], ended_at: datetime) -> None:
+        """The document of a run once more, by a better converter, and accepted."""
+        checked = check_records(records, self.datasets)
+        (old,) = await self.sql("SELECT id, source, received_at FROM converter.documents WHERE run = :run", run=run)
+        about = replace(facts_of(old.source, run, old.received_at, ""), run="reconvert-1", converter_version="2")
+        async with self.engine.begin() as tx:
+            candidate = await begin_document(tx, about)
+            again = {"old": old.id, "candidate": candidate, "at": ended_at}
+            await tx.execute(text("UPDATE converter.documents SET superseded_by = :candidate WHERE id = :old"), again)
+            batch = RecordBatch(
+                document=candidate,
+                part=0,
+                run=run,
+                valid_from=old.received_at,
+                records=checked.records,
+                origin="reconvert",
+            )
+            await record_batches(tx, [batch], self.datasets)
+            await finish_document(tx, candidate, Finished(outcome="converted"))
+            for statement in RECONVERTED:
+                await tx.execute(text(statement), again)
 
     async def _gone(self, source: str, run: str, at: datetime, page: str) -> None:
         facts = DocumentFacts(
@@ -211,12 +248,21 @@ def _added(some: Mapping[str, Changes], more: Mapping[str, Changes]) -> dict[str
     return found
 
 
-@cache
 def issue() -> tuple[Record, ...]:
     """The records of the sample paper."""
+    return tuple(item for item in _read_issue() if isinstance(item, Record))
+
+
+def issue_rows() -> tuple[Accounting, ...]:
+    """What its rows came to, page by page."""
+    return tuple(item for item in _read_issue() if isinstance(item, Accounting))
+
+
+@cache
+def _read_issue() -> tuple[Item, ...]:
     content = (EXAMPLES / "szerencsemix" / "sample.pdf").read_bytes()
     about = Document(io.BytesIO(content), "0" * 64, len(content), "sample.pdf", MONDAY)
-    return tuple(item for item in SzerencsemixConverter().convert(about, {}) if isinstance(item, Record))
+    return tuple(SzerencsemixConverter().convert(about, {}))
 
 
 @cache

@@ -1,7 +1,8 @@
 """The report on a day: each of its figures is counted again, by other ways, from what went in and from the tables."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from statistics import median
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from tidemill.common.testing.fixtures import Databases, run
+from tidemill.football.split import cap_markets
 from tidemill.plugin import Position, Rejected
 from tidemill.reporter.editions import next_edition
 from tidemill.reporter.gathering import Gathering, NothingToReport, open_snapshot
@@ -17,7 +20,7 @@ from tidemill.reporter.report import Report
 from tidemill.reporter.table import Table
 from tidemill.reporter.telling import tell
 
-from .kit import MONDAY, UTC_ZONE, World, homes, issue, listing
+from .kit import MONDAY, SPECS, UTC_ZONE, World, homes, issue, issue_rows, listing, open_world
 
 pytestmark = pytest.mark.servers
 
@@ -45,7 +48,7 @@ def titled(report: Report, title: str) -> dict[Any, dict[str, Any]]:
     return rows_of(next(table for table in parts if table.title == title))
 
 
-async def two_days(world: World) -> dict[str, Any]:
+async def fill(world: World) -> dict[str, Any]:
     """The demo portal on its first two days, and a paper on the second. What a count by hand expects of the second."""
     expected: dict[str, Any] = {}
     await world.sql("DELETE FROM reporter.due")
@@ -73,8 +76,40 @@ async def two_days(world: World) -> dict[str, Any]:
             ],
             "second": [record.data for record in second.values()],
         }
-    await world.run("paper", TUESDAY, issue(), new=1)
+    await world.run("paper", TUESDAY, issue(), accounting=issue_rows(), new=1)
     return expected
+
+
+@dataclass(frozen=True)
+class Days:
+    """Two days, of which every test has a copy."""
+
+    world: World
+    expected: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def filled(migrated_databases: Databases) -> Iterator[tuple[str, dict[str, Any]]]:
+    name = migrated_databases.create(*SPECS)
+    expected: dict[str, Any] = {}
+
+    async def fill_it() -> None:
+        world = await open_world(migrated_databases.url_of(name))
+        expected.update(await fill(world))
+        await world.engine.dispose()
+
+    run(fill_it())
+    yield name, expected
+    migrated_databases.drop(name)
+
+
+@pytest.fixture
+async def days(filled: tuple[str, dict[str, Any]], migrated_databases: Databases) -> AsyncIterator[Days]:
+    copied = migrated_databases.copy_of(filled[0])
+    world = await open_world(migrated_databases.url_of(copied))
+    yield Days(world, filled[1])
+    await world.engine.dispose()
+    migrated_databases.drop(copied)
 
 
 def per_m2(several: list[Mapping[str, Any]], kind: str) -> float:
@@ -85,8 +120,8 @@ def per_m2(several: list[Mapping[str, Any]], kind: str) -> float:
     )
 
 
-async def test_figures_of_listings_are_those_of_what_the_portal_says(world: World) -> None:
-    expected = await two_days(world)
+async def test_figures_of_listings_are_those_of_what_the_portal_says(days: Days) -> None:
+    world, expected = days.world, days.expected
     made = await report(world)
     by_city = titled(made, "Property listings by city")
     for title, said in expected.items():
@@ -111,8 +146,8 @@ async def test_figures_of_listings_are_those_of_what_the_portal_says(world: Worl
             assert row["median_change"] == pytest.approx(change, abs=1e-6)
 
 
-async def test_figures_of_the_paper_are_those_of_its_records(world: World) -> None:
-    await two_days(world)
+async def test_figures_of_the_paper_are_those_of_its_records(days: Days) -> None:
+    world = days.world
     made = await report(world)
     matches = [one for one in issue() if one.dataset == "football.match"]
     markets = [one for one in issue() if one.dataset == "football.market"]
@@ -143,8 +178,41 @@ async def test_figures_of_the_paper_are_those_of_its_records(world: World) -> No
         assert (name, confidence) == (known.name, pytest.approx(known.confidence, abs=1e-6))
 
 
-async def test_sums_of_runs_are_those_of_the_ledger(world: World) -> None:
-    await two_days(world)
+async def test_what_an_export_would_leave_out_is_counted_by_its_own_function(days: Days) -> None:
+    made = await report(days.world)
+    expected: dict[str, Counter[str]] = {}
+    for match in (one for one in issue() if one.dataset == "football.match"):
+        rows = [one.data for one in issue() if one.parent == ("football.match", match.key)]
+        capped = cap_markets({"markets": [{**row, "market_text": row["text"]} for row in rows]}, 10)
+        found = expected.setdefault(match.data["league"], Counter())
+        found += Counter(matches=1, rows=len(rows), kept=len(capped["markets"]))
+        found["left_out"] += len(capped["excluded_markets"])
+    told = titled(made, "Capped at 10 additional markets, by league")
+    assert {
+        league: {name: row[name] for name in ("matches", "rows", "kept", "left_out")} for league, row in told.items()
+    } == {
+        league: {name: counts[name] for name in ("matches", "rows", "kept", "left_out")}
+        for league, counts in expected.items()
+    }
+    assert sum(row["left_out"] for row in told.values()) > 0
+    by_market = titled(made, "Capped at 10 additional markets, by market")
+    assert sum(row["left_out"] for row in by_market.values()) == sum(row["left_out"] for row in told.values())
+
+
+async def test_rows_of_documents_add_up_duplicates_among_them(days: Days) -> None:
+    made = await report(days.world)
+    table = next(one for one in made.quality if one.title == "Rows of documents")
+    told = {kind: rows for source, kind, rows in table.rows if source == "paper"}
+    rows = issue_rows()
+    ignored: Counter[str] = sum((Counter(page.ignored) for page in rows), Counter())
+    assert told["seen"] == sum(page.seen for page in rows)
+    assert told["accepted"] == sum(page.accepted for page in rows)
+    assert {kind[9:].replace(" ", "_"): n for kind, n in told.items() if kind.startswith("ignored: ")} == dict(ignored)
+    assert told["seen"] == told["accepted"] + told.get("rejected", 0) + sum(ignored.values())
+
+
+async def test_sums_of_runs_are_those_of_the_ledger(days: Days) -> None:
+    world = days.world
     bad = [Rejected("no_price", "there is none", "x", Position(item=n)) for n in range(3)]
     await world.run(
         "demo-helsinki", TUESDAY + timedelta(hours=6), [listing(1)], rejected=bad, failed=2, state="partial"
@@ -198,8 +266,43 @@ async def test_sums_of_runs_are_those_of_the_ledger(world: World) -> None:
     assert made.summary.startswith("3 sources in 4 runs: ")
 
 
-async def test_the_same_inputs_are_the_same_bytes_and_past_days_stay_as_they_were(world: World) -> None:
-    await two_days(world)
+async def test_what_was_asked_of_hosts_and_what_checks_said_is_that_of_every_service(world: World) -> None:
+    event = await world.run("demo", TUESDAY, [listing(1)], new=1)
+    hosts = (("scraper", "a.example", 7), ("downloader", "b.example", 5), ("scraper", "c.example", 1))
+    for schema, host, requests in hosts:
+        await world.sql(
+            f"INSERT INTO {schema}.requests (source, host, day, requests, bytes, not_modified, bytes_saved)"
+            " VALUES ('demo', :host, '2026-03-03', :n, 100, 2, 1000), ('demo', :host, '2026-03-02', 99, 0, 0, 0)",
+            host=host,
+            n=requests,
+        )
+    for schema, severity in (("scraper", "block"), ("converter", "warn")):
+        await world.sql(
+            f"INSERT INTO {schema}.check_results (run, name, source, severity, passed, message)"
+            " VALUES (:run, :name, 'demo', :severity, false, 'too few'), (:run, 'fine', 'demo', 'block', true, '')",
+            run=event.run,
+            name=f"count_{schema}",
+            severity=severity,
+        )
+    made = await report(world)
+    (asked,) = made.politeness
+    assert [row[:4] for row in asked.rows] == [
+        ("demo", "a.example", 7, 100),
+        ("demo", "b.example", 5, 100),
+        ("demo", "c.example", 1, 100),
+    ]
+    assert made.changes[0].bytes_saved == 3000
+    checks = next(table for table in made.quality if table.title == "Checks that did not pass")
+    assert [row[:4] for row in checks.rows] == [
+        ("demo", "count_converter", "warn", 1),
+        ("demo", "count_scraper", "block", 1),
+    ]
+    assert made.trust.verdict == "untrusted"
+    assert "demo did not pass count_scraper: too few." in made.trust.reasons
+
+
+async def test_the_same_inputs_are_the_same_bytes_and_past_days_stay_as_they_were(days: Days) -> None:
+    world = days.world
     monday, tuesday = await report(world, "2026-03-02"), await report(world)
     assert (await report(world)).canonical_json() == tuesday.canonical_json()
     await world.run("demo-helsinki", TUESDAY + timedelta(days=1), pages=homes("helsinki", 3), changed=5)
@@ -208,8 +311,8 @@ async def test_the_same_inputs_are_the_same_bytes_and_past_days_stay_as_they_wer
     assert Report.from_json(tuesday.canonical_json()) == tuesday
 
 
-async def test_a_late_run_makes_a_further_edition_that_names_what_differs(world: World) -> None:
-    await two_days(world)
+async def test_a_late_run_makes_a_further_edition_that_names_what_differs(days: Days) -> None:
+    world = days.world
     before = await report(world)
     assert next_edition(before, await report(world)) is None
     late = TUESDAY + timedelta(hours=10)
@@ -224,8 +327,20 @@ async def test_a_late_run_makes_a_further_edition_that_names_what_differs(world:
     assert found["Property listings by city", "Helsinki: Records"] == tuple(cities)
 
 
-async def test_a_report_on_a_run_tells_of_this_run_alone(world: World) -> None:
-    expected = await two_days(world)
+async def test_what_was_converted_again_counts_as_it_counts_now(world: World) -> None:
+    event = await world.run("demo", TUESDAY, [listing(1, price=1000), listing(2, price=3000)], new=2)
+    before = await report(world)
+    await world.reconvert(event.run, [listing(1, price=2000), listing(2, price=3000)], TUESDAY)
+    made = next_edition(before, await report(world))
+    assert made is not None
+    told = titled(made, "Property listings by source")["demo"]
+    assert (told["records"], told["new"], told["changed"]) == (2, 2, 0)
+    assert (told["price_per_m2_eur"], made.trust.rejected) == (50.0, 0)
+    assert [(one.version, one.records) for one in made.trust.converter_versions] == [("2", 2)]
+
+
+async def test_a_report_on_a_run_tells_of_this_run_alone(days: Days) -> None:
+    world, expected = days.world, days.expected
     made = await report(world, "demo-vaduz-20260303T060000", "run")
     assert [one.source for one in made.changes] == ["demo-vaduz"]
     by_city = titled(made, "Property listings by city")
@@ -247,8 +362,8 @@ async def test_facts_are_gathered_where_nothing_can_be_written(world: World) -> 
             await connection.execute(text("DELETE FROM reporter.measures"))
 
 
-async def test_a_hint_that_postgres_refuses_costs_its_own_dataset_alone(world: World) -> None:
-    await two_days(world)
+async def test_a_hint_that_postgres_refuses_costs_its_own_dataset_alone(days: Days) -> None:
+    world = days.world
     good = gathering(world)
     broken = [
         replace(

@@ -17,6 +17,8 @@ from tidemill.reporter.table import Value, ValueType
         (-3, "integer", "pages", "-3 pages"),
         (1.07, "decimal", "", "1.07"),
         (12.0, "decimal", "", "12"),
+        (7057.206, "decimal", "EUR/m²", "7,057.2 EUR/m²"),
+        (600.0, "decimal", "", "600"),
         (0.00012, "decimal", "", "0.00012"),
         (0.953, "percent", "", "95.3 %"),
         (1.0, "percent", "", "100 %"),

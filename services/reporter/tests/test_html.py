@@ -8,9 +8,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
+from tidemill.reporter.renderings.charts import line_chart
 from tidemill.reporter.renderings.html import render_html, vega_bundle
+from tidemill.reporter.renderings.palette import PAGE
+from tidemill.reporter.renderings.sparkline import sparkline
 
 from .rendering_kit import HOSTILE, SAVED, empty, hostile, long, sample
 
@@ -99,7 +102,24 @@ def test_of_many_series_what_stands_out_is_drawn_and_some_of_the_rest() -> None:
     assert text.count('<svg class="spark"') == 209
 
 
-@pytest.fixture
+def test_a_first_day_has_figures_and_no_empty_charts() -> None:
+    first = sample().series[0]
+    only = first.model_copy(update={"points": first.points[-1:]})
+    text = render_html(sample().model_copy(update={"series": (only,)}), "").decode()
+    assert text.count('class="chart"') == 1
+    assert 'class="spark-bad"' in text
+
+
+def test_a_value_without_neighbours_is_a_dot() -> None:
+    first = sample().series[1]
+    gaps = [p if n % 2 else p.model_copy(update={"value": None}) for n, p in enumerate(first.points)]
+    alone = first.model_copy(update={"points": tuple(gaps)})
+    assert line_chart(alone, PAGE)["layer"][1]["mark"]["point"]
+    assert not line_chart(first, PAGE)["layer"][1]["mark"]["point"]
+    assert sparkline(alone).count("spark-alone") == 14
+
+
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """With a resolver that finds no host, not even this machine."""
     if CHROMIUM is None:
@@ -143,6 +163,21 @@ def test_a_browser_without_a_network_draws_sorts_and_shows(browser: Browser, tmp
 
 
 @pytest.mark.slow
+def test_charts_that_are_folded_away_are_drawn_when_they_are_asked_for(browser: Browser, tmp_path: Path) -> None:
+    day = sample()
+    many = tuple(day.series[-1].model_copy(update={"name": f"measure-{number}"}) for number in range(20))
+    file = tmp_path / "report.html"
+    file.write_bytes(render_html(day.model_copy(update={"series": many}), vega_bundle()))
+    tab = browser.new_page()
+    tab.goto(file.as_uri())
+    tab.wait_for_selector("html.drawn")
+    assert tab.locator("details .chart.drawn").count() == 0
+    tab.locator("summary").click()
+    expect(tab.locator("details .chart.drawn")).to_have_count(8)
+    assert tab.locator("details .chart svg").first.bounding_box()["width"] > 200  # type: ignore[index]
+
+
+@pytest.mark.slow
 def test_charts_are_dark_where_the_reader_is_and_light_on_paper(browser: Browser, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     file.write_bytes(render_html(sample(), vega_bundle()))
@@ -172,13 +207,13 @@ def test_a_browser_runs_nothing_that_a_text_brought(browser: Browser, tmp_path: 
 @pytest.mark.slow
 def test_long_tables_are_folded_and_can_be_searched(browser: Browser, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
-    file.write_bytes(render_html(long(), vega_bundle()))
+    file.write_bytes(render_html(long(1_000), vega_bundle()))
     tab = browser.new_page()
     tab.goto(file.as_uri())
     rows = tab.locator("tbody tr:visible")
     assert rows.count() == 25
-    tab.fill(".find", "number 9999")
+    tab.fill(".find", "number 999")
     assert rows.count() == 1
     tab.fill(".find", "")
     tab.locator(".all").click()
-    assert rows.count() == 10_000
+    assert rows.count() == 1_000

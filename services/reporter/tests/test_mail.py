@@ -14,6 +14,7 @@ from tidemill.reporter.forms import Form
 from tidemill.reporter.render import render
 from tidemill.reporter.renderings.mail import message_id, render_mail
 from tidemill.reporter.renderings.plain_text import plain_text
+from tidemill.reporter.renderings.telling import table
 from tidemill.reporter.renderings.wide import padded, width
 from tidemill.reporter.report import Report
 
@@ -72,6 +73,33 @@ def test_both_bodies_tell_the_same() -> None:
             BARE.link,
         ):
             assert said in re.sub(r"\s+", " ", text), (kind, said)
+
+
+def test_a_mail_holds_what_changed_and_names_the_tables_that_had_no_room() -> None:
+    tables = tuple(
+        table(
+            f"Table {number}", "name:Name:text;count:Count:integer", [(f"row {row}", row) for row in range(14 + number)]
+        )
+        for number in range(20)
+    )
+    report = sample().model_copy(update={"breakdowns": tables})
+    message = bare(report)
+    for kind in ("plain", "html"):
+        text = re.sub(r"\s+", " ", body(message, kind))
+        assert "oikotie-tampere" in text
+        assert "Table 0" in text
+        assert "Only in the whole report:" in text
+        assert re.search(r"Only in the whole report: .*Table 19\b", text)
+    assert len(body(message, "html").encode()) < 102_000
+
+
+def test_a_mail_about_a_very_bad_day_stays_readable() -> None:
+    day = sample()
+    bad = {name: getattr(day, name)[:1] * 300 for name in ("anomalies", "errors", "corrections")}
+    message = bare(day.model_copy(update=bad))
+    assert body(message, "plain").count("and 280 more") == 3
+    assert body(message, "html").count("and 280 more") == 3
+    assert len(body(message, "html").encode()) < 102_000
 
 
 def test_html_in_a_mail_has_no_markup_of_strangers_and_loads_nothing() -> None:

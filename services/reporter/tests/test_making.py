@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import nats
@@ -20,7 +20,7 @@ from tidemill.reporter.making import Making
 from tidemill.reporter.report import Report
 from tidemill.reporter.tables import bus as tables
 
-from .kit import INSERT_SLOT, MONDAY, UTC_ZONE, World, listing
+from .kit import INSERT_SLOT, METRICS, MONDAY, UTC_ZONE, World, listing
 
 pytestmark = pytest.mark.servers
 
@@ -47,10 +47,10 @@ class Office:
 
     def gathering(self) -> Gathering:
         reporting = self.world.reporting
-        return Gathering(UTC_ZONE, reporting.datasets, reporting.known, self.sources, self.exempt)
+        return Gathering(UTC_ZONE, reporting.datasets, reporting.known, self.sources, self.exempt, now=self.clock)
 
     def making(self) -> Making:
-        return Making(self.bus, self.world.engine, self.gathering, timedelta(hours=8), now=self.clock)
+        return Making(self.bus, self.world.engine, self.gathering, timedelta(hours=8), METRICS, now=self.clock)
 
     async def make_all(self) -> int:
         making, made = self.making(), 0
@@ -111,9 +111,7 @@ async def test_what_is_missing_is_waited_for_until_the_deadline_and_then_named(o
     await office.make_all()
     made = await office.newest()
     assert not made.complete
-    assert [(one.source, one.why) for one in made.missing] == [
-        ("lost", "slot 06:00: nobody decided on it, is a scheduler running?")
-    ]
+    assert [(one.source, one.why) for one in made.missing] == [("lost", "slot 06:00: no scheduler decided on it")]
     assert made.trust.verdict == "untrusted" and made.trust.missing_sources == ("lost",)
     assert "not all is in of lost" in made.summary
 
@@ -180,6 +178,21 @@ async def test_a_corrected_run_makes_a_further_edition_and_the_same_again_none(o
     assert [row.value for row in day] == [2.0]
 
 
+async def test_a_day_whose_documents_were_converted_again_is_told_again(office: Office) -> None:
+    event = await office.world.run("demo", MONDAY, [listing(1, price=1000), listing(2)], new=2)
+    await office.make_all()
+    office.clock.time = datetime.now(UTC)
+    asked = await office.world.scalar("SELECT asked_at FROM reporter.due WHERE kind = 'day'")
+    await office.world.sql("UPDATE reporter.due SET day = :day WHERE kind = 'day'", day=office.clock().date())
+    await office.world.sql("UPDATE scheduler.runs SET slot = :now", now=office.clock())
+    await office.world.reconvert(event.run, [listing(1, price=2000), listing(2)], datetime.now(UTC))
+    await office.making().ask_for_reconverted()
+    again = await office.world.scalar("SELECT asked_at FROM reporter.due WHERE kind = 'day'")
+    assert again > asked
+    await office.making().ask_for_reconverted()
+    assert again == await office.world.scalar("SELECT asked_at FROM reporter.due WHERE kind = 'day'")
+
+
 async def test_days_on_which_nothing_ran_are_due_too(office: Office) -> None:
     await office.world.run("demo", MONDAY, [listing(1)], new=1)
     await office.world.sql("UPDATE reporter.measures SET measured_at = :at", at=MONDAY)
@@ -203,6 +216,11 @@ async def test_somebody_may_ask_for_a_report_before_its_day_is_over(office: Offi
     assert (await ask("2026-03-02"))["kind"] == "day"
     await office.make_all()
     assert await office.editions() == [("2026-03-02", 1)]
+    made = await office.newest()
+    assert [(one.source, one.why) for one in made.missing] == [
+        ("every source", "2026-03-02 is not over"),
+        ("demo", "slot 06:00: no scheduler decided on it"),
+    ]
     for wrong, why in (
         ("", "say what"),
         ("2026-03-09", "has not begun"),

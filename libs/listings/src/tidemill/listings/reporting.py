@@ -6,8 +6,10 @@ WHOLE_PRICE = "coalesce(debt_free_price, price)"
 """What a home costs its buyer, or the rent per month."""
 
 
-def _per_m2(kind: str, currency: str) -> str:
-    return f"CASE WHEN price_kind = '{kind}' AND currency = '{currency}' THEN {WHOLE_PRICE} / size_m2 END"
+def _level(what: str, kind: str, currency: str) -> Figure:
+    per_m2 = f"CASE WHEN price_kind = '{kind}' AND currency = '{currency}' THEN {WHOLE_PRICE} / size_m2 END"
+    name, title = f"{what}_per_m2_{currency.lower()}", f"Median {what} per m², {currency}"
+    return Figure(name, title, per_m2, "median", f"{currency}/m²", measured=True)
 
 
 LISTINGS = Reporting(
@@ -16,10 +18,10 @@ LISTINGS = Reporting(
         Breakdown("portal", "Portal", "portal"),
     ),
     figures=(
-        Figure("price_per_m2_eur", "Median price per m²", _per_m2("sale", "EUR"), "median", "EUR/m²", measured=True),
-        Figure("rent_per_m2_eur", "Median rent per m²", _per_m2("rent", "EUR"), "median", "EUR/m²", measured=True),
-        Figure("price_per_m2_chf", "Median price per m²", _per_m2("sale", "CHF"), "median", "CHF/m²", measured=True),
-        Figure("rent_per_m2_chf", "Median rent per m²", _per_m2("rent", "CHF"), "median", "CHF/m²", measured=True),
+        _level("price", "sale", "EUR"),
+        _level("rent", "rent", "EUR"),
+        _level("price", "sale", "CHF"),
+        _level("rent", "rent", "CHF"),
         Figure("size_m2", "Median living area", "size_m2", "median", "m²"),
         Figure("priced", "With a price", "price IS NOT NULL", "share"),
         Figure("points", "Points held against footprints", "footprint", "count"),

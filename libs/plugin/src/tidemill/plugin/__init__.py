@@ -18,7 +18,7 @@ from tidemill.plugin.conversion import (
 )
 from tidemill.plugin.dataset import Dataset, NameField
 from tidemill.plugin.enrichment import Enricher, Enrichment, Located, References, Subject
-from tidemill.plugin.reporting import Aggregate, Breakdown, Figure, Movement, Reporting
+from tidemill.plugin.reporting import Aggregate, Breakdown, Counted, Figure, Movement, Reporting, Tally
 from tidemill.plugin.vocabulary import Candidate, KnownName, Resolution, Resolver, Vocabulary
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Breakdown",
     "Candidate",
     "Converter",
+    "Counted",
     "Dataset",
     "Described",
     "Document",
@@ -52,5 +53,6 @@ __all__ = [
     "Resolution",
     "Resolver",
     "Subject",
+    "Tally",
     "Vocabulary",
 ]

@@ -14,7 +14,7 @@ RULES: Mapping[str, str] = {
     "aggregates": "aggregates in a way that there is",
     "columns": "is made of columns of the typed view, functions and constants",
     "one expression": "is one SQL expression, without comment, parameter or end of statement",
-    "parents": "takes what belongs to parents from a dataset that is installed",
+    "parents": "takes what belongs to parents, or to children, from a dataset that is installed",
 }
 
 ORIGINS = (
@@ -54,6 +54,10 @@ def find_report_breaches(dataset: Dataset) -> list[str]:
         if figure.aggregate not in get_args(Aggregate):
             breaches.append(f"aggregates: {figure.name} is aggregated as {figure.aggregate!r}")
         breaches += _expression(figure.name, figure.sql, columns)
+    installed = {point.name for point in entry_points(group="tidemill.datasets")}
+    for tally in hints.tallies:
+        if tally.children not in installed:
+            breaches.append(f"parents: {tally.name} counts {tally.children}, which is not installed")
     for movement in hints.movements:
         breaches += _expression(movement.name, movement.sql, columns)
     return breaches
@@ -80,7 +84,8 @@ def _names(dataset: Dataset) -> Iterator[str]:
     hints = dataset.report
     groups = [(one.name, one.title) for one in hints.breakdowns]
     numbers = [(one.name, one.title) for one in hints.figures] + [(one.name, one.title) for one in hints.movements]
-    for several in (groups, numbers):
+    tallies = [(one.name, one.title) for one in hints.tallies]
+    for several in (groups, numbers, tallies):
         names = [name for name, _ in several]
         for name, title in several:
             if not NAME.fullmatch(name) or not title:

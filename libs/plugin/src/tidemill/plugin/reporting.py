@@ -1,8 +1,8 @@
 """What a domain wants reported of its records: what they are broken down by, figures, and values that move."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Aggregate = Literal["count", "distinct", "per", "sum", "mean", "median", "least", "most", "share"]
 """How the values of a group of records become one figure. A NULL never counts.
@@ -54,6 +54,27 @@ class Movement:
     unit: str = ""
 
 
+Counted = Mapping[str, Mapping[str, int]]
+"""By group, the counts of the columns of a tally."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """A table of counts that a function makes, where SQL does not reach: of the records that a day changed, each with
+    those that stand under it. What it says of each is added up."""
+
+    name: str
+    title: str
+    group: str
+    """Title of the first column."""
+    columns: Mapping[str, str]
+    """Titles of the counts, by name."""
+    children: str
+    """Dataset of the records under these; they come in the order of print."""
+    count: Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], Counted]
+    """(fields of the record, fields of each child) -> what it adds. Pure."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reporting:
     """All of it, for one dataset. Without any, its records are counted by source."""
@@ -62,3 +83,4 @@ class Reporting:
     """The first is the one of the time series."""
     figures: Sequence[Figure] = ()
     movements: Sequence[Movement] = ()
+    tallies: Sequence[Tally] = ()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from tidemill.plugin import Aggregate, Figure, Movement
+from tidemill.plugin import Aggregate, Counted, Figure, Movement, Tally
 from tidemill.reporter.facts import DatasetFacts, Row, figures_by
 from tidemill.reporter.statements import changes_by, grouped
 from tidemill.reporter.table import ColumnOf, Table, Value, ValueType
@@ -21,6 +21,24 @@ def tables_of(facts: DatasetFacts) -> Iterator[Table]:
         yield from _table(facts, f"g{n}", one.name, one.title)
     for n, movement in enumerate(facts.reported.dataset.report.movements):
         yield from _moved(facts, n, movement)
+    for tally in facts.reported.tallies:
+        yield from _tallied(tally, facts.tallies.get(tally.name, {}))
+
+
+def _tallied(tally: Tally, counted: Counted) -> Iterator[Table]:
+    """The greatest groups first, by the first count."""
+    first = next(iter(tally.columns))
+    groups = sorted(counted, key=lambda group: (-counted[group][first], group))
+    if groups:
+        yield Table(
+            title=tally.title,
+            note=_note(groups) or "Of what is new or changed.",
+            columns=(
+                ColumnOf(name="group", title=tally.group),
+                *(ColumnOf(name=name, title=title, type="integer") for name, title in tally.columns.items()),
+            ),
+            rows=tuple((group, *(counted[group][name] for name in tally.columns)) for group in groups[:GROUPS]),
+        )
 
 
 def _table(facts: DatasetFacts, column: str, name: str, title: str) -> Iterator[Table]:

@@ -6,15 +6,17 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import orjson
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidemill.common.telemetry.logs import get_logger
+from tidemill.plugin import Counted, Tally
 from tidemill.reporter.inputs import Inputs
 from tidemill.reporter.measured import Measured
 from tidemill.reporter.measuring import exists
-from tidemill.reporter.statements import Reported, changes_by, changes_sql, figures_sql, names_sql
+from tidemill.reporter.statements import Reported, changes_by, changes_sql, families_sql, figures_sql, names_sql
 
 log = get_logger(__name__)
 
@@ -51,26 +53,47 @@ SELECT source, coalesce(nullif(reason, ''), state) AS failure, count(*) AS count
 FROM scheduler.runs WHERE run = ANY(:runs) AND state NOT IN ('complete', 'partial') AND failed = 0
 GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2
 """)
-STORED = text("""
+# A document that was converted again is counted as it counts now.
+OWN = """
+WITH RECURSIVE own AS (
+    SELECT id, superseded_by FROM converter.documents WHERE run = ANY(:runs)
+    UNION SELECT n.id, n.superseded_by FROM converter.documents n JOIN own o ON n.id = o.superseded_by
+)"""
+STORED = text(f"""
+{OWN}
 SELECT d.source, sum(b.new + b.changed + b.unchanged + b.history)::bigint AS records FROM converter.batches b
-JOIN converter.documents d ON d.id = b.document WHERE d.run = ANY(:runs) AND d.superseded_by IS NULL
+JOIN converter.documents d ON d.id = b.document WHERE d.id IN (SELECT id FROM own WHERE superseded_by IS NULL)
 GROUP BY d.source ORDER BY d.source
 """)
-REJECTED = text("""
+REJECTED = text(f"""
+{OWN}
 SELECT d.source, r.reason, count(*) AS count, min(left(r.raw, 100)) AS example
 FROM converter.rejected r JOIN converter.documents d ON d.id = r.document
-WHERE d.run = ANY(:runs) AND d.superseded_by IS NULL
+WHERE d.id IN (SELECT id FROM own WHERE superseded_by IS NULL)
 GROUP BY d.source, r.reason ORDER BY d.source, count(*) DESC, r.reason
+""")
+READ = text(f"""
+{OWN}
+SELECT d.source, k.kind, sum(k.rows)::bigint AS rows FROM converter.documents d
+CROSS JOIN jsonb_array_elements(d.accounting) page
+CROSS JOIN LATERAL (
+    SELECT ' seen' AS kind, (page ->> 'seen')::bigint AS rows
+    UNION ALL SELECT ' accepted', (page ->> 'accepted')::bigint
+    UNION ALL SELECT ' rejected', (page ->> 'rejected')::bigint
+    UNION ALL SELECT i.key, i.value::text::bigint FROM jsonb_each(page -> 'ignored') i
+) k WHERE d.id IN (SELECT id FROM own WHERE superseded_by IS NULL)
+GROUP BY d.source, k.kind HAVING sum(k.rows) > 0 ORDER BY d.source, k.kind
 """)
 HELD = text("""
 SELECT source, count(*) FILTER (WHERE run = ANY(:runs)) AS new,
     count(*) FILTER (WHERE state = 'held' OR settled_at > :until) AS held
 FROM converter.quarantine WHERE held_at <= :until OR run = ANY(:runs) GROUP BY source ORDER BY source
 """)
-CONVERTERS = text("""
+CONVERTERS = text(f"""
+{OWN}
 SELECT d.converter, d.converter_version AS version, sum(b.new + b.changed + b.unchanged + b.history)::bigint AS records
 FROM converter.batches b JOIN converter.documents d ON d.id = b.document
-WHERE d.run = ANY(:runs) AND d.superseded_by IS NULL AND d.converter <> 'gone' GROUP BY 1, 2 ORDER BY 1, 2
+WHERE d.id IN (SELECT id FROM own WHERE superseded_by IS NULL) AND d.converter <> 'gone' GROUP BY 1, 2 ORDER BY 1, 2
 """)
 NEWEST = text("""
 SELECT source, max(received_at) AS newest FROM converter.documents
@@ -81,10 +104,11 @@ CHECKS = """
 SELECT source, name, severity, count(*) AS runs, max(message) AS message FROM {schema}.check_results
 WHERE run = ANY(:runs) AND NOT passed GROUP BY source, name, severity
 """
-RECORD_CHECKS = text("""
+RECORD_CHECKS = text(f"""
+{OWN}
 SELECT d.source, c.name, c.severity, sum(c.failed)::bigint AS records, max(c.examples::text) AS message
 FROM converter.record_checks c JOIN converter.documents d ON d.id = c.document
-WHERE d.run = ANY(:runs) AND d.superseded_by IS NULL AND c.failed > 0 GROUP BY 1, 2, 3 ORDER BY 1, 2
+WHERE d.id IN (SELECT id FROM own WHERE superseded_by IS NULL) AND c.failed > 0 GROUP BY 1, 2, 3 ORDER BY 1, 2
 """)
 LEDGERS = text("SELECT schemaname FROM pg_tables WHERE tablename = 'requests' ORDER BY 1")
 ASKED = """
@@ -137,6 +161,8 @@ class DatasetFacts:
     reported: Reported
     figures: Sequence[Row]
     changes: Sequence[Row]
+    tallies: Mapping[str, Counted] = field(default_factory=dict)
+    """By name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +174,8 @@ class Facts:
     sources: Sequence[Row]
     errors: Sequence[Row] = ()
     stored: Mapping[str, int] = field(default_factory=dict)
+    read: Sequence[Row] = ()
+    """Rows of documents by source and kind: seen, accepted, rejected (after a blank), or why they were ignored."""
     rejected: Sequence[Row] = ()
     held: Sequence[Row] = ()
     converters: Sequence[Row] = ()
@@ -179,6 +207,7 @@ async def fetch_store(connection: AsyncConnection, about: About) -> dict[str, An
     if not await exists(connection, "converter.quarantine"):
         return {}
     found: dict[str, Any] = {
+        "read": await fetch_rows(connection, READ, about),
         "rejected": await fetch_rows(connection, REJECTED, about),
         "held": await fetch_rows(connection, HELD, about),
         "converters": await fetch_rows(connection, CONVERTERS, about),
@@ -203,7 +232,8 @@ async def fetch_asked(connection: AsyncConnection, about: About) -> list[Row]:
     schemas = (await connection.scalars(LEDGERS)).all()
     if not schemas or about.kind != "day":
         return []
-    ledgers = " UNION ALL ".join(f'SELECT * FROM "{schema}".requests' for schema in schemas)
+    columns = "source, host, day, requests, bytes, not_modified, bytes_saved, robots_denials, retry_after_obeyed"
+    ledgers = " UNION ALL ".join(f'SELECT {columns} FROM "{schema}".requests' for schema in schemas)
     return await fetch_rows(connection, text(ASKED.format(ledgers=ledgers)), about)
 
 
@@ -216,7 +246,23 @@ async def fetch_dataset(connection: AsyncConnection, about: About, reported: Rep
     by = figures_by(reported)
     figures = await fetch_rows(connection, text(figures_sql(reported, of_source=bool(about.source), by=by)), about)
     changes = await fetch_rows(connection, text(changes_sql(reported)), about, since=since)
-    return DatasetFacts(reported=reported, figures=figures, changes=changes)
+    tallies = {tally.name: await fetch_tally(connection, about, reported, tally, since) for tally in reported.tallies}
+    return DatasetFacts(reported=reported, figures=figures, changes=changes, tallies=tallies)
+
+
+async def fetch_tally(
+    connection: AsyncConnection, about: About, reported: Reported, tally: Tally, since: datetime
+) -> Counted:
+    """Family by family: however many there are, one is in memory."""
+    found: dict[str, dict[str, int]] = {}
+    query = text(families_sql(reported.dataset, reported.known[tally.children]))
+    async with connection.stream(query, {**about.asked, "since": since}) as rows:
+        async for row in rows:
+            for group, counts in tally.count(orjson.loads(row.record), orjson.loads(row.children)).items():
+                known = found.setdefault(group, dict.fromkeys(tally.columns, 0))
+                for name, count in counts.items():
+                    known[name] += count
+    return found
 
 
 def figures_by(reported: Reported) -> list[tuple[str, ...]]:

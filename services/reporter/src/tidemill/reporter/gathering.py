@@ -1,6 +1,6 @@
 """From a day or a run to the facts of its report: one snapshot, read only."""
 
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from tidemill.common.config.sources import SourceFile
 from tidemill.reporter.anomalies import Judgement
 from tidemill.reporter.catalogue import OF_RUNS, Measure
-from tidemill.reporter.days import Day, day_of
+from tidemill.reporter.days import Day, day_of, utc_now
 from tidemill.reporter.facts import (
     OF_RUN,
     OF_SOURCES,
@@ -60,6 +60,7 @@ class Gathering:
     sources: Mapping[str, SourceFile] = field(default_factory=dict)
     exempt: Collection[str] = ()
     stale_after: timedelta = timedelta(days=8)
+    now: Callable[[], datetime] = utc_now
 
     async def facts(self, engine: AsyncEngine, kind: str, subject: str) -> Facts:
         """Raises NothingToReport."""
@@ -73,7 +74,7 @@ class Gathering:
     async def _of_day(self, connection: AsyncConnection, day: Day) -> Facts:
         runs = await fetch_run_ids(connection, day.start, day.end)
         about = About("day", day.day.isoformat(), day.day, day.zone, day.end, runs)
-        inputs = await fetch_inputs(connection, day, self.sources, self.exempt)
+        inputs = await fetch_inputs(connection, day, self.sources, self.exempt, self.now())
         facts = await self._facts(connection, about, inputs)
         measured = [*_sums(facts), *_levels(facts)]
         return replace(facts, measured=await self._judged(connection, about, facts.sources, measured))

@@ -1,7 +1,7 @@
 """Whether everything of a day is in: the slots that its sources should have had, held against the ledger."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -13,6 +13,8 @@ from tidemill.reporter.days import Day
 from tidemill.schedule import expected_slots
 
 TICK = timedelta(microseconds=1)
+EVERY = "every source"
+"""Of a day that is not over."""
 SLOTS = text("""
 SELECT s.source, s.slot, s.outcome, s.reason, s.until FROM scheduler.slots s
 WHERE s.slot < :end AND coalesce(s.until, s.slot) >= :start ORDER BY s.source, s.slot
@@ -72,6 +74,8 @@ class Inputs:
     expected: Mapping[str, int]
     """Slots by source."""
     lacks: Sequence[Lack]
+    open: frozenset[str] = frozenset()
+    """Sources of which a run goes on."""
 
     @property
     def settled(self) -> bool:
@@ -80,8 +84,9 @@ class Inputs:
 
 
 async def fetch_inputs(
-    connection: AsyncConnection, day: Day, sources: Mapping[str, SourceFile], exempt: Collection[str]
+    connection: AsyncConnection, day: Day, sources: Mapping[str, SourceFile], exempt: Collection[str], now: datetime
 ) -> Inputs:
+    """Of a day that is not over, slots until `now`."""
     within = {"start": day.start, "end": day.end}
     slots = [SlotFact(*row) for row in await connection.execute(SLOTS, within)]
     runs = [
@@ -92,19 +97,23 @@ async def fetch_inputs(
     for name, source in sorted(sources.items()):
         if source.schedules and name not in exempt:
             since = await connection.scalar(SINCE, {"file": f"sources/{name}.yaml"}) if versioned else None
-            expected[name] = due_slots(source, day, since)
-    return judge_inputs(
+            expected[name] = due_slots(source, day, since, now)
+    inputs = judge_inputs(
         expected,
         [one for one in slots if one.source not in exempt],
         [one for one in runs if one.source not in exempt],
         day.zone,
     )
+    if now >= day.end:
+        return inputs
+    return replace(inputs, lacks=[Lack(EVERY, f"{day.day} is not over", settled=False), *inputs.lacks])
 
 
-def due_slots(source: SourceFile, day: Day, since: datetime | None) -> list[datetime]:
-    """All of its slots on the day, since its file says so."""
+def due_slots(source: SourceFile, day: Day, since: datetime | None, now: datetime) -> list[datetime]:
+    """All of its slots on the day, since its file says so, until now."""
     after = max(day.start, since) if since else day.start
-    slots = {slot for each in source.schedules for slot in expected_slots(each.plan(), after - TICK, day.end - TICK)}
+    until = min(day.end - TICK, now)
+    slots = {slot for each in source.schedules for slot in expected_slots(each.plan(), after - TICK, until)}
     return sorted(slots)
 
 
@@ -117,14 +126,18 @@ def judge_inputs(
         decided = [one for one in slots if one.source == source]
         unknown = [slot for slot in due if not any(one.slot <= slot <= (one.until or one.slot) for one in decided)]
         if unknown:
-            lacks.append(Lack(source, f"{_slots(unknown, zone)}: nobody decided on it, is a scheduler running?", False))
+            lacks.append(Lack(source, f"{_slots(unknown, zone)}: no scheduler decided on it", False))
     lacks += [
         Lack(one.source, f"{_slots([one.slot], zone)} was skipped: {one.reason}", True)
         for one in slots
         if one.outcome == "skipped"
     ]
     lacks += _of_runs(runs)
-    return Inputs({source: len(due) for source, due in expected.items()}, sorted(lacks, key=lambda one: one.source))
+    return Inputs(
+        expected={source: len(due) for source, due in expected.items()},
+        lacks=sorted(lacks, key=lambda one: one.source),
+        open=frozenset(one.source for one in runs if not one.ended),
+    )
 
 
 def _of_runs(runs: Sequence[RunFact]) -> Iterator[Lack]:

@@ -45,11 +45,12 @@ async def open_reporter(context: Context) -> AsyncIterator[Wiring]:
     # A statement over millions of records takes longer than a service's statements may.
     url = context.engine.url.render_as_string(hide_password=False)
     patient = open_engine(url, pool=3, application="tidemill-reporter-facts", statement_seconds=None)
+    metrics = context.telemetry.metrics
     async with open_sending(context, settings) as sending:
-        making = Making(context.bus, patient, lambda: gathering, settings.deadline, announce=sending.announce)
+        making = Making(context.bus, patient, lambda: gathering, settings.deadline, metrics, announce=sending.announce)
         try:
             yield Wiring(
-                steps=(run_step(patient, reporting),),
+                steps=(run_step(patient, reporting, metrics),),
                 commands=(build_command(lambda: gathering, utc_now), send_command(sending)),
                 tasks=(making.run, sending.run, sending.deliveries.run),
                 reconfigure=apply,

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.step import Outgoing, Tx
 from tidemill.common.telemetry.logs import get_logger
+from tidemill.common.telemetry.metrics import ANOMALIES, REPORT_SECONDS, REPORTS, Metrics
 from tidemill.reporter.days import DAYS_BACK, NEWS, Day, day_of, days_between, utc_now
 from tidemill.reporter.facts import Facts
 from tidemill.reporter.gathering import Gathering, NothingToReport, open_snapshot, past_of
@@ -24,6 +25,7 @@ from tidemill.reporter.store import (
     Due,
     Subject,
     ask_for_days,
+    ask_for_reconverted,
     fail_due,
     fetch_due,
     find_newest,
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 LOOK_SECONDS = 3.0
+RECONVERTED_SECONDS = 60.0
+"""So often it is looked for documents that were converted again."""
 UNSETTLED_SECONDS = 15.0
 """A day of which something is missing is looked at so often."""
 QUIET = timedelta(seconds=20)
@@ -65,15 +69,18 @@ class Making:
     engine: AsyncEngine
     gathering: Callable[[], Gathering]
     deadline: timedelta
+    metrics: Metrics
     now: Callable[[], datetime] = utc_now
     announce: Announce = to_nobody
     _asked_until: date | None = None
+    _looked_at: datetime | None = None
     _unsettled: dict[date, datetime] = field(default_factory=dict)
     """When each was looked at last."""
 
     async def run(self) -> None:
         while True:
             await self.ask_for_days()
+            await self.ask_for_reconverted()
             while await self.make_next():
                 pass
             await asyncio.sleep(LOOK_SECONDS)
@@ -91,6 +98,16 @@ class Making:
             last = await last_day_due(tx, yesterday)
             await ask_for_days(tx, list(days_between(max(begin, last or begin), yesterday)))
         self._asked_until = yesterday
+
+    async def ask_for_reconverted(self) -> None:
+        """Days whose documents were converted again are told again."""
+        now = self.now()
+        if self._looked_at is not None and now - self._looked_at < timedelta(seconds=RECONVERTED_SECONDS):
+            return
+        self._looked_at = now
+        zone = self.gathering().zone
+        async with self.bus.transaction() as tx:
+            await ask_for_reconverted(tx, zone.key, now - DAYS_BACK, day_of(now, zone) - DAYS_BACK)
 
     async def make_next(self) -> bool:
         """Make one report that can be made; False where there is none."""
@@ -120,7 +137,7 @@ class Making:
         gathering = self.gathering()
         day = Day(date, gathering.zone)
         async with open_snapshot(self.engine) as connection:
-            settled = (await fetch_inputs(connection, day, gathering.sources, gathering.exempt)).settled
+            settled = (await fetch_inputs(connection, day, gathering.sources, gathering.exempt, now)).settled
         if not settled:
             self._unsettled[date] = now
         return settled
@@ -135,12 +152,14 @@ class Making:
                 taken = await take_due(tx, due)
                 if taken is None:
                     return False
-                facts = await gathering.facts(self.engine, due.kind, due.subject)
-                report = await asyncio.to_thread(tell, facts, gathering.known)
-                await self.bus.emit(tx, await self._record(tx, taken, facts, report))
+                with self.metrics.of(REPORT_SECONDS, kind=due.kind).time():
+                    facts = await gathering.facts(self.engine, due.kind, due.subject)
+                    report = await asyncio.to_thread(tell, facts, gathering.known)
+                    await self.bus.emit(tx, await self._record(tx, taken, facts, report))
         except (NothingToReport, ValidationError, DBAPIError) as wrong:
             if isinstance(wrong, DBAPIError) and wrong.connection_invalidated:
                 raise
+            self.metrics.of(REPORTS, kind=due.kind, outcome="failed").inc()
             log.error("a report cannot be made", kind=due.kind, subject=due.subject, error=str(wrong))
             async with self.bus.transaction() as tx:
                 await fail_due(tx, due, str(wrong).partition("\n")[0])
@@ -157,6 +176,7 @@ class Making:
             events += self._anomalies(due, facts.measured, before)
         known = await find_newest(tx, due.kind, due.subject)
         kept = next_edition(known, report)
+        self.metrics.of(REPORTS, kind=due.kind, outcome="same" if kept is None else "edition").inc()
         if kept is not None:
             sha256 = await insert_report(tx, kept, facts.about.source)
             events.append(
@@ -180,5 +200,6 @@ class Making:
             severity = one.judgement.severity if one.judgement else None
             if severity is not None and before.get(one.key) != severity:
                 id = f"anomaly/day/{due.subject}/{one.source}/{one.name}{one.labels}/{severity}"
+                self.metrics.of(ANOMALIES, source=one.source, severity=severity).inc()
                 found.append(Outgoing(id, anomaly(one, known, due.day, self.now())))
         return found

@@ -44,6 +44,11 @@ REJECTED: Sequence[tuple[str, str, ValueType]] = (
     ("count", "Rows", "integer"),
     ("example", "One of them", "text"),
 )
+READ: Sequence[tuple[str, str, ValueType]] = (
+    ("source", "Source", "text"),
+    ("kind", "Rows", "text"),
+    ("rows", "How many", "integer"),
+)
 HELD: Sequence[tuple[str, str, ValueType]] = (
     ("source", "Source", "text"),
     ("new", "Held back by these runs", "integer"),
@@ -71,6 +76,8 @@ def quality(facts: Facts) -> Iterator[Table]:
     runs = [{**row, "check": row["name"], "records": None} for row in facts.checks]
     records = [{**row, "check": row["name"], "runs": None} for row in facts.record_checks]
     yield from table("Checks that did not pass", CHECKS, [*runs, *records])
+    read = [{**row, "kind": _kind(row["kind"])} for row in facts.read]
+    yield from table("Rows of documents", READ, read, "Seen are those accepted, rejected and ignored.")
     yield from table("Rows that could not become records", REJECTED, facts.rejected)
     yield from table("Records held in quarantine", HELD, [row for row in facts.held if row["new"] or row["held"]])
 
@@ -94,6 +101,10 @@ def names(facts: Facts) -> Iterator[Table]:
     for (dataset, field), rows in facts.names.items():
         note = f"The {NAMES} least sure; there are more." if len(rows) > NAMES else "The least sure first."
         yield from table(f"{_title(known, dataset)}: {field.replace('_', ' ')}", NAMED, rows[:NAMES], note)
+
+
+def _kind(kind: str) -> str:
+    return kind.strip() if kind.startswith(" ") else f"ignored: {kind.replace('_', ' ')}"
 
 
 def bytes_saved(facts: Facts) -> dict[str, int]:

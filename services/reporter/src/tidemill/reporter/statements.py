@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 
-from tidemill.plugin import Breakdown, Dataset, Figure
+from tidemill.plugin import Breakdown, Dataset, Figure, Tally
 
 GROUP_LETTERS = 200
 """A longer name of a group is cut."""
@@ -30,7 +30,7 @@ AGGREGATES = {
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """A dataset with the datasets of its parents, as SQL knows them."""
+    """A dataset, with those of its parents and children, as SQL knows them."""
 
     dataset: Dataset
     parents: Sequence[Dataset] = ()
@@ -48,6 +48,15 @@ class Reported:
         """Those whose parents are installed."""
         known = {parent.name for parent in self.parents}
         return [one for one in self.dataset.report.breakdowns if not one.parent or one.parent in known]
+
+    @property
+    def known(self) -> dict[str, Dataset]:
+        return {parent.name: parent for parent in self.parents}
+
+    @property
+    def tallies(self) -> Sequence[Tally]:
+        """Those whose children are installed."""
+        return [one for one in self.dataset.report.tallies if one.children in self.known]
 
     @property
     def figures(self) -> Sequence[Figure]:
@@ -154,7 +163,7 @@ SELECT {named},
     count(*) FILTER (WHERE gone) AS gone,
     count(*) FILTER (WHERE NOT gone AND was_gone) AS reappeared{"".join(f", {one}" for one in moved)}
 FROM (SELECT s.*{"".join(f", {group}" for group in groups)} FROM s{"".join(_parents(reported))}
-    WHERE s.run = ANY(:runs) AND s.origin IN ('stored', 'gone')) told
+    WHERE s.run = ANY(:runs) AND s.origin IN ('stored', 'gone', 'reconvert')) told
 GROUP BY GROUPING SETS ({sets}) ORDER BY {order}
 """
 
@@ -172,6 +181,39 @@ WHERE {origin(dataset, "run")} = ANY(:runs) AND {origin(dataset, "recorded_from"
     AND {_within(dataset)} AND h."{name.raw}" IS NOT NULL
 ORDER BY 5 NULLS FIRST, 2, 1, 3 LIMIT :most
 """
+
+
+def families_sql(dataset: Dataset, children: Dataset) -> str:
+    """Fields of each record that the runs changed, or of whose children they changed one, and of its children as they
+    are printed. One more parameter: `since`."""
+    touched = f"""{origin(dataset, "run")} = ANY(:runs) AND {origin(dataset, "recorded_from")} >= :since"""
+    below = f"""{origin(children, "run")} = ANY(:runs) AND {origin(children, "recorded_from")} >= :since"""
+    key, child = origin(dataset, "key"), origin(children, "key")
+    return f"""
+WITH touched AS (
+    SELECT {key} AS k FROM {history_view(dataset.name)} h WHERE {touched}
+    UNION SELECT {origin(children, "parent")} FROM {history_view(children.name)} h WHERE {below}
+), p AS (
+    SELECT DISTINCT ON ({key}) {key} AS k, h."gone" AS gone, {_fields(dataset)} AS data
+    FROM {history_view(dataset.name)} h WHERE {_within(dataset)} AND {key} IN (SELECT k FROM touched)
+    ORDER BY {key}, {origin(dataset, "valid_from")} DESC, {origin(dataset, "recorded_from")} DESC
+), c AS (
+    SELECT DISTINCT ON ({child}) {child} AS k, {origin(children, "parent")} AS parent, h."gone" AS gone,
+        {origin(children, "page")} AS page, {origin(children, "box")} AS box, {_fields(children)} AS data
+    FROM {history_view(children.name)} h
+    WHERE {_within(children)} AND {origin(children, "parent")} IN (SELECT k FROM touched)
+    ORDER BY {child}, {origin(children, "valid_from")} DESC, {origin(children, "recorded_from")} DESC
+)
+SELECT p.data::text AS record, coalesce(f.children, '[]')::text AS children FROM p LEFT JOIN (
+    SELECT parent, jsonb_agg(data ORDER BY page, box[2], k) AS children FROM c WHERE NOT gone GROUP BY parent
+) f ON f.parent = p.k WHERE NOT p.gone ORDER BY p.k
+"""
+
+
+def _fields(dataset: Dataset) -> str:
+    """Of the model. Two at a time: a function takes a hundred arguments."""
+    objects = [f"""jsonb_build_object('{name}', h."{name}")""" for name in dataset.model.model_fields]
+    return f"({' || '.join(objects)})"
 
 
 def _state(dataset: Dataset, selected: Sequence[str], *, of_source: bool) -> str:

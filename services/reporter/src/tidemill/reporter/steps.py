@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.bus.step import Delivery, Done, Outgoing, Step, Tx
 from tidemill.common.events import AnomalyFound, RunFinished
+from tidemill.common.telemetry.metrics import ANOMALIES, Metrics
 from tidemill.reporter.catalogue import Measure
 from tidemill.reporter.days import DAYS_BACK, NEWS, day_of, utc_now
 from tidemill.reporter.measuring import RunMeasures, measure_run
@@ -35,7 +36,7 @@ class Reporting:
     def wants(self, event: RunFinished) -> bool:
         """Whether this run gets a report of its own, by itself."""
         asked = self.run_reports == "all" or (self.run_reports == "asked" and event.trigger != OF_THEMSELVES)
-        return asked and self.is_news(event)
+        return asked and self.is_news(event) and is_eventful(event)
 
     def is_news(self, event: RunFinished) -> bool:
         return self.now() - event.finished_at <= NEWS
@@ -45,7 +46,13 @@ class Reporting:
         return day_of(self.now(), self.zone) - day <= DAYS_BACK
 
 
-def run_step(engine: AsyncEngine, reporting: Reporting) -> Step[RunFinished, RunMeasures]:
+def is_eventful(event: RunFinished) -> bool:
+    """Whether there is anything to tell: a source that is asked every minute has little."""
+    counts = event.new + event.changed + event.gone + event.reappeared + event.failed
+    return bool(counts) or event.state != "complete" or event.trigger != "schedule"
+
+
+def run_step(engine: AsyncEngine, reporting: Reporting, metrics: Metrics) -> Step[RunFinished, RunMeasures]:
     async def work(delivery: Delivery[RunFinished]) -> RunMeasures:
         async with engine.connect() as connection:
             await connection.execute(READ_ONLY)
@@ -55,6 +62,9 @@ def run_step(engine: AsyncEngine, reporting: Reporting) -> Step[RunFinished, Run
         found: list[Outgoing] = []
         for done in sorted(results, key=lambda done: done.event.run):
             found += await _record(tx, done, reporting)
+        for one in found:
+            assert isinstance(one.event, AnomalyFound)
+            metrics.of(ANOMALIES, source=one.event.source, severity=one.event.severity).inc()
         return found
 
     return Step(name="reporter", event=RunFinished, work=work, record=record, bookkeeping=True, slots=4)

@@ -55,6 +55,19 @@ ASK_DAYS = text("""
 INSERT INTO reporter.due (kind, subject, day, asked_at)
 SELECT 'day', day::text, day, clock_timestamp() FROM unnest(CAST(:days AS date[])) AS asked (day) ON CONFLICT DO NOTHING
 """)
+# Days whose documents were converted again since their report was asked for last.
+ASK_RECONVERTED = text("""
+WITH again AS (
+    SELECT (coalesce(s.slot, s.requested_at) AT TIME ZONE :zone)::date AS day, max(r.ended_at) AS ended_at
+    FROM converter.reconversions r
+    JOIN converter.reconverted x ON x.reconversion = r.id AND x.state = 'accepted'
+    JOIN converter.documents d ON d.id = x.document
+    JOIN scheduler.runs s ON s.run = d.run
+    WHERE r.state = 'done' AND r.ended_at > :since GROUP BY 1
+)
+UPDATE reporter.due SET asked_at = clock_timestamp(), problem = '' FROM again
+WHERE due.kind = 'day' AND due.day = again.day AND due.asked_at < again.ended_at AND due.day >= :first
+""")
 FIRST_KNOWN = "SELECT min(created_at) FROM config.versions"
 FIRST_RUN = "SELECT min(measured_at) FROM reporter.measures"
 
@@ -155,6 +168,12 @@ async def fail_due(tx: Tx, due: Due, problem: str) -> None:
 async def ask_for_days(tx: Tx, days: Sequence[date]) -> None:
     """Those that are not known yet."""
     await tx.execute(ASK_DAYS, {"days": list(days)})
+
+
+async def ask_for_reconverted(tx: Tx, zone: str, since: datetime, first: date) -> None:
+    """Reports on days, from `first` on, whose documents were converted again after `since`."""
+    if await tx.scalar(text("SELECT to_regclass('converter.reconversions') IS NOT NULL")):
+        await tx.execute(ASK_RECONVERTED, {"zone": zone, "since": since, "first": first})
 
 
 async def last_day_due(tx: Tx, until: date) -> date | None:

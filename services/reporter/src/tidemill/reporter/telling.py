@@ -11,6 +11,7 @@ from tidemill.reporter.anomalies import Severity
 from tidemill.reporter.breakdowns import tables_of
 from tidemill.reporter.catalogue import Measure
 from tidemill.reporter.facts import Facts, Row
+from tidemill.reporter.inputs import EVERY
 from tidemill.reporter.remedies import remedy
 from tidemill.reporter.renderings.figures import figure
 from tidemill.reporter.report import (
@@ -154,7 +155,7 @@ def _trust(facts: Facts, anomalies: Sequence[AnomalyShown]) -> Trust:
         reasons=tuple(reasons),
         freshness=freshness,
         coverage=tuple(_coverage(facts)),
-        missing_sources=tuple(dict.fromkeys(lack.source for lack in facts.inputs.lacks)),
+        missing_sources=tuple(dict.fromkeys(one.source for one in facts.inputs.lacks if one.source != EVERY)),
         quarantined=sum(
             row["held"] for row in facts.held if not facts.about.source or row["source"] == facts.about.source
         ),
@@ -175,7 +176,7 @@ def _coverage(facts: Facts) -> Iterator[Coverage]:
 def _summary(facts: Facts, anomalies: Sequence[AnomalyShown]) -> str:
     """One sentence."""
     if not facts.sources:
-        idle = len({lack.source for lack in facts.inputs.lacks})
+        idle = len({lack.source for lack in facts.inputs.lacks} - {EVERY})
         return f"Nothing ran: {_many(idle, 'source')} did not do what was expected." if idle else "Nothing ran."
     runs = sum(row["runs"] for row in facts.sources)
     totals = {name: sum(row[name] for row in facts.sources) for name in ("new", "changed", "gone", "failed")}
@@ -186,7 +187,9 @@ def _summary(facts: Facts, anomalies: Sequence[AnomalyShown]) -> str:
     parts = [f"{who}: {', '.join(said)}"]
     if grave := [one for one in anomalies if one.severity != "info"]:
         parts.append(f"{_many(len(grave), 'measure')} {'is' if len(grave) == 1 else 'are'} unusual")
-    if lacking := sorted({lack.source for lack in facts.inputs.lacks}):
+    if any(lack.source == EVERY for lack in facts.inputs.lacks):
+        parts.append("the day is not over")
+    if lacking := sorted({lack.source for lack in facts.inputs.lacks} - {EVERY}):
         parts.append(f"not all is in of {', '.join(lacking)}")
     return "; ".join(parts) + "."
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from tidemill.reporter.facts import Facts
+from tidemill.reporter.inputs import EVERY
 from tidemill.reporter.report import AnomalyShown, Freshness, Verdict
 
 WORST = ("failed", "timed_out", "blocked", "cancelled", "partial", "complete")
@@ -34,7 +35,7 @@ def _grave(facts: Facts) -> Iterator[str]:
             yield f"Of {row['source']} no run came to its end: {worst(row['states'])}."
     ran = {row["source"] for row in facts.sources}
     for source, slots in facts.inputs.expected.items():
-        if slots and source not in ran:
+        if slots and source not in ran and source not in facts.inputs.open:
             yield f"{source} was expected and did not run."
     for row in facts.checks:
         if row["severity"] == "block":
@@ -43,7 +44,7 @@ def _grave(facts: Facts) -> Iterator[str]:
 
 def _doubts(facts: Facts, freshness: Sequence[Freshness], anomalies: Sequence[AnomalyShown]) -> Iterator[str]:
     for lack in facts.inputs.lacks:
-        yield f"{lack.source}: {lack.why}."
+        yield f"{lack.why}." if lack.source == EVERY else f"{lack.source}: {lack.why}."
     for one in freshness:
         if one.stale:
             yield f"{one.name} brought nothing for long."

@@ -200,6 +200,14 @@ ARCHIVE_BYTES = counter(
 ARCHIVE_PUTS = counter(
     "tidemill_archive_puts_total", "Contents offered to the archive: stored, known, failed", "outcome"
 )
+REPORTS = counter(
+    "tidemill_reports_total",
+    "Reports that were due: kept as an edition, the same as before, or failed",
+    "kind",
+    "outcome",
+)
+REPORT_SECONDS = histogram("tidemill_report_seconds", "One report, from its facts to its edition", "kind")
+ANOMALIES = counter("tidemill_anomalies_total", "Measures that were stated as unusual", "source", "severity")
 CACHE_REQUESTS = counter(
     "tidemill_cache_requests_total", "Keys looked up; the hit ratio is hit ÷ (hit + miss)", "namespace", "result"
 )

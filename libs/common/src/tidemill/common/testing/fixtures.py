@@ -133,6 +133,10 @@ class Databases:
             self._migrated[services] = template
         return self._create(self._migrated[services] if specs else "template0")
 
+    def copy_of(self, name: str) -> str:
+        """Another one with all that this one holds, while nobody is connected to it; its name."""
+        return self._create(name)
+
     def drop(self, name: str) -> None:
         self._run(f'DROP DATABASE "{name}" WITH (FORCE)')
 

@@ -14,6 +14,7 @@ SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 """A name, never fetched: what draws is inlined."""
 KINDS = ("new", "changed", "reappeared", "gone", "failed")
 SOURCES_CHARTED = 30
+AXIS_AND_LEGEND = 64
 Spec = dict[str, Any]
 
 
@@ -23,7 +24,9 @@ def line_chart(series: Series, colours: Palette, *, width: int | str = "containe
     x = {"field": "day", "type": "temporal", "scale": {"type": "utc"}, "axis": _days_axis(len(series.points))}
     y = {"type": "quantitative", "scale": {"zero": False, "nice": True}, "axis": _axis(divisor, suffix)}
     encoding = {"x": x, "y": {**y, "field": "value"}}
-    layers: list[Spec] = [{"mark": {"type": "line", "color": colours.line, "strokeWidth": 1.8}, "encoding": encoding}]
+    dots = {"filled": True, "size": 18, "color": colours.line} if _alone(series) else False
+    line = {"type": "line", "color": colours.line, "strokeWidth": 1.8, "point": dots}
+    layers: list[Spec] = [{"mark": line, "encoding": encoding}]
     if any(None not in (point.low, point.high) for point in series.points):
         between = {"x": x, "y": {**y, "field": "low", "title": None}, "y2": {"field": "high"}}
         layers.insert(
@@ -53,7 +56,7 @@ def changes_chart(changes: Sequence[SourceChanges], colours: Palette, *, width: 
     ]
     palette = [colours.new, colours.changed, colours.band, colours.gone, colours.bad]
     return {
-        **_frame(colours, width, 26 * len(charted)),
+        **_frame(colours, width, 26 * len(charted) + AXIS_AND_LEGEND),
         "description": "New, changed, reappeared, gone and failed, by source",
         "data": {"values": values},
         "mark": {"type": "bar", "height": {"band": 0.7}, "cornerRadius": 1},
@@ -74,6 +77,12 @@ def changes_chart(changes: Sequence[SourceChanges], colours: Palette, *, width: 
             ],
         },
     }
+
+
+def _alone(series: Series) -> bool:
+    """Whether a value has none beside it, so that no line would show it."""
+    known = [False, *(point.value is not None for point in series.points), False]
+    return any(here and not (before or after) for before, here, after in zip(known, known[1:], known[2:], strict=False))
 
 
 def _pointer(x: Mapping[str, Any], colours: Palette) -> Spec:

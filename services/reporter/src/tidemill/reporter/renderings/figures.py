@@ -47,7 +47,8 @@ def _integer(value: float) -> str:
 def _decimal(value: float) -> str:
     if 0 < abs(value) < 0.001:
         return f"{value:.2g}"
-    return f"{value:,.3f}".rstrip("0").rstrip(".")
+    decimals = 3 if abs(value) < 100 else 2 if abs(value) < 1000 else 1
+    return f"{value:,.{decimals}f}".rstrip("0").rstrip(".")
 
 
 def _percent(value: float) -> str:

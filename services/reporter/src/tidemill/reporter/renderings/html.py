@@ -19,6 +19,7 @@ from tidemill.reporter.renderings.sparkline import sparkline
 from tidemill.reporter.renderings.telling import (
     VERDICTS,
     anomalies,
+    drawable,
     edition,
     find_series,
     head,
@@ -66,7 +67,7 @@ def _told(report: Report, specs: Mapping[str, Spec]) -> dict[str, Any]:
         "sums": sums(report),
         "notes": notes_on_trust(report),
         "sections": [one for one in sections(report) if one.anchor != "missing"],  # It stands in the trust box.
-        "anomalies": [(anomaly, keys[id(series)] if series and series.points else "") for anomaly, series in shown],
+        "anomalies": [(anomaly, keys[id(series)] if drawable(series) else "") for anomaly, series in shown],
         "trends": [(row, series) for series in report.series if (row := trend_row(series)) is not None],
         "charted": [(s, keys[id(s)]) for s in report.series if keys[id(s)] in specs and id(s) not in in_anomalies],
         "changes_key": "changes" if "changes" in specs else "",
@@ -77,9 +78,9 @@ def _told(report: Report, specs: Mapping[str, Spec]) -> dict[str, Any]:
 
 def _specs(report: Report) -> dict[str, Spec]:
     """Of all that stands out, and of as many other series as a browser draws within seconds."""
-    keys = {id(series): f"series-{number}" for number, series in enumerate(report.series) if series.points}
+    keys = {id(series): f"series-{number}" for number, series in enumerate(report.series) if drawable(series)}
     standing_out = [series for one in report.anomalies if (series := find_series(report, one))]
-    rest = [series for series in report.series if series not in standing_out]
+    rest = [series for series in report.series if drawable(series) and series not in standing_out]
     chosen = [series for series in (*standing_out, *rest[:CHARTS]) if id(series) in keys]
     specs = {keys[id(series)]: line_chart(series, PAGE) for series in chosen}
     changes = changes_chart(report.changes, PAGE)

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from tidemill.reporter.envelope import Envelope
 from tidemill.reporter.forms import KINDS, Form, file_name
 from tidemill.reporter.renderings.charts import line_chart
+from tidemill.reporter.renderings.excerpt import LISTED, ROWS, excerpt
 from tidemill.reporter.renderings.figures import NUMERIC, figure
 from tidemill.reporter.renderings.palette import PAPER
 from tidemill.reporter.renderings.plain_text import plain_text
@@ -21,12 +22,12 @@ from tidemill.reporter.renderings.telling import (
     VERDICTS,
     anomalies,
     corrected,
+    drawable,
     edition,
     find_series,
     head,
     name_of,
     notes_on_trust,
-    sections,
     sums,
     title,
     told,
@@ -35,8 +36,6 @@ from tidemill.reporter.renderings.visible import shortened, visible
 from tidemill.reporter.report import Report
 
 CHARTS = 3
-ROWS = 15
-SHOWN = ("changed", "breakdowns", "quality", "trend")
 SUBJECT_LETTERS = 180
 
 
@@ -101,7 +100,7 @@ def _identity(report: Report, envelope: Envelope, name: str = "") -> str:
 def _charts(report: Report) -> dict[int, bytes]:
     """Of the gravest anomalies, by their place."""
     found = [(place, find_series(report, one)) for place, one in enumerate(anomalies(report))]
-    drawn = [(place, series) for place, series in found if series and series.points][:CHARTS]
+    drawn = [(place, series) for place, series in found if series and drawable(series)][:CHARTS]
     return {place: png(line_chart(series, PAPER, width=540, height=130)) for place, series in drawn}
 
 
@@ -122,10 +121,11 @@ def _page(report: Report, envelope: Envelope, charts: Mapping[int, bytes]) -> st
         notes=notes_on_trust(report),
         anomalies=[
             (one, _identity(report, envelope, f"chart-{place}") if place in charts else "")
-            for place, one in enumerate(anomalies(report))
+            for place, one in enumerate(anomalies(report)[:LISTED])
         ],
-        tables=[table for one in sections(report) if one.anchor in SHOWN for table in one.tables],
+        excerpt=excerpt(report),
         rows=ROWS,
+        listed=LISTED,
         link=envelope.link if envelope.link.startswith(("https://", "http://")) else "",
         shown=lambda value, column: visible(shortened(figure(value, column.type, "", report.zone), 300)),
         **{"told": told, "corrected": corrected, "head": head, "name_of": name_of, "figure": figure, "zip": zip},

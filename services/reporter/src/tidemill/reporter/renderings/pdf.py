@@ -14,6 +14,7 @@ from tidemill.reporter.renderings.svg import svg
 from tidemill.reporter.renderings.telling import (
     VERDICTS,
     anomalies,
+    drawable,
     edition,
     find_series,
     head,
@@ -74,7 +75,7 @@ def _told(report: Report) -> dict[str, Any]:
         "id": _broken(report.id),
         "number": report.edition,
         "zone": report.zone,
-        "made_from": _broken(report.made_from),
+        "made_from": _broken(report.made_from[:16]),
     }
 
 
@@ -86,7 +87,7 @@ def _anomalies(report: Report) -> list[dict[str, Any]]:
             "name": _broken(name_of(one)),
             "value": figure(one.value, one.type, one.unit),
             "said": _broken(told(one)),
-            "chart": _picture(series, 380, 120) if series and series.points and number < CHARTS else "",
+            "chart": _picture(series, 380, 120) if series and drawable(series) and number < CHARTS else "",
         }
         for number, (one, series) in enumerate(shown)
     ]
@@ -94,7 +95,7 @@ def _anomalies(report: Report) -> list[dict[str, Any]]:
 
 def _charts(report: Report) -> list[dict[str, str]]:
     in_anomalies = [find_series(report, one) for one in report.anomalies]
-    rest = [one for one in report.series if one.points and one not in in_anomalies]
+    rest = [one for one in report.series if drawable(one) and one not in in_anomalies]
     return [{"name": _broken(name_of(one)), "svg": _picture(one, 350, 120)} for one in rest[:CHARTS]]
 
 

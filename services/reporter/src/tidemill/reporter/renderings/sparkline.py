@@ -27,6 +27,12 @@ def sparkline(series: Series) -> Markup:
     lines = "".join(
         f'<path class="spark-line" d="M{" ".join(f"{x(i):.1f},{y(value):.1f}" for i, value in part)}"/>'
         for part in _unbroken(points)
+        if len(part) > 1
+    )
+    alone = "".join(
+        f'<circle class="spark-alone" cx="{x(part[0][0]):.1f}" cy="{y(part[0][1]):.1f}" r="1.8"/>'
+        for part in _unbroken(points)
+        if len(part) == 1
     )
     dots = "".join(
         f'<circle class="spark-bad" cx="{x(i):.1f}" cy="{y(p.value):.1f}" r="2.4"/>'
@@ -37,7 +43,9 @@ def sparkline(series: Series) -> Markup:
     upper = " ".join(f"{x(i):.1f},{y(high):.1f}" for i, _, high in banded)
     lower = " ".join(f"{x(i):.1f},{y(low):.1f}" for i, low, _ in reversed(banded))
     area = f'<path class="spark-band" d="M{upper} {lower}Z"/>' if banded else ""
-    return Markup(f'<svg class="spark" viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true">{area}{lines}{dots}</svg>')
+    return Markup(
+        f'<svg class="spark" viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true">{area}{lines}{alone}{dots}</svg>'
+    )
 
 
 def _unbroken(points: Sequence[Point]) -> list[list[tuple[int, float]]]:

@@ -91,6 +91,11 @@ def head(column: ColumnOf) -> str:
     return visible(f"{column.title}, {column.unit}" if column.unit else column.title)
 
 
+def drawable(series: Series | None) -> bool:
+    """Whether a chart of it says more than its figure."""
+    return series is not None and sum(point.value is not None for point in series.points) >= 2
+
+
 def corrected(correction: Correction) -> tuple[str, str]:
     """Its figure before and after."""
     before, after = (figure(side, correction.type, correction.unit) for side in (correction.before, correction.after))
@@ -208,6 +213,15 @@ def _trend(report: Report) -> Table:
     )
     rows = [row for one in report.series if (row := trend_row(one)) is not None]
     return table("Against the same weekday", columns, rows)
+
+
+def moved(report: Report) -> tuple[Table, ...]:
+    """For a morning's mail: of the trend what can be compared, what moved most first."""
+    trend = _trend(report)
+    place = [column.name for column in trend.columns].index("change")
+    compared = [row for row in trend.rows if row[place] is not None]
+    ordered = sorted(compared, key=lambda row: -abs(float(row[place] or 0)))
+    return (trend.model_copy(update={"rows": tuple(ordered)}),) if ordered else ()
 
 
 def trend_row(one: Series) -> tuple[Value, ...] | None:

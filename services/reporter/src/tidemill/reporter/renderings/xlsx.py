@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from tidemill.common.spreadsheets import CELL_LETTERS, EXACT_INTEGER, FORMULA, SHEET_ROWS, in_excels_calendar
 from tidemill.reporter.renderings.palette import PAPER
 from tidemill.reporter.renderings.sheets import sheet_names
-from tidemill.reporter.renderings.telling import VERDICTS, edition, notes_on_trust, sections, sums, title
+from tidemill.reporter.renderings.telling import VERDICTS, drawable, edition, notes_on_trust, sections, sums, title
 from tidemill.reporter.renderings.xlsx_charts import SHOWN, Block, add_changes_chart, series_chart
 from tidemill.reporter.report import Report, Series
 from tidemill.reporter.table import ColumnOf, Table, Value, ValueType
@@ -144,7 +144,7 @@ class _Book:
         row = 1
         for number, series in enumerate(self._report.series):
             last = self._write_points(sheet, row, series)
-            if series.points and number < CHARTS:
+            if drawable(series) and number < CHARTS:
                 sheet.insert_chart(1 + 16 * number, 8, series_chart(self._book, Block(name, row, last), series))
             row = last + 1
         sheet.autofilter(0, 0, row - 1, len(heads) - 1)

@@ -1,5 +1,5 @@
 // Sorting, finding and charts. Everything but the charts is on the page without this.
-const FOLDED = 25;
+const FOLDED = 25, FEW_MORE = 10;
 const value = (row, at) => {
   const cell = row.children[at];
   return "v" in cell.dataset ? (cell.dataset.v === "" ? null : Number(cell.dataset.v)) : cell.textContent.trim();
@@ -16,7 +16,7 @@ document.querySelectorAll("table.sorted").forEach((table) => {
   const body = table.tBodies[0];
   const texts = new Map();
   let rows = [...body.rows];
-  let folded = rows.length > FOLDED;
+  let folded = rows.length > FOLDED + FEW_MORE;
   let wanted = "";
   const found = (row) => {
     if (!texts.has(row)) texts.set(row, [...row.cells].map((cell) => cell.textContent).join("\n").toLowerCase());
@@ -66,14 +66,15 @@ const patch = (spec) => {
 };
 const { config, charts } = JSON.parse(document.getElementById("charts").textContent);
 const tooltip = { theme: "custom", disableDefaultStyle: true };
-const draw = async () => {
-  for (const place of document.querySelectorAll(".chart")) {
+const draw = async (places) => {
+  for (const place of places) {
     const options = { config, patch, tooltip, renderer: "svg", actions: false, ast: true };
     await vegaEmbed(place, charts[place.dataset.chart], options);
     place.classList.add("drawn");
     await new Promise((go) => setTimeout(go));
   }
-  document.documentElement.classList.add("drawn");
 };
-draw();
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
+// Within a closed part there is no width to draw in.
+document.querySelectorAll("details").forEach((part) =>
+  part.addEventListener("toggle", () => draw(part.querySelectorAll(".chart")), { once: true }));
+draw(document.querySelectorAll(".chart:not(details .chart)")).then(() => document.documentElement.classList.add("drawn"));
