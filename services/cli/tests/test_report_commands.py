@@ -171,6 +171,10 @@ def test_a_report_is_sent_when_somebody_asks_and_what_became_of_it_is_shown(
     assert "leave out --attach" in told("send", "--again-failed", "--attach", "pdf", code=1)
     audited = asyncio.run(rows(database, "SELECT payload FROM reporter.outbox WHERE subject LIKE '%command%' LIMIT 1"))
     assert b"report.send" in bytes(audited[0][0])
+    lost = asyncio.run(
+        rows(database, "SELECT payload FROM reporter.outbox WHERE subject LIKE '%report.undelivered.day'")
+    )
+    assert b"bela@example.org" in bytes(lost[0][0])
 
 
 async def rows(url: str, query: str) -> Sequence[Any]:

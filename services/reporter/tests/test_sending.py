@@ -191,12 +191,16 @@ async def test_what_cannot_be_rendered_is_tried_again_and_then_told_in_the_mail(
         rule = {"to": ["operators"], "attach": ["xlsx"]}
         async with open_office(world, nats_url, tmp_path, {"operators": mail(box, ANNA)}, [rule]) as office:
             await office.store(report())
+            await office.store(report(edition=2))
             for _ in range(2):
                 assert await office.send_all() == 0
                 office.clock.time += timedelta(seconds=31)
-            assert (await office.sendings("state", "attempts"))[0] == ("preparing", 2)
-            await office.send_all()
-    (got,) = box.mails
+            assert await office.sendings("state", "attempts") == [("preparing", 2), ("preparing", 0)]
+            for _ in range(3):
+                await office.send_all()
+                office.clock.time += timedelta(seconds=31)
+    got, corrected = box.mails
+    assert "corrected" in corrected["Subject"] and "corrected" not in got["Subject"]
     assert "(The attachment xlsx could not be made: No xlsx could be made: no room)" in got.get_content()
     assert report().summary.split(":")[0] in str(got["Subject"])
 

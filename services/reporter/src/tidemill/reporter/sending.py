@@ -97,7 +97,7 @@ class Sending:
             self._woken.clear()
 
     async def send_next(self) -> bool:
-        """Hand one report over to its channels; False where there is none that can be."""
+        """Hand one report over to its channels, or put it off; False where there is none."""
         async with self.engine.connect() as connection:
             messages = await fetch_messages(connection, self.now())
         for message in messages:
@@ -110,6 +110,7 @@ class Sending:
                 # One that cannot be told keeps nobody else waiting.
                 log.exception("a report cannot be sent yet", message=message)
                 await self._put_off(message, f"{type(error).__name__}: {error}".partition("\n")[0])
+                return True
         return False
 
     async def _send(self, message: str) -> bool:

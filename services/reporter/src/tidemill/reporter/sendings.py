@@ -21,9 +21,12 @@ UNSKIP = text("""
 UPDATE reporter.sendings SET state = 'preparing', reason = '', due_at = :now, ended_at = NULL
 WHERE message = :message AND channel = :channel AND recipient = :recipient AND reason = 'not_over'
 """)
+# A correction never comes before what it corrects.
 FETCH = text("""
-SELECT message FROM reporter.sendings WHERE state = 'preparing' AND due_at <= :now GROUP BY message ORDER BY min(id)
-LIMIT 20
+SELECT message FROM reporter.sendings s WHERE state = 'preparing' AND due_at <= :now AND NOT EXISTS (
+    SELECT FROM reporter.sendings earlier WHERE earlier.kind = s.kind AND earlier.subject = s.subject
+        AND earlier.edition < s.edition AND earlier.state = 'preparing')
+GROUP BY message ORDER BY min(id) LIMIT 20
 """)
 LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended('tidemill.sending ' || :message, 0))")
 TAKE = text("""
