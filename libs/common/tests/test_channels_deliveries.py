@@ -426,3 +426,18 @@ async def test_the_migration_makes_the_tables_that_are_declared(database_url: st
         await tx.run_sync(METADATA.create_all)
         assert await tx.run_sync(made) == by_migration
     await engine.dispose()
+
+
+async def test_what_was_given_up_is_tried_again_under_the_same_key_when_somebody_wants_it(database_url: str) -> None:
+    async with open_postbox() as box, open_telling(database_url, channels(chat=hook(box))) as telling:
+        box.answers = [http_answer(410)]
+        await telling.state("alert-1")
+        await telling.deliveries.round()
+        telling.clock.turn(days=3)
+        async with telling.engine.begin() as tx:
+            assert await telling.deliveries.again(tx, "alert-1", "chat", "")
+            assert not await telling.deliveries.again(tx, "alert-1", "chat", "")
+        await telling.deliveries.round()
+        assert await telling.rows("state", "reason", "attempts") == [("delivered", "delivered", 2)]
+        assert len(box.keys) == 2 and len(set(box.keys)) == 1
+        assert [outcome.state for outcome in telling.outcomes] == ["given_up", "delivered"]

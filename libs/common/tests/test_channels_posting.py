@@ -84,7 +84,8 @@ async def test_the_example_of_the_standard_is_signed_as_it_says() -> None:
 @pytest.mark.parametrize(
     ("status", "verdict"),
     [
-        *((200, "taken"), (204, "taken"), (400, "never"), (401, "never"), (404, "never"), (410, "never")),
+        *((200, "taken"), (204, "taken"), (400, "never"), (405, "never"), (410, "never"), (413, "never")),
+        *((401, "later"), (403, "later"), (404, "later"), (407, "later")),
         *((408, "later"), (425, "later"), (429, "later"), (500, "later"), (503, "later")),
     ],
 )

@@ -1,5 +1,6 @@
 """What channels may be, and what a mistake in one is told as."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from tidemill.common.config import ConfigError, load_config
 from tidemill.common.config.channels import WITH_FALLBACK, WITHOUT_FALLBACK, Channel
+from tidemill.common.config.settings import Settings
 
 MAIL = "mail: {host: mail.example.org, from: tidemill@example.org, to: [anna@example.org]"
 
@@ -77,3 +79,18 @@ def test_a_printed_configuration_shows_no_secret(tmp_path: Path) -> None:
 
     found: Any = load(tmp_path, "channels: {a: {slack: {url: 'https://chat.example/canary-${env:S}'}}}")
     assert "canary" not in repr(found) and "canary" not in str(printable(found["a"]))
+
+
+class Telling(Settings):
+    to: tuple[str, ...] = ()
+
+    def unmet(self, channels: Mapping[str, Channel]) -> dict[tuple[str | int, ...], str]:
+        return {("to", n): f"there is no channel {name}" for n, name in enumerate(self.to) if name not in channels}
+
+
+def test_a_section_that_names_channels_is_held_against_them(tmp_path: Path) -> None:
+    chat = 'channels: {chat: {slack: {url: "${env:S}"}}}'
+    (tmp_path / "tidemill.yaml").write_text(f"{chat}\ntelling:\n  to:\n    - chat\n    - phone\n")
+    with pytest.raises(ConfigError) as refused:
+        load_config(tmp_path, services={"telling": Telling}, environ={})
+    assert str(refused.value) == "tidemill.yaml:5:7: telling.to[1]: there is no channel phone"

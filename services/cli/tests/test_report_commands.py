@@ -1,12 +1,14 @@
 """`tidemill report`, with a reporter that runs."""
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -138,3 +140,46 @@ def test_a_report_is_built_when_somebody_asks(database: str, reporter: None) -> 
     assert "edition 1" in told("build", "demo-1")
     assert "neither a day" in told("build", "demo-2", code=1)
     assert "has not begun" in told("build", "2999-01-01", code=1)
+
+
+@pytest.fixture
+def channels(tmp_path: Path) -> None:
+    """One that nobody answers at."""
+    (tmp_path / "tidemill.yaml").write_text(
+        "channels:\n  operators:\n    mail: {host: 127.0.0.1, port: 1, security: none, from: a@example.org,"
+        " to: [anna@example.org]}\n    give_up_after: 1s\n"
+        "reporter:\n  send:\n    - {to: [operators], when: if_unusual}\n"
+    )
+
+
+def test_a_report_is_sent_when_somebody_asks_and_what_became_of_it_is_shown(
+    database: str, channels: None, reporter: None
+) -> None:
+    run(put(database, report(date(2026, 3, 2))))
+    eventually(lambda: "no channel operator; did you mean operators?" in told("send", "--to", "operator", code=1))
+    sent = told("send", "2026-03-02", "--recipient", "bela@example.org")
+    assert "the report on day 2026-03-02, edition 1 goes to:\n  operators: bela@example.org\n" in sent
+    eventually(lambda: "1 given up" in told("list"))
+    shown = told("show", "2026-03-02")
+    assert "operators: bela@example.org" in shown and "given up" in shown and "exhausted; ConnectionRefused" in shown
+    (one,) = json.loads(told("list", "-o", "json"))
+    assert [(each["recipient"], each["state"]) for each in one["sent"]] == [("bela@example.org", "given_up")]
+    again = json.loads(told("send", "--again-failed", "-o", "json"))
+    assert [each["recipient"] for each in again["again"]] == ["bela@example.org"]
+    eventually(lambda: "tried again" in told("send", "2026-03-02", "--again-failed"))
+    assert "nothing was given up" in told("send", "2026-03-03", "--again-failed")
+    assert "leave out --attach" in told("send", "--again-failed", "--attach", "pdf", code=1)
+    audited = asyncio.run(rows(database, "SELECT payload FROM reporter.outbox WHERE subject LIKE '%command%' LIMIT 1"))
+    assert b"report.send" in bytes(audited[0][0])
+    lost = asyncio.run(
+        rows(database, "SELECT payload FROM reporter.outbox WHERE subject LIKE '%report.undelivered.day'")
+    )
+    assert b"bela@example.org" in bytes(lost[0][0])
+
+
+async def rows(url: str, query: str) -> Sequence[Any]:
+    engine = open_engine(url)
+    async with engine.connect() as connection:
+        found = (await connection.execute(text(query))).all()
+    await engine.dispose()
+    return found

@@ -492,6 +492,34 @@ class ReportReady(Event):
     ready_at: AwareDatetime
 
 
+class ReportNotDelivered(Event):
+    """A channel gave up a report for one recipient. Alertable."""
+
+    subject = "tidemill.report.undelivered.{kind}"
+    stream = "REPORTS"
+
+    source: str = ""
+    """Of a report on a run; else it concerns all."""
+    kind: str
+    """day or run."""
+    about: str
+    """The day as 2025-06-17, or the id of the run."""
+    day: str
+    """In the zone of reports."""
+    edition: int = 0
+    channel: str
+    recipient: str = ""
+    """A mail address; empty for whom the channel names."""
+    reason: str
+    """refused, exhausted, held, unknown_channel, unsendable."""
+    said: str = ""
+    """What the channel said last."""
+    attempts: int = 0
+    fallback: str = ""
+    """The channel that takes over."""
+    given_up_at: AwareDatetime
+
+
 class JobDead(Event):
     """A message was given up. Its row in the service's `dead_letters` is the truth; this tells of it."""
 
@@ -598,6 +626,7 @@ EVENTS: tuple[type[Event], ...] = (
     CommandDone,
     AnomalyFound,
     ReportReady,
+    ReportNotDelivered,
     JobDead,
     AlertFired,
     AlertResolved,

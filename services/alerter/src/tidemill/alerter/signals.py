@@ -15,6 +15,7 @@ from tidemill.common.events import (
     FetchHeld,
     JobDead,
     PublicationLate,
+    ReportNotDelivered,
     RunFinished,
     SlotSkipped,
 )
@@ -29,6 +30,7 @@ EVENT_LABELS: dict[str, tuple[str, ...]] = {
     "JobDead": ("service", "consumer", "reason"),
     "ConfigRefused": ("actor",),
     "AnomalyFound": ("source", "measure", "about", "severity"),
+    "ReportNotDelivered": ("kind", "channel", "reason"),
 }
 """What rules may ask of each event. Few values each: no ids, no texts."""
 
@@ -90,6 +92,11 @@ _TOLD: dict[type[Event], Callable[[Any], tuple[datetime, str]]] = {
         event.found_at,
         f"{event.title or event.measure} of {event.day} is {number(event.value)}, expected were"
         f" {number(event.low)} to {number(event.high)}{f' ({event.basis})' if event.basis else ''}",
+    ),
+    ReportNotDelivered: lambda event: (
+        event.given_up_at,
+        f"the report on {event.about}, after {event.attempts} attempts: {event.said or event.reason}"
+        f"{f'; {event.fallback} takes over' if event.fallback else ''}",
     ),
     ConfigRefused: lambda event: (event.refused_at, "; ".join(event.problems[:3])),
 }

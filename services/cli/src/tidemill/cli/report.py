@@ -17,6 +17,7 @@ from tidemill.cli.asking import ask, said
 from tidemill.cli.files import written_whole
 from tidemill.cli.governance import day as parse_day
 from tidemill.cli.reading import database_url, open_store
+from tidemill.cli.report_send import Sent, as_values, find_sent, in_short, print_sent, send
 from tidemill.cli.running import Assignments, Output, OutputOption, fail
 from tidemill.cli.tables import Column, print_table
 
@@ -78,6 +79,7 @@ def register(app: typer.Typer) -> None:
     reports.command("list")(list_reports)
     reports.command()(show)
     reports.command()(build)
+    reports.command()(send)
     app.add_typer(reports, name="report")
 
 
@@ -96,11 +98,14 @@ def list_reports(
     if kind not in ("", "day", "run"):
         fail(f"there are reports of a day and of a run, not of {kind!r}")
     chosen = {"kind": kind, "source": source, "since": since, "all": editions, "limit": limit}
-    found = asyncio.run(_find(database_url(assignments), chosen))
+    url = database_url(assignments)
+    found = asyncio.run(_find(url, chosen))
+    sent = find_sent(url, [one["subject"] for one in found])
     if output is Output.JSON:
-        typer.echo(json.dumps(found, default=_plain, ensure_ascii=False, indent=1))
+        told = [{**one, "sent": as_values(sent.get(_edition(one), ()))} for one in found]
+        typer.echo(json.dumps(told, default=_plain, ensure_ascii=False, indent=1))
     elif found:
-        _print_list(found)
+        _print_list(found, sent)
     else:
         typer.echo("no reports; `tidemill report build DAY` makes one")
 
@@ -116,10 +121,12 @@ def show(
     """Show a report."""
     from tidemill.reporter.report import Report
 
-    content = asyncio.run(_get(database_url(assignments), about, edition))
-    report = Report.from_json(content)
+    url = database_url(assignments)
+    report = Report.from_json(asyncio.run(_get(url, about, edition)))
     if output is Shown.TABLE:
         _print_report(report, rows)
+        sent = find_sent(url, [report.subject])
+        print_sent(sent.get((report.kind, report.subject, report.edition), ()))
     else:
         _write(report, output, out)
 
@@ -202,13 +209,18 @@ def _write(report: Report, form: Shown, out: Path | None) -> None:
             file.write(b"\n")
 
 
-def _print_list(found: Sequence[Mapping[str, Any]]) -> None:
+def _edition(one: Mapping[str, Any]) -> tuple[str, str, int]:
+    return one["kind"], one["subject"], one["edition"]
+
+
+def _print_list(found: Sequence[Mapping[str, Any]], sent: Sent) -> None:
     columns = [
         Column("day", whole=True),
         Column("about", most=60),
         Column("edition", right=True),
         Column("verdict"),
         Column("unusual", right=True),
+        Column("sent", most=40),
         Column("summary", most=120),
     ]
     rows = [
@@ -218,12 +230,13 @@ def _print_list(found: Sequence[Mapping[str, Any]]) -> None:
             str(one["edition"]),
             one["verdict"] + ("" if one["complete"] else ", incomplete"),
             str(one["anomalies"] or ""),
+            in_short(sent.get(_edition(one), ())),
             one["summary"],
         ]
         for one in found
     ]
     alarming = [n for n, one in enumerate(found) if one["verdict"] == "untrusted"]
-    print_table(columns, rows, ("day", "about", "verdict", "summary", "unusual"), alarming=alarming)
+    print_table(columns, rows, ("day", "about", "verdict", "summary", "unusual", "sent"), alarming=alarming)
 
 
 def _print_report(report: Report, most: int) -> None:

@@ -5,26 +5,25 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib.metadata import version
 
+from tidemill.common.channels import Deliveries, Senders, from_archive
 from tidemill.common.config import Sources
 from tidemill.common.database import open_engine
-from tidemill.common.events import AnomalyFound, ReportReady
-from tidemill.common.retention import rows_layer
+from tidemill.common.events import AnomalyFound, ReportNotDelivered, ReportReady
 from tidemill.common.service import Context, ServiceSpec, Wiring, main
 from tidemill.reporter.catalogue import catalogue
 from tidemill.reporter.commands import build_command
 from tidemill.reporter.days import utc_now
 from tidemill.reporter.gathering import Gathering
 from tidemill.reporter.making import Making
+from tidemill.reporter.outcomes import Outcomes
+from tidemill.reporter.retention import layers
+from tidemill.reporter.send_command import send_command
+from tidemill.reporter.sending import Sending
 from tidemill.reporter.settings import ReporterSettings
 from tidemill.reporter.statements import find_reported
 from tidemill.reporter.steps import Reporting, run_step
-from tidemill.reporter.tables import bus, metadata
+from tidemill.reporter.tables import bus, deliveries, metadata
 from tidemill.schedule import find_zone
-
-LAYERS = (
-    rows_layer("measures", "reporter.measures", "day", example="concat_ws(' ', t.source, t.name, t.day)"),
-    rows_layer("reports", "reporter.reports", "day", example="concat_ws(' ', t.kind, t.subject)"),
-)
 
 
 @asynccontextmanager
@@ -46,18 +45,37 @@ async def open_reporter(context: Context) -> AsyncIterator[Wiring]:
     # A statement over millions of records takes longer than a service's statements may.
     url = context.engine.url.render_as_string(hide_password=False)
     patient = open_engine(url, pool=3, application="tidemill-reporter-facts", statement_seconds=None)
-    making = Making(context.bus, patient, lambda: gathering, settings.deadline, context.telemetry.metrics)
-    try:
-        yield Wiring(
-            steps=(run_step(patient, reporting, context.telemetry.metrics),),
-            commands=(build_command(lambda: gathering, utc_now),),
-            tasks=(making.run,),
-            reconfigure=apply,
-            layers=LAYERS,
-            publishes=(AnomalyFound, ReportReady),
+    metrics = context.telemetry.metrics
+    async with open_sending(context, settings) as sending:
+        making = Making(context.bus, patient, lambda: gathering, settings.deadline, metrics, announce=sending.announce)
+        try:
+            yield Wiring(
+                steps=(run_step(patient, reporting, metrics),),
+                commands=(build_command(lambda: gathering, utc_now), send_command(sending)),
+                tasks=(making.run, sending.run, sending.deliveries.run),
+                reconfigure=apply,
+                layers=layers(context.archive),
+                publishes=(AnomalyFound, ReportReady, ReportNotDelivered),
+            )
+        finally:
+            await patient.dispose()
+
+
+@asynccontextmanager
+async def open_sending(context: Context, settings: ReporterSettings) -> AsyncIterator[Sending]:
+    channels = context.config.common.channels
+    async with Senders(channels, load=from_archive(context.archive)) as senders:
+        on_their_way = Deliveries(
+            context.engine,
+            deliveries,
+            senders,
+            context.telemetry.metrics,
+            told=Outcomes(context.bus).tell,
+            transaction=context.bus.transaction,
         )
-    finally:
-        await patient.dispose()
+        yield Sending(
+            context.bus, context.engine, context.archive, on_their_way, channels, settings.send, settings.deadline
+        )
 
 
 SPEC = ServiceSpec(

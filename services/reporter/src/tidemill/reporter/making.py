@@ -2,10 +2,10 @@
 row that can be written once."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
@@ -51,6 +51,16 @@ QUIET = timedelta(seconds=20)
 """A report that was made is not made again before so long nothing changed: corrections come in swarms."""
 
 
+class Announce(Protocol):
+    """Told of an edition in the transaction that stores it, and of one that stays as it is (not `new`)."""
+
+    def __call__(self, tx: Tx, report: "Report", *, new: bool) -> Awaitable[None]: ...
+
+
+async def to_nobody(tx: Tx, report: "Report", *, new: bool) -> None:
+    return None
+
+
 @dataclass(slots=True)
 class Making:
     """The task. `gathering` answers by the configuration that runs."""
@@ -61,6 +71,7 @@ class Making:
     deadline: timedelta
     metrics: Metrics
     now: Callable[[], datetime] = utc_now
+    announce: Announce = to_nobody
     _asked_until: date | None = None
     _looked_at: datetime | None = None
     _unsettled: dict[date, datetime] = field(default_factory=dict)
@@ -171,7 +182,10 @@ class Making:
             events.append(
                 Outgoing(f"report/{kept.id}/{kept.edition}", report_ready(kept, facts.about.source, sha256, self.now()))
             )
+            await self.announce(tx, kept, new=True)
             log.info("report", kind=kept.kind, subject=kept.subject, edition=kept.edition, summary=kept.summary)
+        elif known is not None:
+            await self.announce(tx, known, new=False)
         edition = kept.edition if kept is not None else known.edition if known is not None else 1
         await settle_due(tx, due, edition)
         return events

@@ -23,8 +23,8 @@ class RenderingFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RenderLimits:
-    memory_bytes: int = 512_000_000
-    """Of writable memory; a report of usual size needs less than a third."""
+    memory_bytes: int = 1_000_000_000
+    """Of writable memory that is asked for: V8 asks for 650 MB, of which a report of usual size fills under 200 MB."""
     time: timedelta = timedelta(seconds=120)
 
 

@@ -1,12 +1,15 @@
 """What an operator may change about the reporter; read by main alone."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from tidemill.common.config.channels import Channel
 from tidemill.common.config.settings import Settings
 from tidemill.common.config.units import Duration
+from tidemill.reporter.send_rules import Path, SendSettings, unsendable
 from tidemill.schedule import find_zone
 
 
@@ -25,8 +28,16 @@ class ReporterSettings(Settings):
     stale_after: Annotated[Duration, Field(gt=timedelta(0))] = timedelta(days=8)
     """A source that brought nothing for so long is called stale in the trust box."""
 
+    send: tuple[SendSettings, ...] = ()
+    """Reports that go to people by themselves; the others are read by `tidemill report`, or sent by
+    `tidemill report send`."""
+
     @field_validator("zone")
     @classmethod
     def _zone_is_known(cls, zone: str) -> str:
         find_zone(zone)
         return zone
+
+    def unmet(self, channels: Mapping[str, Channel]) -> dict[Path, str]:
+        """What is wrong beside the section `channels`, by the path in this one."""
+        return unsendable(self.send, channels)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from tidemill.common.events import AnomalyFound, ReportReady
+from tidemill.common.channels import Outcome
+from tidemill.common.events import AnomalyFound, ReportNotDelivered, ReportReady
 from tidemill.reporter.catalogue import Measure
 from tidemill.reporter.measured import Measured
 
@@ -49,4 +50,23 @@ def report_ready(report: "Report", source: str, sha256: str, at: datetime) -> Re
         anomalies=len(report.anomalies),
         sha256=sha256,
         ready_at=at,
+    )
+
+
+def report_not_delivered(
+    outcome: Outcome, kind: str, about: str, edition: int, source: str, day: str
+) -> ReportNotDelivered:
+    return ReportNotDelivered(
+        source=source,
+        kind=kind,
+        about=about,
+        day=day,
+        edition=edition,
+        channel=outcome.channel,
+        recipient=outcome.recipient,
+        reason=outcome.reason,
+        said=outcome.text,
+        attempts=outcome.attempts,
+        fallback=outcome.fallback or "",
+        given_up_at=outcome.at,
     )

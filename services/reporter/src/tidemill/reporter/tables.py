@@ -1,21 +1,26 @@
 """The tables only the reporter writes."""
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     Column,
     Date,
     DateTime,
     Double,
+    ForeignKeyConstraint,
+    Identity,
     Index,
     Integer,
     Table,
     Text,
+    UniqueConstraint,
     func,
     text,
 )
 
 from tidemill.common.bus.tables import bus_tables
+from tidemill.common.channels import delivery_tables
 from tidemill.common.database import service_metadata
 
 SCHEMA = "reporter"
@@ -84,4 +89,51 @@ reports = Table(
     Column("made_at", MOMENT, nullable=False, server_default=func.clock_timestamp()),
     Index(None, "day"),
     comment="Every edition of every report, never changed.",
+)
+
+deliveries = delivery_tables(metadata)
+
+sendings = Table(
+    "sendings",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("kind", Text, nullable=False, comment="Of the report: day or run."),
+    Column("subject", Text, nullable=False),
+    Column("edition", Integer, nullable=False),
+    Column("message", Text, nullable=False, comment="As in deliveries."),
+    Column("channel", Text, nullable=False),
+    Column("recipient", Text, nullable=False, server_default="", comment="Empty: whom the channel names."),
+    Column("attach", ARRAY(Text), nullable=False, comment="Forms that go along with a mail."),
+    Column("state", Text, nullable=False, comment="preparing, handed_over (see deliveries), skipped by its reason."),
+    Column("reason", Text, nullable=False, server_default="", comment="Why it is skipped, or put off."),
+    Column("attempts", Integer, nullable=False, server_default=text("0"), comment="To render it."),
+    Column("stated_at", MOMENT, nullable=False),
+    Column("due_at", MOMENT, nullable=False),
+    Column("ended_at", MOMENT),
+    UniqueConstraint("message", "channel", "recipient"),
+    ForeignKeyConstraint(
+        ["kind", "subject", "edition"],
+        [f"{SCHEMA}.reports.{name}" for name in ("kind", "subject", "edition")],
+        name="fk_sendings_kind_reports",
+        ondelete="CASCADE",
+    ),
+    Index("ix_sendings_kind", "kind", "subject", "edition"),
+    Index(None, "ended_at"),
+    Index("ix_sendings_open", "due_at", postgresql_where=text("state = 'preparing'")),
+    comment="Who is to get an edition of a report, and who is not.",
+)
+
+renderings = Table(
+    "renderings",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("edition", Integer, primary_key=True),
+    Column("name", Text, primary_key=True, comment="Of the file."),
+    Column("sha256", Text, nullable=False, comment="By which the archive has it."),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("made_at", MOMENT, nullable=False),
+    Index(None, "sha256"),
+    Index(None, "made_at"),
+    comment="Files of reports that went along with mails.",
 )

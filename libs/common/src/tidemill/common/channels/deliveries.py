@@ -98,6 +98,11 @@ class Deliveries:
             added += await self._store.add(tx, message, each.channel, self._recipients(each), self._now())
         return added
 
+    async def again(self, tx: Tx, message: str, channel: str, recipient: str) -> bool:
+        """Try once more what was given up, as if it were stated now: a receiver that saw it knows it by its key.
+        Whether there was such a one."""
+        return await self._store.revive(tx, message, channel, recipient, self._now())
+
     def wake(self) -> None:
         """Look now, and not within a second; for after a commit."""
         self._wake.set()

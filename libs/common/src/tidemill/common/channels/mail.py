@@ -12,7 +12,7 @@ PRIORITY = {"critical": "1 (Highest)"}
 
 
 def compose(letter: Letter, sender: str) -> bytes:
-    """Plain text, HTML beside it where there is some, attachments behind."""
+    """Plain text, HTML beside it where there is some, with its pictures, attachments behind."""
     domain = sender.rpartition("@")[2]
     mail = EmailMessage(policy=SMTP)
     mail["From"] = Address("Tidemill", addr_spec=sender)
@@ -33,9 +33,16 @@ def compose(letter: Letter, sender: str) -> bytes:
     mail.set_content(letter.text, cte="quoted-printable")
     if letter.html is not None:
         mail.add_alternative(letter.html, subtype="html", cte="quoted-printable")
+    pictures = [file for file in letter.files if file[0].content_id and letter.html is not None]
+    for attachment, content in pictures:
+        page: EmailMessage = mail.get_payload()[1]  # type: ignore[index, assignment]
+        main, _, sub = attachment.media_type.partition("/")
+        identity = f"<{attachment.content_id}>"
+        page.add_related(content, main, sub, cid=identity, filename=attachment.name, disposition="inline")
     for attachment, content in letter.files:
-        maintype, _, subtype = attachment.media_type.partition("/")
-        mail.add_attachment(content, maintype=maintype, subtype=subtype, filename=attachment.name)
+        if not attachment.content_id:
+            main, _, sub = attachment.media_type.partition("/")
+            mail.add_attachment(content, main, sub, filename=attachment.name)
     for number, part in enumerate(mail.walk()):
         if part.is_multipart():
             part.set_boundary(f"=={letter.key}=={number}")

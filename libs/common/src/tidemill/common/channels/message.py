@@ -45,6 +45,8 @@ class Attachment(BaseModel):
     media_type: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.+-]+/[a-z0-9.+-]+$")]
     key: str
     """Of the archive."""
+    content_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.@_-]{0,200}$")] = ""
+    """For a picture within the HTML, which refers to it as `cid:…`."""
 
 
 class Message(BaseModel):

@@ -15,6 +15,8 @@ from tidemill.common.http.errors import PrivateAddress, UnfetchableUrl
 from tidemill.common.http.guard import Resolve
 
 WAIT_AND_ASK_AGAIN = (408, 425, 429)
+MENDED_BY_AN_OPERATOR = (401, 403, 404, 407)
+"""A login that is refused, or an address that the service does not know: a message outlives what somebody set wrong."""
 LONGEST_HOLD = timedelta(hours=6)
 """Of a `Retry-After`: one slip of a receiver shall not silence a channel for a year."""
 SLACK_LENGTH = 35_000
@@ -82,7 +84,8 @@ def reply_of(called: Called) -> Reply:
 def verdict_of(status: int) -> Verdict:
     if 200 <= status < 300:
         return "taken"
-    return "later" if status >= 500 or status in WAIT_AND_ASK_AGAIN else "never"
+    passes = status >= 500 or status in WAIT_AND_ASK_AGAIN or status in MENDED_BY_AN_OPERATOR
+    return "later" if passes else "never"
 
 
 def webhook_body(letter: Letter) -> bytes:

@@ -16,6 +16,8 @@ from tidemill.common.channels.threads import Lane
 from tidemill.common.config.channels import MailChannel
 
 SILENCE = timedelta(seconds=20)
+MENDED_BY_AN_OPERATOR = (530, 534, 535, 538)
+"""RFC 4954: a login is wanted, refused, or wanted in another way: a message outlives what somebody set wrong."""
 
 
 class _Said(Exception):
@@ -148,8 +150,8 @@ def _reply_to(failure: Exception, when: str) -> Reply:
 
 
 def _refusal(code: int, text: bytes, what: str) -> Reply:
-    """4xx may pass, 5xx stays. What is no SMTP at all has no such number."""
-    never = 500 <= code < 600
+    """4xx may pass, 5xx stays, but for logins. What is no SMTP at all has no such number."""
+    never = 500 <= code < 600 and code not in MENDED_BY_AN_OPERATOR
     return Reply(
         verdict="never" if never else "later", status=code if code > 0 else None, text=said(f"{what}: {said(text)}")
     )

@@ -188,3 +188,12 @@ class DeliveryStore:
             ours = ours.where(table.c.lease.is_not_distinct_from(taken.lease))
         said = {"state": end.state, "reason": end.reason, "reply": reply.text[:REPLY_LENGTH], "ended_at": now}
         return bool((await tx.execute(ours.values(**said, lease=None))).rowcount)
+
+    async def revive(self, tx: Tx, message: str, channel: str, recipient: str, now: datetime) -> bool:
+        """Have what was given up tried again, under the same key and with patience anew; whether it was given up."""
+        table = self._deliveries
+        ours = update(table).where(
+            table.c.message == message, table.c.channel == channel, table.c.recipient == recipient
+        )
+        anew = {"state": "waiting", "stated_at": now, "due_at": now, "ended_at": None, "reason": None}
+        return bool((await tx.execute(ours.where(table.c.state == "given_up").values(**anew))).rowcount)

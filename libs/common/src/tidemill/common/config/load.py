@@ -1,14 +1,15 @@
 """Defaults, file, environment, command line: each over the one before it."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, Field, create_model
 
+from tidemill.common.config.channels import Channel
 from tidemill.common.config.content import ENVIRONMENT, FILE, SETTINGS, Content, Files, chosen_environment, is_settings
 from tidemill.common.config.errors import ConfigError, Origin, Problem, dotted
 from tidemill.common.config.layers import Layer
@@ -25,6 +26,15 @@ SERVICES = "tidemill.services"
 """Entry point group: a service's name, which is its section, and its ServiceSpec."""
 PLAIN = ("NATS_URL", "DATABASE_URL", "REDIS_URL", "ARCHIVE_URL")
 """Environment variables that are understood without the prefix; with it they win."""
+
+
+@runtime_checkable
+class NamesChannels(Protocol):
+    """A section of a service whose settings name channels."""
+
+    def unmet(self, channels: Mapping[str, Channel]) -> Mapping[tuple[str | int, ...], str]:
+        """What of it no channel can do: a sentence by the path within the section."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,7 @@ def load_config(
         settings = validated(model, layer)
     except ConfigError as error:
         raise ConfigError([*found, *error.problems]) from None
+    found += _unmet(settings, services, layer)
     if found:
         raise ConfigError(found)
     settings = settings.model_copy(
@@ -97,6 +108,16 @@ def load_config(
         environment=environment,
         given=dict(cli or {}),
     )
+
+
+def _unmet(settings: CommonSettings, services: Iterable[str], layer: Layer) -> list[Problem]:
+    sections = {name: getattr(settings, name) for name in services}
+    return [
+        Problem(layer.origin((name, *path)), dotted((name, *path)), why)
+        for name, section in sections.items()
+        if isinstance(section, NamesChannels)
+        for path, why in section.unmet(settings.channels).items()
+    ]
 
 
 def settings_model(services: Mapping[str, type[BaseModel]]) -> type[CommonSettings]:

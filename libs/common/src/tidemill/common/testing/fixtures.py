@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from tidemill.common.servers import NatsServer, PostgresServer, free_port
 
@@ -42,7 +43,10 @@ NewDatabase = Callable[..., str]
 
 
 def pytest_configure() -> None:
-    """What services log beside a command in the same process is not what the command prints."""
+    """What services log beside a command in the same process is not what the command prints. How long an example takes
+    says how busy the machine is."""
+    settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("untimed")
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
 
 
