@@ -168,7 +168,7 @@ def test_a_crash_is_ours_and_has_status_1(folder: Path) -> None:
 def test_limits_are_kept(folder: Path) -> None:
     status, found = converted(document(folder, "NOTES\ntea"), "--pages", 1)
     assert status == 0
-    status, found = converted(document(folder, "NOTES\n" + "tea\n" * 1000), "--memory", "1MB")
+    status, found = converted(document(folder, "NOTES\n" + "tea\n" * 200_000), "--memory", "1MB")
     assert (status, found["document"]["outcome"]) == (2, "resource_limit")
 
 
