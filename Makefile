@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_SYSTEM_CERTS := 1
 unexport PYTHONDONTWRITEBYTECODE # Libraries compiled again at every start cost two seconds.
 
-.PHONY: help setup check test run bench chaos lock format
+.PHONY: help setup check types contracts units test run bench chaos lock format
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,8 +38,15 @@ format: setup ## Rewrite the code in our format
 check: setup ## Format, lint, types, import contracts, unit tests
 	$(RUN)ruff format --check .
 	$(RUN)ruff check .
+	@$(MAKE) --no-print-directory -j2 types contracts units
+
+types: setup
 	$(RUN)mypy $(addsuffix /src,$(MEMBERS))
+
+contracts: setup
 	$(RUN)lint-imports --no-cache
+
+units: setup
 	$(RUN)pytest -q -n 3 --dist worksteal -m "not servers and not slow and not chaos and not unmeasured"
 
 test: setup ## Every test, with real NATS and Postgres, and coverage over all processes

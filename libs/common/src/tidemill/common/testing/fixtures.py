@@ -38,15 +38,16 @@ SERVERS = {
     *("redis_server_url", "redis_url"),
 }
 
+# How long an example takes says how busy the machine is.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
+
 NewDatabase = Callable[..., str]
 """Called with the services whose tables the database shall have; its URL."""
 
 
 def pytest_configure() -> None:
-    """What services log beside a command in the same process is not what the command prints. How long an example takes
-    says how busy the machine is."""
-    settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    settings.load_profile("untimed")
+    """What services log beside a command in the same process is not what the command prints."""
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
 
 
