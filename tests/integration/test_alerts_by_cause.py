@@ -19,7 +19,7 @@ from reportlab.pdfgen.canvas import Canvas
 from tests.system import System, running
 from tidemill.common.bus.client import CommandFailed, open_client, request_command
 
-pytestmark = [pytest.mark.servers, pytest.mark.slow]
+pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.long]
 
 REPLICAS = ("scheduler", "downloader", "watcher", "converter", "alerter")
 PATIENCE_SECONDS = 100
