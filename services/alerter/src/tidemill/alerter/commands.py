@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
@@ -13,9 +13,9 @@ from tidemill.alerter.hiding import Silence
 from tidemill.alerter.matchers import FORM, InvalidMatcher, Matcher
 from tidemill.alerter.standing import Standing
 from tidemill.alerter.tell import acknowledged, outgoing
+from tidemill.common.bus.parameters import moment, word
 from tidemill.common.bus.step import WHO, Answer, Change, Command, CommandRefused, Tx
 from tidemill.common.channels import Deliveries, Message, To, Unsendable
-from tidemill.common.config.units import parse_duration
 
 ADD = text("""
 INSERT INTO alerter.silences (matchers, author, comment, starts_at, ends_at)
@@ -75,8 +75,8 @@ class Commands:
         now = self._now()
         await tx.execute(standing.LOCK)
         chosen = self._chosen(await standing.find_alerts(tx), parameters)
-        by, note = _word(parameters, "actor") or "unknown", _word(parameters, "note")
-        until = _moment(parameters, "until", now)
+        by, note = word(parameters, "actor") or "unknown", word(parameters, "note")
+        until = moment(parameters, "until", now)
         taken = [
             replace(
                 each,
@@ -95,7 +95,7 @@ class Commands:
         )
 
     def _chosen(self, known: Mapping[str, Standing], parameters: Mapping[str, Any]) -> list[Standing]:
-        id = _word(parameters, "alert")
+        id = word(parameters, "alert")
         matchers = _matchers(parameters)
         if bool(id) == bool(matchers):
             raise CommandRefused('say which: {"alert": "run_failed-1f0a9c2b7d"} or {"match": ["source=demo"]}')
@@ -114,13 +114,13 @@ class Commands:
         matchers = _matchers(parameters)
         if not matchers:
             raise CommandRefused(f"say what is to be silent in match; {FORM}")
-        ends = _moment(parameters, "until", now)
+        ends = moment(parameters, "until", now)
         if ends is None:
             raise CommandRefused("say until when: 2h, 1d, 2026-12-24T18:00+01:00; a silence always ends")
-        starts = _moment(parameters, "from", now) or now
+        starts = moment(parameters, "from", now) or now
         if starts >= ends:
             raise CommandRefused("it would end before it begins")
-        author, comment = _word(parameters, "actor") or "unknown", _word(parameters, "comment")
+        author, comment = word(parameters, "actor") or "unknown", word(parameters, "comment")
         said = {
             "matchers": [str(matcher) for matcher in matchers],
             "author": author,
@@ -148,7 +148,7 @@ class Commands:
 
     async def test_channel(self, tx: Tx, id: str, parameters: Mapping[str, Any]) -> Answer:
         now = self._now()
-        channel, actor = _word(parameters, "channel"), _word(parameters, "actor") or "somebody"
+        channel, actor = word(parameters, "channel"), word(parameters, "actor") or "somebody"
         message = Message(
             id=f"test/{id}"[:500],
             kind="alert.test",
@@ -181,29 +181,3 @@ def _all_hold(matchers: Sequence[Matcher], each: Standing) -> bool:
 
 def _written(matchers: Sequence[Matcher]) -> str:
     return " ".join(map(str, matchers))
-
-
-def _word(parameters: Mapping[str, Any], name: str) -> str:
-    value = parameters.get(name)
-    if value is not None and not isinstance(value, str):
-        raise CommandRefused(f"{name} is a text")
-    return (value or "").replace("\x00", "")
-
-
-def _moment(parameters: Mapping[str, Any], name: str, now: datetime) -> datetime | None:
-    """A length of time from now, or a time (in UTC unless it says otherwise)."""
-    told = _word(parameters, name)
-    if not told:
-        return None
-    try:
-        return now + parse_duration(told)
-    except (ValueError, OverflowError):
-        pass
-    try:
-        moment = datetime.fromisoformat(told)
-    except ValueError:
-        raise CommandRefused(f"{name} is {told!r}; write 90m, 2h, 2026-12-24 or 2026-12-24T18:00+01:00") from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    if moment <= now:
-        raise CommandRefused(f"{name} is {told}, which has passed")
-    return moment

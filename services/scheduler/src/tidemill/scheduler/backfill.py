@@ -9,11 +9,12 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
 
+from tidemill.common.bus.parameters import word
 from tidemill.common.bus.step import WHO, Answer, Command, CommandRefused, Tx
 from tidemill.schedule import Schedule, instant
 from tidemill.scheduler import audit
 from tidemill.scheduler.admission import Admission, RunRequest
-from tidemill.scheduler.commands import check_name, id_letters, who, word
+from tidemill.scheduler.commands import check_name, id_letters, who
 from tidemill.scheduler.ledger import Verdict, end_runs
 from tidemill.scheduler.policy import slot_run
 from tidemill.scheduler.schedules import plan_of

@@ -12,9 +12,9 @@ import nats.errors
 from sqlalchemy import text
 
 from tidemill.common.bus.bus import Bus
+from tidemill.common.bus.parameters import moment, word
 from tidemill.common.bus.step import WHO, Answer, Command, CommandRefused, Tx
 from tidemill.common.config.sources import SourceFile
-from tidemill.common.config.units import parse_duration
 from tidemill.common.service import service_names
 from tidemill.scheduler import audit, control_mirror
 from tidemill.scheduler.admission import Admission, RunRequest, UnknownSource
@@ -293,30 +293,10 @@ def who(parameters: Mapping[str, Any]) -> tuple[str, str]:
     return word(parameters, "actor") or "unknown", word(parameters, "via") or "bus"
 
 
-def word(parameters: Mapping[str, Any], name: str) -> str:
-    value = parameters.get(name)
-    if value is not None and not isinstance(value, str):
-        raise CommandRefused(f"{name} is a text, not {json.dumps(value)[:40]}")
-    return (value or "").replace("\x00", "")
-
-
 def until(parameters: Mapping[str, Any], now: datetime) -> str:
-    """When it ends: a length of time from now, or a time (in UTC unless it says otherwise); empty for never."""
-    told = word(parameters, "until")
-    if not told:
-        return ""
-    try:
-        return (now + parse_duration(told)).isoformat(timespec="seconds")
-    except (ValueError, OverflowError):
-        pass
-    try:
-        moment = datetime.fromisoformat(told)
-    except ValueError:
-        raise CommandRefused(f"until is {told!r}; write 90m, 2h, 2026-12-24 or 2026-12-24T18:00+01:00") from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    if moment <= now:
-        raise CommandRefused(f"until is {told}, which has passed")
-    return moment.isoformat(timespec="seconds")
+    """When it ends; empty for never."""
+    ends = moment(parameters, "until", now)
+    return ends.isoformat(timespec="seconds") if ends else ""
 
 
 def check_name(kind: str, name: str, known: Iterable[str]) -> None:

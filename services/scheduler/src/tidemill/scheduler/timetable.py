@@ -6,10 +6,11 @@ from typing import Any
 
 from sqlalchemy import text
 
+from tidemill.common.bus.parameters import word
 from tidemill.common.bus.step import Answer, Command, Tx
 from tidemill.schedule import next_slots
 from tidemill.scheduler.admission import Admission
-from tidemill.scheduler.commands import check_name, word
+from tidemill.scheduler.commands import check_name
 from tidemill.scheduler.schedules import plan_of
 from tidemill.scheduler.triggers import SOURCES
 

@@ -7,13 +7,14 @@ from typing import Any
 from sqlalchemy import text
 
 from tidemill.common.bus.control import Control
+from tidemill.common.bus.parameters import word
 from tidemill.common.bus.step import WHO, Answer, Command, CommandRefused, Delivery, Done, Outgoing, Poison, Step, Tx
 from tidemill.common.config.validate import unknown_choice
 from tidemill.common.events import RunFinished, Triggered
 from tidemill.common.telemetry.logs import get_logger
 from tidemill.scheduler import audit
 from tidemill.scheduler.admission import Admission, RunRequest, UnknownSource, lock_sources
-from tidemill.scheduler.commands import check_name, id_letters, who, word
+from tidemill.scheduler.commands import check_name, id_letters, who
 from tidemill.scheduler.policy import failures_after
 
 RETRY = (timedelta(seconds=1), timedelta(seconds=10), timedelta(minutes=1), timedelta(minutes=10))
