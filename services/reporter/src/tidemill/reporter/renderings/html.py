@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any
 
 import orjson
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from tidemill.reporter.renderings.charts import Spec, changes_chart, line_chart
@@ -30,7 +30,7 @@ from tidemill.reporter.renderings.telling import (
     title,
     trend_row,
 )
-from tidemill.reporter.renderings.visible import visible
+from tidemill.reporter.renderings.templating import make_templates
 from tidemill.reporter.report import Report
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src {scripts}; base-uri 'none'; form-action 'none'"
@@ -88,13 +88,7 @@ def _specs(report: Report) -> dict[str, Spec]:
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("tidemill.reporter.renderings"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
-    environment.filters["visible"] = visible
+    environment = make_templates()
     environment.globals.update(
         figure=figure,
         first_word=first_word,

@@ -8,8 +8,6 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from tidemill.reporter.envelope import Envelope
 from tidemill.reporter.forms import KINDS, Form, file_name
 from tidemill.reporter.renderings.charts import line_chart
@@ -32,6 +30,7 @@ from tidemill.reporter.renderings.telling import (
     title,
     told,
 )
+from tidemill.reporter.renderings.templating import make_templates
 from tidemill.reporter.renderings.visible import shortened, visible
 from tidemill.reporter.report import Report
 
@@ -105,31 +104,28 @@ def _charts(report: Report) -> dict[int, bytes]:
 
 
 def _page(report: Report, envelope: Envelope, charts: Mapping[int, bytes]) -> str:
-    environment = Environment(
-        loader=PackageLoader("tidemill.reporter.renderings"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
-    environment.filters["visible"] = visible
-    return environment.get_template("mail.html.j2").render(
-        report=report,
-        title=title(report),
-        edition=edition(report),
-        verdict=VERDICTS[report.trust.verdict],
-        sums=sums(report),
-        notes=notes_on_trust(report),
-        anomalies=[
-            (one, _identity(report, envelope, f"chart-{place}") if place in charts else "")
-            for place, one in enumerate(anomalies(report)[:LISTED])
-        ],
-        excerpt=excerpt(report),
-        rows=ROWS,
-        listed=LISTED,
-        link=envelope.link if envelope.link.startswith(("https://", "http://")) else "",
-        shown=lambda value, column: visible(shortened(figure(value, column.type, "", report.zone), 300)),
-        **{"told": told, "corrected": corrected, "head": head, "name_of": name_of, "figure": figure, "zip": zip},
-        numeric=lambda column: column.type in NUMERIC,
+    return (
+        make_templates()
+        .get_template("mail.html.j2")
+        .render(
+            report=report,
+            title=title(report),
+            edition=edition(report),
+            verdict=VERDICTS[report.trust.verdict],
+            sums=sums(report),
+            notes=notes_on_trust(report),
+            anomalies=[
+                (one, _identity(report, envelope, f"chart-{place}") if place in charts else "")
+                for place, one in enumerate(anomalies(report)[:LISTED])
+            ],
+            excerpt=excerpt(report),
+            rows=ROWS,
+            listed=LISTED,
+            link=envelope.link if envelope.link.startswith(("https://", "http://")) else "",
+            shown=lambda value, column: visible(shortened(figure(value, column.type, "", report.zone), 300)),
+            **{"told": told, "corrected": corrected, "head": head, "name_of": name_of, "figure": figure, "zip": zip},
+            numeric=lambda column: column.type in NUMERIC,
+        )
     )
 
 
