@@ -1,6 +1,5 @@
 """Which reports are sent to whom by themselves, as an operator writes it."""
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from fnmatch import fnmatchcase
@@ -11,6 +10,7 @@ from pydantic import Field
 from tidemill.common.config.channels import Channel, ChannelName, MailAddress
 from tidemill.common.config.settings import Settings
 from tidemill.common.config.units import Duration
+from tidemill.common.config.validate import did_you_mean
 
 Path = tuple[str | int, ...]
 Attached = Literal["pdf", "xlsx", "csv", "html", "json"]
@@ -68,6 +68,5 @@ def _problems(rule: SendSettings, channels: Mapping[str, Channel]) -> Iterator[t
 
 
 def unknown_channel(name: str, channels: Mapping[str, Channel]) -> str:
-    near = difflib.get_close_matches(name, channels, n=1, cutoff=0.6)
-    meant = f"; did you mean {near[0]}?" if near else "."
-    return f"there is no channel {name}{meant} The section channels has: {', '.join(sorted(channels)) or 'none'}"
+    known = ", ".join(sorted(channels)) or "none"
+    return f"there is no channel {name}{did_you_mean(name, channels)} The section channels has: {known}"

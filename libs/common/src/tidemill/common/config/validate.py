@@ -124,19 +124,22 @@ def _declared(field: FieldInfo | None) -> list[Any]:
     return [*field.metadata, *(each for item in inner for each in getattr(item, "metadata", ()))]
 
 
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """The end of a sentence that something does not exist, with the nearest that does."""
+    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else "."
+
+
 def unknown_key(key: str, valid: Iterable[str]) -> str:
     """The sentence for a key that does not exist, with the nearest one that does."""
     valid = list(valid)
-    near = difflib.get_close_matches(key.lower(), valid, n=1, cutoff=0.6)
-    meant = f"; did you mean {near[0]}?" if near else "."
-    return f"unknown key{meant} {_valid(valid)}"
+    return f"unknown key{did_you_mean(key.lower(), valid)} {_valid(valid)}"
 
 
 def unknown_choice(value: str, valid: Iterable[str]) -> str:
     """The sentence for a value that is none of the possible ones."""
     names = sorted(valid)
-    near = difflib.get_close_matches(value.lower(), names, n=1, cutoff=0.6)
-    meant = f"; did you mean {near[0]}?" if near else "."
+    meant = did_you_mean(value.lower(), names)
     return f"{value} is not possible here{meant} Valid values: {', '.join(names) or 'none'}"
 
 
