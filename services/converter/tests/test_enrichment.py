@@ -89,6 +89,10 @@ async def always() -> None:
     pass
 
 
+async def soon(busy: float, idle: float) -> None:
+    await asyncio.sleep(0.01)
+
+
 class Replica:
     """A converter's enrichments, with its own enricher."""
 
@@ -118,7 +122,9 @@ class Shop:
             self.engine, [enriched, *(one for one in ALL if one is not PRICE)]
         )
         folder = self.folder / f"{id(market)}"
-        found = Enrichments(self.engine, self.archive, self.store.datasets, folder, allowed=always, asks=asks)
+        found = Enrichments(
+            self.engine, self.archive, self.store.datasets, folder, allowed=always, rest=soon, asks=asks
+        )
         await found.register()
         await found.add_missing()
         return Replica(found, market)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tidemill.common.bus.activity import Activity
 from tidemill.common.bus.step import CommandRefused, Delivery, Unavailable
 from tidemill.common.events import DocumentStored
 from tidemill.common.telemetry.metrics import Metrics
@@ -52,6 +53,7 @@ class Bench:
         self.reconversions = Reconversions(
             self.store.engine,
             Free(),  # type: ignore[arg-type]
+            Activity().rest,
             self.convert,
             self.store.datasets,
             self.names,

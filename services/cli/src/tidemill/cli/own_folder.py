@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import text
 
 from tidemill.cli.asking import actor
+from tidemill.common.bus.activity import to_the_second
 from tidemill.common.bus.client import open_client, request_command
 from tidemill.common.config import Config, ConfigError
 from tidemill.common.config.content import SETTINGS, SOURCES, digest, files_in, read_content
@@ -15,7 +16,8 @@ from tidemill.common.database import open_engine
 from tidemill.common.servers import Addresses
 from tidemill.common.telemetry.logs import get_logger
 
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 1.0
+AGAIN_SECONDS = 0.4
 """What looks the same twice is complete: editors and `git pull` write file by file."""
 
 LAST = text("SELECT sha256 FROM config.versions WHERE via = 'file' ORDER BY version DESC LIMIT 1")
@@ -51,8 +53,8 @@ class OwnFolder:
                     if str(error) != told:
                         log.warning("the folder cannot be applied yet", error=str(error))
                     told = str(error)
-            before = now
-            await asyncio.sleep(LOOK_SECONDS)
+            still, before = now == before, now
+            await asyncio.sleep(to_the_second(LOOK_SECONDS) if still else AGAIN_SECONDS)
 
     def _signature(self) -> Signature:
         folder, sources = self.config.folder, self.config.common.sources_dir

@@ -20,6 +20,7 @@ from tidemill.cli.machine import Machine
 from tidemill.cli.own_folder import OwnFolder
 from tidemill.cli.running import program
 from tidemill.cli.status import waiting
+from tidemill.common.bus.activity import to_the_second
 from tidemill.common.bus.client import CommandFailed, open_client
 from tidemill.common.config import Config, Sources, masked
 from tidemill.common.migrations import migrate
@@ -31,6 +32,8 @@ from tidemill.common.telemetry.logs import get_logger
 
 LIVE_SECONDS = 1.0
 COUNT_SECONDS = 2.0
+COUNT_IDLE_SECONDS = 6.0
+"""While nothing waits."""
 READY_EVERY_SECONDS = 5.0
 """A check may be a paid request to an object store."""
 READY_LOOK_SECONDS = 0.05
@@ -176,7 +179,7 @@ class Together:
                 state = f"NOT READY {problems}" if problems else "ready"
             line = f"{state} · {numbers(self._queue)}"
             self._screen.show(line[: shutil.get_terminal_size().columns - 1], now)
-            await asyncio.sleep(LIVE_SECONDS)
+            await asyncio.sleep(to_the_second(LIVE_SECONDS))
 
     async def _count(self, addresses: Addresses) -> None:
         """What waits in the streams, over a connection of its own."""
@@ -186,7 +189,7 @@ class Together:
                     while client.is_connected and not self._stop.is_set():
                         _, consumers = await waiting(client.jetstream())
                         self._queue = sum(each.pending + each.in_hand for each in consumers)
-                        await asyncio.sleep(COUNT_SECONDS)
+                        await asyncio.sleep(COUNT_SECONDS if self._queue else COUNT_IDLE_SECONDS)
             await asyncio.sleep(COUNT_SECONDS)
 
     async def _convert_sample(self, addresses: Addresses, begun: float) -> None:

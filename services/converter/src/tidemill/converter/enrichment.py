@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tidemill.common.archive import Archive
+from tidemill.common.bus.activity import Rest
 from tidemill.common.telemetry.logs import get_logger
 from tidemill.converter.content import CheckedRecord, canonical, load
 from tidemill.converter.datasets import Datasets
@@ -38,6 +39,7 @@ from tidemill.plugin import Dataset, Enricher, Enrichment, Located, Subject
 log = get_logger(__name__)
 
 LOOK_EVERY = 2.0
+IDLE = 10.0
 SLICE = 200
 MISSING_SLICE = 5000
 OPEN_AGAIN_SECONDS = 30.0
@@ -88,15 +90,18 @@ class Enrichments:
         folder: Path,
         *,
         allowed: Callable[[], Awaitable[None]],
+        rest: Rest,
         asks: str = "",
     ) -> None:
-        """`folder` takes files of reference data; `allowed` returns when work is not paused; `asks` names the geocoder
+        """`folder` takes files of reference data; `allowed` returns when work is not paused, `rest` when it
+        is time to look again; `asks` names the geocoder
         that is asked, empty for none."""
         self._engine = engine
         self._reader = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._archive = archive
         self._folder = folder
         self._allowed = allowed
+        self._rest = rest
         self._asks = asks
         self._places = [
             _Place(dataset, datasets.id(name), enricher)
@@ -129,7 +134,7 @@ class Enrichments:
         while True:
             await self._allowed()
             if not await self.look():
-                await asyncio.sleep(LOOK_EVERY)
+                await self._rest(LOOK_EVERY, IDLE)
 
     async def add_missing(self) -> None:
         """Rows for what was stored before there was the enricher."""

@@ -79,6 +79,7 @@ async def open_converter(context: Context) -> AsyncIterator[Wiring]:
                 datasets,
                 folder / "reference",
                 allowed=context.bus.control.wait_until_allowed,
+                rest=context.bus.rest,
                 asks=name_of(settings.geocoder),
             )
             await enrichments.register()
@@ -97,7 +98,9 @@ async def open_converter(context: Context) -> AsyncIterator[Wiring]:
             record = partial(record_parts, datasets=datasets, names=names, metrics=metrics)
             # One more than work: a slot of the lower lane's would wait for what may come in the higher one.
             step = converter_step(work, record, routes, slots=slots + 1)
-            reconversions = Reconversions(context.engine, context.bus.control, work, datasets, names, metrics)
+            reconversions = Reconversions(
+                context.engine, context.bus.control, context.bus.rest, work, datasets, names, metrics
+            )
 
             async def unusable() -> str | None:
                 return complaint(routes)

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from tidemill.common.bus.activity import Rest
 from tidemill.common.bus.control import Control
 from tidemill.common.bus.step import WHO, Answer, Change, Command, CommandRefused, Delivery, Poison, Tx, Unavailable
 from tidemill.common.bus.transient import is_transient
@@ -40,6 +41,7 @@ from tidemill.plugin import Accounting, Outcome
 log = get_logger(__name__)
 
 LOOK_EVERY = 1.0
+IDLE = 5.0
 AGAIN_AFTER = timedelta(seconds=10)
 """While something around us is missing."""
 
@@ -52,6 +54,7 @@ class Reconversions:
 
     engine: AsyncEngine
     control: Control
+    rest: Rest
     convert: Convert
     datasets: Datasets
     names: Names
@@ -129,7 +132,7 @@ class Reconversions:
         while True:
             await self.control.wait_until_allowed()
             if not await self.take_one():
-                await asyncio.sleep(LOOK_EVERY)
+                await self.rest(LOOK_EVERY, IDLE)
 
     async def take_one(self) -> bool:
         """Whether there was a document to stage or to put in place."""

@@ -1,6 +1,5 @@
 """Hands out what is due: in order of priority, to each host only what it may start soon."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
@@ -12,7 +11,8 @@ from tidemill.common.http.pacing import room_at_host
 from tidemill.common.telemetry.metrics import DOWNLOADS_WAITING, Metrics
 from tidemill.downloader import policy, store
 
-EVERY = timedelta(seconds=0.5)
+EVERY = 0.5
+IDLE = 5.0
 BEFORE_DEADLINE = timedelta(seconds=5)
 """So long before a run times out, what waits for a held host is given up: in time for the run to say why."""
 
@@ -39,7 +39,7 @@ class Release:
                     if runs and await store.lock_release(tx):
                         blocked = await self._drop(tx, runs)
                         await self._bus.emit(tx, [*blocked, *await self._hand_out(tx)])
-            await asyncio.sleep(EVERY.total_seconds())
+            await self._bus.rest(EVERY, IDLE)
 
     async def _drop(self, tx: Tx, runs: Sequence[str]) -> list[Outgoing]:
         """What cancelled and timed-out runs had left; what a held host kept from them is told. Their clocks stand while

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 LOOK_SECONDS = 3.0
+IDLE_SECONDS = 10.0
 RECONVERTED_SECONDS = 60.0
 """So often it is looked for documents that were converted again."""
 UNSETTLED_SECONDS = 15.0
@@ -83,7 +84,7 @@ class Making:
             await self.ask_for_reconverted()
             while await self.make_next():
                 pass
-            await asyncio.sleep(LOOK_SECONDS)
+            await self.bus.rest(LOOK_SECONDS, IDLE_SECONDS)
 
     async def ask_for_days(self) -> None:
         """Every day that is over is due, also one on which nothing ran."""

@@ -3,7 +3,6 @@ the channels. No replica leads, and whatever is killed, nothing is handed over t
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.archive import Archive
+from tidemill.common.bus.activity import woken
 from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.step import Tx, Unavailable
 from tidemill.common.bus.transient import is_transient
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-LOOK_SECONDS = 2.0
+LOOK_SECONDS = 5.0
 TRIES = 3
 """To render something; then the report goes without it, and says so."""
 TRY_AGAIN = timedelta(seconds=30)
@@ -92,8 +92,7 @@ class Sending:
                     pass
             except Unavailable as away:
                 log.warning("reports wait: their files cannot be kept now", error=str(away))
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), LOOK_SECONDS)
+            await woken(self._woken, LOOK_SECONDS)
             self._woken.clear()
 
     async def send_next(self) -> bool:

@@ -1,6 +1,5 @@
 """Keeps the head of the audit chain outside of the database: whoever takes the newest rows away is found by it."""
 
-import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -22,6 +21,7 @@ log = get_logger(__name__)
 
 KEY = "head"
 LOOK_EVERY_SECONDS = 2.0
+IDLE_SECONDS = 10.0
 LOOKS_BEFORE_ASKING_ANEW = 30
 ACCEPT = "audit.accept"
 
@@ -54,7 +54,7 @@ class HeadKeeper:
         while True:
             for _ in range(LOOKS_BEFORE_ASKING_ANEW):
                 await self._look()
-                await asyncio.sleep(LOOK_EVERY_SECONDS)
+                await self._bus.rest(LOOK_EVERY_SECONDS, IDLE_SECONDS)
             self._kept = None  # Who keeps it may have lost it.
 
     def commands(self) -> list[Command]:

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from tidemill.common.bus.activity import woken
 from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.step import Outgoing, Tx
 from tidemill.common.telemetry.logs import get_logger
@@ -19,7 +19,7 @@ from tidemill.scheduler.slots import Slot, drop_slots, record_slots
 
 BATCH = 256
 """Schedules decided in one transaction."""
-LOOK_AGAIN = 2.0
+LOOK_AGAIN = 5.0
 """Another replica may have applied schedules and died, and a pause may have ended by itself."""
 BUSY = 0.02
 """While another replica has what is due."""
@@ -140,8 +140,7 @@ class Firing:
         return LOOK_AGAIN if due is None else (due - self._now()).total_seconds()
 
     async def _wait(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._awake.wait(), seconds)
+        await woken(self._awake, seconds)
 
 
 def _dropped(decisions: Mapping[str, Decision], slot: Slot) -> Decision | None:

@@ -3,13 +3,13 @@
 import asyncio
 import json
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime, timedelta
 
 import nats.errors
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from tidemill.common.bus.activity import woken
 from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.step import Tx
 from tidemill.common.telemetry.logs import get_logger
@@ -21,6 +21,8 @@ from tidemill.scheduler.ledger import Verdict, end_runs
 from tidemill.scheduler.ledger_steps import tell
 
 LOOK_EVERY = 2.0
+IDLE = 5.0
+"""While no run is open."""
 MOST = 500
 """Runs that are ended in one transaction."""
 DROPPED_WITHIN = timedelta(hours=1)
@@ -107,10 +109,13 @@ class Limits:
         """Until cancelled."""
         while True:
             self._awake.clear()
-            if self._control.known and await self._anything():
+            if not self._control.known:
+                await woken(self._awake, LOOK_EVERY)
+            elif await self._anything():
                 await self.look()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._awake.wait(), LOOK_EVERY)
+                await woken(self._awake, LOOK_EVERY)
+            else:
+                await self._bus.rest(LOOK_EVERY, IDLE)
 
     async def look(self) -> None:
         """Freeze and thaw, end what is late, let begin what may, and have what was ended dropped."""

@@ -25,7 +25,8 @@ from tidemill.scraper.tables import holds
 
 log = structlog.get_logger(__name__)
 
-EVERY = timedelta(seconds=0.5)
+EVERY = 0.5
+IDLE = 5.0
 LEASE = timedelta(minutes=2)
 """Of planning, while robots.txt is asked; a replica that dies meanwhile is followed by another."""
 AGAIN = timedelta(seconds=5)
@@ -61,7 +62,7 @@ class Phases:
                 if self._bus.control.known:
                     for run in await decide.find_idle_runs(self._engine):
                         await self._step(run)
-                await asyncio.sleep(EVERY.total_seconds())
+                await self._bus.rest(EVERY, IDLE)
         finally:
             for task in self._planning.values():
                 task.cancel()

@@ -4,13 +4,14 @@ import asyncio
 import logging
 import os
 import sys
+import threading
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, suppress
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 from uuid import uuid4
 
-from watchfiles import awatch
+from watchfiles._rust_notify import RustNotify
 
 from tidemill.common.config.sources import Watch
 from tidemill.watcher.errors import FolderAway, UnreadableName
@@ -25,6 +26,9 @@ logging.getLogger("watchfiles").setLevel(logging.WARNING)
 # Their events tell only of what this machine itself writes.
 NETWORK_FILESYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "vboxsf")
 PROBE_SECONDS = 2.0
+GROUP_MS = 200
+STEP_MS = 100
+"""Events are told when none came for a step, and after a group of them at the latest."""
 
 
 async def choose_method(folder: Path) -> tuple[Method, str]:
@@ -89,16 +93,32 @@ def filesystem_of(folder: Path) -> str:
 
 
 async def native_changes(folder: Path, *, recursive: bool) -> AsyncGenerator[set[Path], None]:
-    """Paths that something happened to, a moment after it happened; for ever. Raises UnreadableName."""
-    # Without a deadline of its own the watching thread would only notice a cancel after five seconds.
-    settings: dict[str, Any] = {"debounce": 200, "step": 20, "rust_timeout": 500, "yield_on_timeout": False}
+    """Paths that something happened to, a moment after it happened; for ever. Raises UnreadableName, and OSError where
+    it cannot be watched. It is watched from the first step on."""
+    # Not awatch(): its thread hears of a cancel only at the end of a wait, for which it must wake up all the time.
+    notify = RustNotify([str(folder)], False, False, 0, recursive, False)
+    loop = asyncio.get_running_loop()
+    noticed: asyncio.Queue[set[Path] | Exception] = asyncio.Queue()
+    stop = threading.Event()
+
+    def tell(what: set[Path] | Exception) -> None:
+        with suppress(RuntimeError):  # The loop has ended, and so do we.
+            loop.call_soon_threadsafe(noticed.put_nowait, what)
+
+    def collect() -> None:
+        try:
+            while isinstance(changes := notify.watch(GROUP_MS, STEP_MS, 0, stop), set):
+                tell({Path(path) for _, path in changes})
+        except Exception as error:  # noqa: BLE001 - whoever waits is told
+            tell(error)
+
+    threading.Thread(target=collect, name=f"notice {folder.name}", daemon=True).start()
     try:
-        async for changes in awatch(folder, watch_filter=None, recursive=recursive, **settings):
-            yield {Path(path) for _, path in changes}
-    except ExceptionGroup as group:
-        if group.subgroup(lambda error: "Unable to decode path" in str(error)) is None:
-            raise
-        raise UnreadableName(str(folder)) from group
+        while not isinstance(found := await noticed.get(), Exception):
+            yield found
+        raise UnreadableName(str(folder)) if "Unable to decode path" in str(found) else found
+    finally:
+        stop.set()
 
 
 def find_files(folder: Path, watch: Watch) -> Iterator[tuple[Path, Look]]:

@@ -39,7 +39,6 @@ log = structlog.get_logger(__name__)
 Task = Callable[[], Awaitable[None]]
 
 STOP_WITHIN = timedelta(seconds=25)
-REGISTER_EVERY = 1.0
 TOPOLOGY_AGAIN = 0.5
 CLEAN_EVERY = 600.0
 ROOM_EVERY = 60.0
@@ -130,7 +129,7 @@ class Bus:
             if await self._finishes(self._make_topology(steps)):
                 self._supervisor.start("clean", _every(CLEAN_EVERY, partial(self._clean, steps, commands)))
                 self._supervisor.start("room", _every(ROOM_EVERY, self._make_room))
-                self._supervisor.start("commands", _every(REGISTER_EVERY, answering.register))
+                self._supervisor.start("commands", partial(self._register, answering))
                 self._consumers = [self._make_consumer(step) for step in steps]
                 for consumer in self._consumers:
                     consumer.start(self._supervisor)
@@ -159,6 +158,10 @@ class Bus:
     async def emit(self, tx: Tx, events: Sequence[Outgoing]) -> None:
         """State events in a transaction of `transaction()`."""
         await self._outbox.emit(tx, events)
+
+    async def rest(self, busy: float, idle: float) -> None:
+        """Between two looks of a task: `busy` seconds, or up to `idle` while nothing happens in this service."""
+        await self._outbox.activity.rest(busy, idle)
 
     async def request(self, subject: str, payload: Mapping[str, Any], timeout: float = 10.0) -> dict[str, Any]:
         """Ask whoever answers on this subject; raises CommandFailed."""
@@ -189,13 +192,11 @@ class Bus:
             heard()
 
         listening: NatsClient | None = None
-        while True:
-            await self._connection.wait_connected()
+        async for _ in self._connection.established():
             if self._connection.nc is not listening:
                 listening = self._connection.nc
                 await listening.subscribe(subject, cb=on_message)
                 heard()
-            await asyncio.sleep(REGISTER_EVERY)
 
     async def key_value(self, bucket: str) -> KeyValue:
         """A bucket of the topology. Raises what NATS raises."""
@@ -259,6 +260,10 @@ class Bus:
         await self._connection.wait_connected()
         ages = await janitor.inbox_ages(self._connection.js, steps, commands)
         await janitor.clean(self._engine, self._tables, self._inbox, ages)
+
+    async def _register(self, answering: Commands) -> None:
+        async for _ in self._connection.established():
+            await answering.register()
 
     async def _make_room(self) -> None:
         await self._connection.wait_connected()

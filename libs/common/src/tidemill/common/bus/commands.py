@@ -109,7 +109,9 @@ class Commands:
         id = str(parameters.pop("id", None) or headers.get(ID) or headers.get(MSG_ID) or new_id())
         try:
             async with self._outbox.transaction() as tx:
-                return await self._once(tx, command, id, parameters)
+                answer = await self._once(tx, command, id, parameters)
+            self._outbox.activity.stir()
+            return answer
         except CommandRefused as refused:
             raise ServiceError(refused.code, str(refused)) from refused
         except Exception as error:

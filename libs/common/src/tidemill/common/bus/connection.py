@@ -1,7 +1,7 @@
 """One connection to NATS that is there again after any outage, and knows which server process it speaks to."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
@@ -13,14 +13,16 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
+from tidemill.common.bus.activity import to_the_second
 from tidemill.common.config.references import resolved, without_references
 from tidemill.common.telemetry.metrics import BUS_CONNECTED, RECONNECTS, Metrics
 
 log = structlog.get_logger(__name__)
 
 RECONNECT_WAIT = 0.25
-PROBE_EVERY = 1.0
+PROBE_EVERY = 2.0
 PROBE_TIMEOUT = 2.0
+"""With the pause before it, less than the five seconds within which health tells of a server that hangs."""
 REPLACE_AFTER = 15.0
 """Seconds without an answer on a connection that says it is up: its reader is dead, a new one is made."""
 
@@ -97,6 +99,16 @@ class Connection:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), 0.5)
 
+    async def established(self) -> AsyncIterator[None]:
+        """Once for every connection that is established, the present one first; for ever."""
+        again = asyncio.Event()
+        self.on_connect(again.set)
+        while True:
+            await self.wait_connected()
+            again.clear()
+            yield
+            await again.wait()
+
     async def keep(self) -> None:
         """Connect, and watch over the connection, until cancelled."""
         while True:
@@ -122,8 +134,8 @@ class Connection:
             max_reconnect_attempts=-1,
             reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type]
             connect_timeout=2,
-            ping_interval=2,
-            max_outstanding_pings=2,
+            ping_interval=4,
+            max_outstanding_pings=1,
             pending_size=0,  # Nothing is buffered while disconnected: an old ack could swallow a new message.
             error_cb=self._on_error,
             disconnected_cb=self._on_disconnect,
@@ -132,14 +144,14 @@ class Connection:
         await self._on_connect()
 
     async def _watch(self) -> None:
-        """Ask the server for an answer every second; return when this client will never give one again."""
+        """Ask the server for an answer again and again; return when this client will never give one again."""
         while not self.nc.is_closed:
             if self.connected:
                 await self._probe()
                 if self._silent_for() > REPLACE_AFTER:
                     log.warning("NATS connection is silent; making a new one", address=self._address)
                     return
-            await asyncio.sleep(PROBE_EVERY)
+            await asyncio.sleep(to_the_second(PROBE_EVERY))
 
     async def _probe(self) -> None:
         # Not rtt(): a pong that comes after its timeout kills the reader of nats-py.

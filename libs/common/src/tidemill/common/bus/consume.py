@@ -13,6 +13,7 @@ from opentelemetry import context
 from opentelemetry.trace import Span, SpanKind, set_span_in_context
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from tidemill.common.bus.activity import to_the_second, woken
 from tidemill.common.bus.connection import Connection
 from tidemill.common.bus.control import Holds
 from tidemill.common.bus.dead_letters import DeadLetters
@@ -42,7 +43,7 @@ R = TypeVar("R")
 
 log = structlog.get_logger(__name__)
 
-LOOK_EVERY = 1.0
+LOOK_EVERY = 4.0
 DEAD_AFTER = 10.0
 """Seconds without a round of the loop."""
 AFTER_OUR_ERROR = 10.0
@@ -93,6 +94,7 @@ class Consumer:
         self._round_at: float | None = None
         self._lookup_problem: str | None = None
         control.on_change(self._obey)
+        connection.on_connect(self._fetcher.changed.set)
 
     @property
     def name(self) -> str:
@@ -140,8 +142,7 @@ class Consumer:
                 await self._fetcher.withdraw()
             elif self._connection.connected:
                 await self._fetcher.ask()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._fetcher.changed.wait(), LOOK_EVERY)
+            await woken(self._fetcher.changed, to_the_second(LOOK_EVERY))
 
     async def _keep_alive(self) -> None:
         """Long work keeps its message; so do results that wait for Postgres."""

@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -14,13 +13,14 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
+from tidemill.common.bus.activity import to_the_second, woken
 from tidemill.common.bus.connection import Connection, NatsClient
 from tidemill.common.bus.topology import CONTROL_STREAM, CONTROL_SUBJECT, ensure_control
 from tidemill.common.telemetry.metrics import CONTROL_HELD, CONTROL_STATE, Metrics
 
 log = structlog.get_logger(__name__)
 
-READ_EVERY = 5.0
+READ_EVERY = 10.0
 RETRY_AFTER = 0.2
 OPERATION = "KV-Operation"
 HOLDS = ("stop.", "pause.")
@@ -108,8 +108,7 @@ class Control:
         """Return when neither stopped nor paused."""
         while not self.known or self.paused(source):
             self._changed.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), 1.0)  # `until` passes without a message
+            await woken(self._changed, 1.0)  # `until` passes without a message
 
     def on_change(self, listener: Callable[[], None]) -> None:
         self._listeners.append(listener)
@@ -126,15 +125,14 @@ class Control:
         return await read_bucket(self._connection.js)
 
     async def follow(self) -> None:
-        """Listen, and read everything on connecting and every 5 seconds, until cancelled. (A KV watch takes 6 to 14 s
+        """Listen, and read everything on connecting and every ten seconds, until cancelled. (A KV watch takes 6 to 14 s
         to recover from a server kill.)"""
         while True:
             await self._connection.wait_connected()
             self._read_now.clear()
             await self._subscribe()
             await self._read()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._read_now.wait(), READ_EVERY if self.known else RETRY_AFTER)
+            await woken(self._read_now, to_the_second(READ_EVERY) if self.known else RETRY_AFTER)
 
     async def _subscribe(self) -> None:
         if self._connection.nc is not self._nc:

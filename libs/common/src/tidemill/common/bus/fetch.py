@@ -15,8 +15,8 @@ from tidemill.common.bus.topology import durables, ensure_consumers
 
 log = structlog.get_logger(__name__)
 
-LINGER = 5.0
-LINGER_IN_LANE = 1.0
+LINGER = 15.0
+LINGER_IN_LANE = 2.0
 """Shorter with lanes: a slot that waits in one lane is out of reach for the others."""
 FAIR_SHARE = 8
 """With fewer slots than lanes, in every so manieth round the lowest lane is asked first."""

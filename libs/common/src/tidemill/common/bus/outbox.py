@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from tidemill.common.bus.activity import Activity
 from tidemill.common.bus.connection import Connection
 from tidemill.common.bus.headers import headers_of
 from tidemill.common.bus.publish import Confirmed, Publisher, Row
@@ -42,6 +43,7 @@ class Outbox:
         self._connection = connection
         self._publisher = publisher
         self._metrics = metrics
+        self.activity = Activity()
         self._staged: dict[Tx, list[Row]] = {}
         self._confirmed: list[Confirmed] = []
         self._wake = asyncio.Event()
@@ -95,7 +97,8 @@ class Outbox:
                 yield tx
             finally:
                 del self._staged[tx]
-        await self.publish(rows)
+        if rows:
+            await self.publish(rows)
 
     async def emit(self, tx: Tx, events: Sequence[Outgoing]) -> None:
         await self.stage(tx, map(row_of, events))
@@ -123,6 +126,7 @@ class Outbox:
 
     async def publish(self, rows: Sequence[Row]) -> None:
         """Publish committed rows; what is not confirmed is left to the relay."""
+        self.activity.stir()
         confirmed = await self._publisher.publish(rows)
         if confirmed:
             self._confirmed.extend(confirmed)

@@ -1,10 +1,10 @@
-"""One question to Postgres a second: is it there, what waits to be published, is a retry due, who is dead?"""
+"""One question to Postgres again and again: is it there, what waits to be published, is a retry due, who is dead?"""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.bus.control import Control
@@ -16,7 +16,9 @@ from tidemill.common.bus.tables import BusTables
 from tidemill.common.telemetry.metrics import DEAD_LETTERS, RETRIES_WAITING, Metrics
 
 EVERY = 1.0
+IDLE = 2.0
 TIMEOUT = 2.0
+"""With `IDLE` before it, less than the five seconds within which health tells of a server that hangs."""
 
 
 @dataclass(slots=True)
@@ -29,6 +31,23 @@ class Pulse:
     control: Control
     metrics: Metrics
     problem: str | None = None
+    _idle: float = IDLE
+    _reader: AsyncEngine = field(init=False)
+    _question: TextClause = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        outbox, retries = self.tables.outbox.fullname, self.tables.retries.fullname
+        letters = self.tables.dead_letters.fullname
+        self._question = text(
+            "SELECT unsent, oldest, "
+            f"(SELECT extract(epoch FROM min(due_at) - now())::float8 FROM {retries}) AS due_in, "
+            f"(SELECT count(*) FROM {retries} WHERE due_at IS NOT NULL) AS retries, "
+            f"(SELECT count(*) FROM {letters} WHERE in_stream AND handled_at IS NULL) AS waiting_dead, "
+            f"EXISTS (SELECT 1 FROM {letters} WHERE in_stream AND handled_at IS NOT NULL) AS handled_dead "
+            "FROM (SELECT count(*) AS unsent, coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS "
+            f"oldest FROM {outbox} WHERE sent_at IS NULL) AS waiting"
+        )
 
     async def beat(self) -> None:
         """Ask, and do what is due, until cancelled."""
@@ -49,24 +68,16 @@ class Pulse:
                 self.metrics.of(DEAD_LETTERS).set(seen.waiting_dead)
                 if seen.handled_dead:
                     await self.dead_letters.sweep()
-                if seen.due:
+                self._idle = IDLE
+                if seen.due_in is not None and seen.due_in <= 0:
                     await self._release_due()
-            await asyncio.sleep(EVERY)
+                elif seen.due_in is not None:
+                    self._idle = min(IDLE, seen.due_in)
+            await self.outbox.activity.rest(EVERY, self._idle)
 
     async def _look(self) -> Any:
-        outbox, retries = self.tables.outbox.fullname, self.tables.retries.fullname
-        letters = self.tables.dead_letters.fullname
-        question = text(
-            "SELECT unsent, oldest, "
-            f"EXISTS (SELECT 1 FROM {retries} WHERE due_at <= now()) AS due, "
-            f"(SELECT count(*) FROM {retries} WHERE due_at IS NOT NULL) AS retries, "
-            f"(SELECT count(*) FROM {letters} WHERE in_stream AND handled_at IS NULL) AS waiting_dead, "
-            f"EXISTS (SELECT 1 FROM {letters} WHERE in_stream AND handled_at IS NOT NULL) AS handled_dead "
-            "FROM (SELECT count(*) AS unsent, coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS "
-            f"oldest FROM {outbox} WHERE sent_at IS NULL) AS waiting"
-        )
-        async with self.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-            return (await connection.execute(question)).one()
+        async with self._reader.connect() as connection:
+            return (await connection.execute(self._question)).one()
 
     async def _release_due(self) -> None:
         found = DUE_SLICE

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from tidemill.common.bus.activity import woken
 from tidemill.common.bus.step import Tx
 from tidemill.common.bus.supervise import describe
 from tidemill.common.bus.transient import is_transient
@@ -112,8 +113,7 @@ class Deliveries:
         try:
             while True:
                 await self._start_due()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), LOOK_EVERY if self._waiting else LOOK_IDLE)
+                await woken(self._wake, LOOK_EVERY if self._waiting else LOOK_IDLE)
                 self._wake.clear()
         finally:
             await self._settle()

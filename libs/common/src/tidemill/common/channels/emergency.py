@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tidemill.common.bus.activity import to_the_second
 from tidemill.common.channels.cached import CachedChannels
 from tidemill.common.channels.deliveries import LEASE_BEYOND, UNKNOWN_AFTER
 from tidemill.common.channels.masking import masked_message
@@ -23,7 +24,7 @@ from tidemill.common.telemetry.metrics import DELIVERIES, DELIVERY_ATTEMPTS, Met
 
 log = get_logger(__name__)
 
-LOOK_EVERY = 1.0
+LOOK_EVERY = 2.0
 OpenSenders = Callable[[Mapping[str, Channel]], Senders]
 
 
@@ -66,7 +67,7 @@ class Emergency:
         """Send what waits, until cancelled."""
         while True:
             await self.round()
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(to_the_second(LOOK_EVERY))
 
     async def round(self) -> int:
         """Send all that is due now, and wait for it; how many attempts that were."""

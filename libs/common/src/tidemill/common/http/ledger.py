@@ -107,6 +107,7 @@ class RequestLedger:
         self._engine = engine
         self._table = table
         self._counts: dict[tuple[str, str, date], Requests] = {}
+        self._noted = asyncio.Event()
 
     def note(self, entry: Entry) -> None:
         """One request, or a decision of robots.txt without one."""
@@ -116,6 +117,8 @@ class RequestLedger:
         """Write until cancelled, and then once more."""
         try:
             while True:
+                await self._noted.wait()
+                self._noted.clear()
                 await asyncio.sleep(WRITE_EVERY)
                 await self.write()
         finally:
@@ -137,6 +140,7 @@ class RequestLedger:
         key = (more.source, more.host, more.day)
         known = self._counts.get(key)
         self._counts[key] = more if known is None else known.plus(more)
+        self._noted.set()
 
 
 async def restore_limits(engine: AsyncEngine, table: Table, limits: HostLimits, since: date) -> None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from tidemill.common.bus.activity import to_the_second, woken
 from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.supervise import describe
 from tidemill.common.config import CommonSettings, Config, ConfigError, Sources, load_config, load_sources
@@ -30,7 +31,7 @@ from tidemill.common.service.spec import ServiceSpec, Wiring
 from tidemill.common.telemetry.logs import get_logger
 from tidemill.common.telemetry.metrics import CONFIG_PROBLEM, CONFIG_VERSION, Metrics
 
-LOOK_EVERY_SECONDS = 5.0
+LOOK_EVERY_SECONDS = 10.0
 """Also without being told."""
 READ_AGAIN_SECONDS = 60.0
 LEAVE_SECONDS = 2.0
@@ -94,8 +95,7 @@ class Following:
                 if not self._lost:
                     self._log.warning("cannot follow the configuration; trying again", error=describe(error))
                 self._lost = True
-            with suppress(TimeoutError):
-                await asyncio.wait_for(told.wait(), LOOK_EVERY_SECONDS)
+            await woken(told, to_the_second(LOOK_EVERY_SECONDS))
 
     async def leave(self, engine: AsyncEngine) -> None:
         """This replica ends: nobody waits for its acknowledgement any more."""
@@ -131,7 +131,7 @@ class Following:
 
     async def _newer(self, engine: AsyncEngine) -> Version | None:
         """The active version, unless it is the one at work or one that was refused here."""
-        async with engine.connect() as connection:
+        async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
             number = await active_version(connection)
             refused = self._refused is not None and self._refused[0] == number and not self._may_read_again()
             if number == self.sources.version or refused:
@@ -204,7 +204,7 @@ class Following:
                 await acknowledge(connection, said)
             if self._restart:
                 self._log.warning("settings wait for a restart of the process", settings=self._restart)
-        elif now - self._seen_at >= SEEN_EVERY_SECONDS:
+        elif now - self._seen_at >= SEEN_EVERY_SECONDS / 2:
             async with engine.begin() as connection:
                 await give_sign_of_life(connection, self._spec.name, self.instance)
         else:

@@ -27,7 +27,7 @@ Answer = tuple[int, str, bytes]
 TIME_LIMIT = timedelta(seconds=2)
 KEEP_SECONDS = 0.5
 """An answer is given again for so long: probes must not become load on what they probe."""
-HEARTBEAT_SECONDS = 0.5
+HEARTBEAT_SECONDS = 1.0
 STUCK_AFTER = timedelta(seconds=10)
 REQUEST_BYTES = 8 << 10
 REQUEST_SECONDS = 5.0
