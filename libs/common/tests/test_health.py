@@ -122,6 +122,16 @@ async def test_a_service_is_not_ready_before_it_has_started(server: HealthServer
     assert (await get(server, "/readyz"))[0] == 200
 
 
+async def test_it_is_ready_by_the_checks_it_has_when_it_has_started() -> None:
+    health = Health("health-late", "1", {"nats": Dependency().check})
+    assert await health.wrong() == {"start": "not finished"}
+    late = Dependency()
+    late.wrong = "no such converter"
+    health.checks["sources"] = late.check
+    health.started = True
+    assert await health.wrong() == {"sources": "no such converter"}
+
+
 async def test_services_of_one_process_share_a_port_and_are_told_apart(server: HealthServer) -> None:
     broken = Dependency()
     broken.wrong = "away"

@@ -56,10 +56,14 @@ class Health:
         self.loop_lag = metrics.of(LOOP_LAG_SECONDS)
         self._asking: asyncio.Task[dict[str, str]] | None = None
         self._asked_at = 0.0
+        self._asked_when_started = False
 
     async def wrong(self) -> dict[str, str]:
         """What is wrong, by the name of the check; empty when the service can work."""
-        if self._asking is None or (self._asking.done() and time.monotonic() - self._asked_at > KEEP_SECONDS):
+        old = self._asking is not None and self._asking.done() and time.monotonic() - self._asked_at > KEEP_SECONDS
+        # What was asked while it started knows nothing of the checks that came last.
+        if self._asking is None or old or self.started != self._asked_when_started:
+            self._asked_when_started = self.started
             self._asking = asyncio.create_task(self._ask())
         wrong = await asyncio.shield(self._asking)
         return wrong if self.started else {**STARTING, **wrong}
