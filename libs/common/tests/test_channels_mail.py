@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -226,6 +226,7 @@ def test_a_recipient_that_is_more_than_an_address_is_refused(recipient: str) -> 
 
 
 @settings(deadline=None)
+@example("00000000 00¡¡¡¡¡¡𐀀𐀀𐀀𐀀𐀀 ¡")
 @given(st.text(min_size=1, max_size=400))
 def test_a_subject_made_of_any_text_is_one_header(text: str) -> None:
     told = message(

@@ -1,5 +1,6 @@
 """A letter as mail: pure, and the same bytes on every attempt."""
 
+from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -17,7 +18,10 @@ def compose(letter: Letter, sender: str) -> bytes:
     mail = EmailMessage(policy=SMTP)
     mail["From"] = Address("Tidemill", addr_spec=sender)
     mail["To"] = Address(addr_spec=letter.recipient)
-    mail["Subject"] = letter.subject
+    if letter.subject.isascii():
+        mail["Subject"] = letter.subject
+    else:  # What EmailMessage folds can lose a space between two encoded words (CPython 3.11, astral letters).
+        mail.set_raw("Subject", Header(letter.subject, "utf-8", header_name="Subject").encode())
     mail["Date"] = format_datetime(letter.at)
     mail["Message-ID"] = message_id(letter.key, domain)
     if letter.thread:
