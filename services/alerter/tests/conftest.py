@@ -177,21 +177,27 @@ class Station:
             await handling
 
 
-@pytest.fixture
-async def station(nats_url: str, new_database: NewDatabase, tmp_path: Path) -> AsyncIterator[Station]:
-    engine = open_engine(new_database(*find_services()))
+@asynccontextmanager
+async def open_station(nats_url: str, database_url: str, folder: Path) -> AsyncIterator[Station]:
+    engine = open_engine(database_url)
     telemetry = Telemetry.open("alerter", "0.1.0")
     nc = await nats.connect(nats_url)
     await ensure_topology(nc.jetstream())
-    (tmp_path / "tidemill.yaml").write_text(TIDEMILL_YAML)
-    (tmp_path / "data").mkdir()
-    config = load_config(tmp_path, services={"alerter": AlerterSettings}, environ={})
+    (folder / "tidemill.yaml").write_text(TIDEMILL_YAML)
+    (folder / "data").mkdir()
+    config = load_config(folder, services={"alerter": AlerterSettings}, environ={})
     async with Bus.open(
         nats_url, service="alerter", version="0.1.0", engine=engine, tables=SPEC.tables, telemetry=telemetry
     ) as bus:
-        station = Station(engine, nc, telemetry, bus, tmp_path, config)
+        station = Station(engine, nc, telemetry, bus, folder, config)
         await station.until(lambda: bus.connected and bus.control.known)
         yield station
     await nc.close()
     await telemetry.close()
     await engine.dispose()
+
+
+@pytest.fixture
+async def station(nats_url: str, new_database: NewDatabase, tmp_path: Path) -> AsyncIterator[Station]:
+    async with open_station(nats_url, new_database(*find_services()), tmp_path) as station:
+        yield station

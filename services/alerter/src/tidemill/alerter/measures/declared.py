@@ -50,6 +50,6 @@ _declare("service_absent", "1", "1 while a service that ran within a day has no 
 _declare("config_refused", "1", "1 while the last configuration that was offered is refused")
 _declare("config_problem", "1", "1 while a replica cannot do what the active configuration says", "service")
 _declare("disk_free", "share", "Free space of the disk that holds `data_dir`")
-_declare("memory_free", "share", "Memory of this machine that can be had")
+_declare("memory_free", "share", "Memory that can be had on this machine, or in the control group of the alerter")
 _declare("nats_lost", "seconds", "How long this service is without NATS")
 _declare("undelivered", "messages", "Messages to people that a channel gave up since it last took one", "channel")

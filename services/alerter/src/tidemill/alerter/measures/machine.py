@@ -4,9 +4,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
-
 from tidemill.alerter.measures.declared import Sample
+from tidemill.alerter.measures.memory import scarcest
 from tidemill.common.config.units import size_text
 
 MB = 1_000_000
@@ -22,11 +21,11 @@ def samples(data_dir: Path) -> Iterator[Sample]:
         )
     except OSError:  # Not made yet, or on a share that is away: nobody can say what is free there.
         pass
-    memory = psutil.virtual_memory()
+    memory = scarcest()
     yield Sample(
         measure="memory_free",
-        value=memory.available / memory.total,
-        says=f"{_size(memory.available)} of {_size(memory.total)} can be had",
+        value=memory.share,
+        says=f"{_size(memory.free)} of {_size(memory.total)} can be had {memory.where}",
     )
 
 
