@@ -205,20 +205,6 @@ alerter:
         assert summary == "channel chat gave up 1 messages"
 
 
-async def test_pages_that_are_given_up_are_told(station: Any) -> None:
-    """As the scraper leaves them: its own column, after its own last attempt."""
-    await station.sql(
-        """
-        INSERT INTO scraper.targets (source, item, identity, url, host, path, name, first_seen_at, seen_at, seen_run,
-            seen_search, failures, failure, given_up)
-        VALUES ('homes', 'a', 'a', 'https://example.org/a', 'example.org', '/a', 'a', now(), now(), 'homes-1', 0, 5,
-            'http', true)
-        """
-    )
-    await station.look()
-    assert (await station.states())["target_given_up"] == "firing"
-
-
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "small"
@@ -247,13 +233,6 @@ async def test_a_disk_that_fills_is_told_and_resolved_when_there_is_room(station
     await station.look()
     await station.look(minutes=6)
     assert (await station.states())["disk_filling"] == "resolved"
-
-
-async def test_memory_is_measured(station: Any) -> None:
-    station.configure("alerter: {rules: {memory_short: {below: 2, for: 0s}}}")
-    await station.look()
-    ((value,),) = await station.sql("SELECT value FROM alerter.alerts WHERE rule = 'memory_short'")
-    assert 0 < value < 1
 
 
 async def test_a_replica_that_is_gone_without_leave_is_lost_until_another_one_takes_its_place(station: Any) -> None:
@@ -300,3 +279,16 @@ async def test_nats_that_is_lost_is_told_by_postgres_alone(station: Any, nats_se
         await station.until(lambda: station.bus.connected)
         await station.look(seconds=15)
         assert (await station.states())["nats_down"] == "resolved"
+
+
+async def test_events_that_cannot_be_published_are_told(station: Any, scheduler: Scheduler, nats_server: Any) -> None:
+    """What the scheduler decides on while NATS is away waits in Postgres."""
+    station.configure("alerter: {}")
+    await scheduler.apply(paper={"schedule": HOURLY})
+    nats_server.kill()
+    await station.until(lambda: not station.bus.connected)
+    station.clock.pass_by(hours=1)
+    await scheduler.fire()
+    await station.look()
+    assert (await station.states())["outbox_stuck"] == "firing"
+    nats_server.start()

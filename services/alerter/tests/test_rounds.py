@@ -146,14 +146,14 @@ async def test_a_silence_shows_what_it_hides_and_ends(station: Any) -> None:
 
 
 async def test_an_anomaly_is_told_with_its_band_and_one_of_quality_once(station: Any) -> None:
-    def found(measure: str, severity: str = "warning") -> AnomalyFound:
+    def found(measure: str, severity: str = "warning", value: float = 0.4) -> AnomalyFound:
         return AnomalyFound(
             source="homes",
             day="2026-03-02",
             measure=measure,
             title="mean quality",
             severity=severity,
-            value=0.4,
+            value=value,
             low=0.8,
             high=0.95,
             found_at=station.clock(),
@@ -163,9 +163,19 @@ async def test_an_anomaly_is_told_with_its_band_and_one_of_quality_once(station:
         await station.say(found("listings.listing.quality"), found("records.new", "info"))
         await station.look()
         assert await station.states() == {"anomaly": "firing", "quality_drop": "firing"}
-        assert await station.told() == ["[warning] homes: listings.listing.quality is unusual"]
+        assert await station.told() == ["[warning] homes: listings.listing.quality has dropped"]
         ((says,),) = await station.sql("SELECT description FROM alerter.alerts WHERE rule = 'quality_drop'")
         assert says == "mean quality of 2026-03-02 is 0.4, expected were 0.8 to 0.95"
+
+
+async def test_quality_that_rises_is_unusual_and_no_drop(station: Any) -> None:
+    band = {"source": "homes", "day": "2026-03-02", "severity": "warning", "low": 0.8, "high": 0.95}
+    async with station.running():
+        await station.say(
+            AnomalyFound(**band, measure="listings.listing.quality", value=0.99, found_at=station.clock())
+        )
+        await station.look()
+        assert await station.states() == {"anomaly": "firing"}
 
 
 async def test_facts_and_silences_go_after_their_time(station: Any) -> None:

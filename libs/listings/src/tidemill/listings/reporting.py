@@ -23,7 +23,7 @@ LISTINGS = Reporting(
         _level("price", "sale", "CHF"),
         _level("rent", "rent", "CHF"),
         Figure("size_m2", "Median living area", "size_m2", "median", "m²"),
-        Figure("priced", "With a price", "price IS NOT NULL", "share"),
+        Figure("priced", "With a price", "price IS NOT NULL", "share", measured=True),
         Figure("points", "Points held against footprints", "footprint", "count"),
         Figure("inside", "Inside a building", "footprint = 'inside'", "share", measured=True),
         Figure("near", "Near a building", "footprint = 'near'", "share"),

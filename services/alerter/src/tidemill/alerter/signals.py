@@ -29,7 +29,7 @@ EVENT_LABELS: dict[str, tuple[str, ...]] = {
     "PublicationLate": ("source",),
     "JobDead": ("service", "consumer", "reason"),
     "ConfigRefused": ("actor",),
-    "AnomalyFound": ("source", "measure", "about", "severity"),
+    "AnomalyFound": ("source", "measure", "about", "direction", "severity"),
     "ReportNotDelivered": ("kind", "channel", "reason"),
 }
 """What rules may ask of each event. Few values each: no ids, no texts."""
@@ -69,6 +69,8 @@ def _label(event: Event, name: str) -> str:
         return "yes" if event.new + event.changed else "no"
     if name == "about" and isinstance(event, AnomalyFound):  # `quality` of `listings.listing.quality`
         return event.measure.rpartition(".")[2]
+    if name == "direction" and isinstance(event, AnomalyFound):
+        return "less" if event.value < event.low else "more"
     return str(getattr(event, name))
 
 
