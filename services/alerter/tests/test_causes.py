@@ -201,6 +201,7 @@ alerter:
             await station.deliveries.round()
             station.clock.pass_by(minutes=1)
         await station.look()
+        assert (await station.states())["channel_broken"] == "firing"
         ((summary,),) = await station.sql("SELECT summary FROM alerter.alerts WHERE rule = 'channel_broken'")
         assert summary == "channel chat gave up 1 messages"
 

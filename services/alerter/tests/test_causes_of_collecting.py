@@ -74,7 +74,7 @@ def letter() -> bytes:
     return page.getvalue()
 
 
-async def test_a_run_that_does_not_get_everything_is_told_and_so_is_the_share_that_failed(works: Works) -> None:
+async def test_a_run_that_does_not_get_everything_is_told_with_the_share_that_failed(works: Works) -> None:
     await works.run("issues")
     assert "is partial" in await works.fires("run_partial", source="issues")
     assert await works.fires("error_rate", source="issues") == "issues: 0.333 of the items of the last day failed"
@@ -83,7 +83,7 @@ async def test_a_run_that_does_not_get_everything_is_told_and_so_is_the_share_th
     await works.is_over("run_partial", source="issues")
 
 
-async def test_a_run_that_gets_nothing_is_told_and_hides_the_files_that_it_did_not_get(works: Works) -> None:
+async def test_a_run_that_gets_nothing_is_told_and_hides_the_files_it_did_not_get(works: Works) -> None:
     await works.run("ruins")
     assert "12 of 12 items failed" in await works.fires("run_failed", source="ruins")
     assert "12 documents could not be had" in await works.fires("documents_failing", source="ruins")
