@@ -109,6 +109,35 @@ async def test_a_refused_command_may_be_repeated_with_the_same_id(ground: Any) -
         assert await request_command(ground.nc, "demo", "add", {"name": "x"}, id="c1") == {"added": "x", "id": "c1"}
 
 
+async def test_a_command_in_hand_is_answered_though_its_service_stops(ground: Any) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def handle(tx: Any, id: str, parameters: Any) -> Answer:
+        begun.set()
+        await go_on.wait()
+        await tx.execute(ground.rows.insert(), [{"event_id": "x"}])
+        return Answer({"added": "x"})
+
+    async with ground.bus(commands=[Command(verb="add", handle=handle, description="Add x")]) as bus:
+        await until_listening(ground)
+        asked = asyncio.create_task(request_command(ground.nc, "demo", "add", {}))
+        await begun.wait()
+        stopping = asyncio.create_task(bus.stop())
+        await ground.until(lambda: nobody_listens(ground))
+        go_on.set()
+        await stopping
+    assert await asked == {"added": "x"}
+    assert await ground.recorded() == ["x"]
+
+
+async def nobody_listens(ground: Any) -> bool:
+    try:
+        await ground.nc.request("$SRV.PING.demo", timeout=1)
+    except nats.errors.NoRespondersError:
+        return True
+    return False
+
+
 async def test_nobody_listening_is_a_clear_error(ground: Any) -> None:
     with pytest.raises(CommandFailed, match="nobody listens on") as failed:
         await request_command(ground.nc, "demo", "add")

@@ -137,7 +137,7 @@ class Bus:
             await self._supervisor.stop(*task_names)
             await asyncio.gather(*(each.drain(self._supervisor, self._within) for each in self._consumers))
             await self._supervisor.stop("commands")
-            await answering.stop()
+            await answering.stop(self._within)
         finally:
             self._stopped.set()
 

@@ -1,9 +1,10 @@
 """Commands as a NATS service: answered after commit, once per id, with errors that say what would work."""
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import nats.errors
@@ -50,6 +51,7 @@ class Commands:
         self._metadata = metadata
         self._nc: NatsClient | None = None
         self._micro: Service | None = None
+        self._in_hand: set[asyncio.Task[None]] = set()
         inbox = tables.inbox.fullname
         self._claim = text(
             f"INSERT INTO {inbox} (consumer, event_id) VALUES (:consumer, :id) ON CONFLICT DO NOTHING RETURNING 1"
@@ -80,12 +82,29 @@ class Commands:
             )
         self._nc = nc
 
-    async def stop(self) -> None:
+    async def stop(self, within: timedelta) -> None:
+        """Take no more, and answer what is in hand, as far as that is done in time."""
         if self._micro is not None and self._connection.connected:
             with suppress(nats.errors.Error, OSError, TimeoutError):
                 await self._micro.stop()
+        if self._in_hand:
+            _, late = await asyncio.wait(self._in_hand, timeout=within.total_seconds())
+            for task in late:
+                task.cancel()
 
     def _handler(self, command: Command) -> Any:
+        handle = self._handled(command)
+
+        async def keep(request: Request) -> None:
+            # In a task of its own: the end of a subscription cancels whatever its callback is at.
+            task = asyncio.create_task(handle(request))
+            self._in_hand.add(task)
+            task.add_done_callback(self._in_hand.discard)
+            await asyncio.shield(task)
+
+        return keep
+
+    def _handled(self, command: Command) -> Any:
         async def handle(request: Request) -> None:
             headers = request.headers or {}
             with self._telemetry.span(
