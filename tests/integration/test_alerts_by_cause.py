@@ -1,5 +1,5 @@
 """Rules that ship, fired by what really happens to services at work: a site that breaks, files that nobody can read, a
-process that is killed, a configuration with a mistake."""
+process that is killed, a configuration with a mistake. Every rule has a shorter test in services/alerter/tests."""
 
 import asyncio
 import contextlib
@@ -42,6 +42,8 @@ class Outside:
     """A site that answers as the test says, and a chat that takes what is posted."""
 
     statuses: dict[str, int] = field(default_factory=dict)
+    bodies: dict[str, bytes] = field(default_factory=dict)
+    """What is not `[{"id": 1}]`."""
     posted: list[dict[str, Any]] = field(default_factory=list)
     port: int = 0
 
@@ -55,7 +57,8 @@ class Outside:
 def handler_of(outside: Outside) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._answer(outside.statuses.get(self.path, 200), b'[{"id": 1}]')
+            body = outside.bodies.get(self.path, b'[{"id": 1}]')
+            self._answer(outside.statuses.get(self.path, 200), body)
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -86,11 +89,20 @@ def outside() -> Iterator[Outside]:
     server.server_close()
 
 
+def index(outside: Outside) -> dict[str, Any]:
+    """Twelve files, of which four are not there."""
+    names = [f"{number:02}.json" for number in range(1, 13)]
+    outside.bodies["/issues.json"] = "".join(f'<a href="/issue/{each}">{each}</a>' for each in names).encode()
+    outside.statuses |= {f"/issue/{each}": 404 for each in names[:4]}
+    return {"url": outside.url("issues"), "links": "/issue/*.json", "newest": False}
+
+
 def download(name: str, outside: Outside, **more: Any) -> dict[str, Any]:
+    place = more.pop("download", {})
     politeness = {"rate": "50/s", "allow_private": [f"127.0.0.1:{outside.port}"], **more.pop("politeness", {})}
     return {
         "source": name,
-        "download": {"url": outside.url(name), "expect": "json", **more.pop("download", {})},
+        "download": {**({} if "index" in place else {"url": outside.url(name)}), "expect": "json", **place},
         "politeness": politeness,
         "convert": {"with": "json", "options": {"key": "id"}},
         "run": {"overlap": "allow"},
@@ -108,6 +120,13 @@ def mill(outside: Outside) -> Iterator[System]:
             outside,
             checks=[{"check": "count", "least": 100, "name": "many"}],
         ),
+        download(
+            "held",
+            outside,
+            checks=[{"check": "range", "name": "cheap", "field": "price", "least": 1, "severity": "block"}],
+        ),
+        download("weekly", outside, download={"window": {"from": "00:00", "until": "00:01"}}),
+        download("issues", outside, download={"index": index(outside)}),
         {
             "source": "paper",
             "watch": {"folder": "inbox", "include": ["*.pdf"], "stable_for": "100ms", "after": "move"},
@@ -117,6 +136,7 @@ def mill(outside: Outside) -> Iterator[System]:
     host = f"127.0.0.1:{outside.port}"
     channels = {"chat": {"slack": {"url": f"http://{host}/${{env:CHAT_PATH}}", "allow_private": [host]}}}
     settings = {"TIDEMILL_CHANNELS": json.dumps(channels), "TIDEMILL_ALERTER": json.dumps(ALERTER)}
+    outside.bodies["/held.json"] = json.dumps([{"id": n, "price": 5 * (n > 100)} for n in range(150)]).encode()
     with running(REPLICAS, sources, CHAT_PATH="chat", **settings) as system:
         eventually(lambda: ask(system, "status", {}))
         begin(system)
@@ -125,7 +145,8 @@ def mill(outside: Outside) -> Iterator[System]:
 
 def begin(system: System) -> None:
     """What takes its time, all at once."""
-    ask(system, "run", {"source": "checked"})
+    for source in ("checked", "held", "issues"):
+        ask(system, "run", {"source": source})
     for _ in range(3):
         ask(system, "run", {"source": "rationed"})
     page = BytesIO()
@@ -205,6 +226,19 @@ def test_a_budget_that_is_spent_is_told(mill: System) -> None:
 
 def test_a_check_that_does_not_pass_is_told(mill: System) -> None:
     assert alert(mill, "check_failed") == "checked does not pass its check many"
+
+
+def test_a_run_that_does_not_get_everything_is_told_with_the_share_that_failed(mill: System) -> None:
+    assert "4 of 12 items failed" in alert(mill, "run_partial")
+    assert alert(mill, "error_rate") == "issues: 0.333 of the items of the last day failed"
+
+
+def test_records_that_checks_hold_are_told_when_they_are_many(mill: System) -> None:
+    assert alert(mill, "quarantine_full") == "held: 101 records wait in quarantine"
+
+
+def test_a_file_that_does_not_come_in_its_window_is_told(mill: System) -> None:
+    assert alert(mill, "publication_late") == "weekly: the new file is late"
 
 
 def test_a_message_that_nobody_understands_is_a_dead_letter_and_told(mill: System) -> None:
