@@ -24,6 +24,7 @@ from tidemill.common.database import open_engine
 from tidemill.common.migrations import migrate
 from tidemill.common.servers import NatsServer, PostgresServer
 from tidemill.common.service import find_services
+from tidemill.common.testing.cluster import begin_used
 
 SOURCE = {
     "source": "paper",
@@ -56,6 +57,7 @@ class System:
             (self.folder / "sources" / f"{source['source']}.yaml").write_text(yaml.safe_dump(dict(source)))
         (self.folder / "log").mkdir()
         self.nats = NatsServer(self.folder / "nats")
+        begin_used(self.folder / "postgres")
         self.postgres = PostgresServer(self.folder / "postgres")
         self.nats.start()
         self.postgres.start()

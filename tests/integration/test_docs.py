@@ -21,6 +21,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tidemill.common.testing.cluster import begin_used
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 GUIDE = ROOT / "docs" / "add-a-converter.md"
@@ -151,6 +153,8 @@ def run(step: Step, project: Path, settings: dict[str, str]) -> None:
 @contextmanager
 def up(project: Path, settings: dict[str, str]) -> Iterator[None]:
     told = project / "up.txt"
+    if not (used := project / "data" / "postgres").exists():
+        begin_used(used)
     with told.open("w") as output:
         process = subprocess.Popen(["tidemill", "up"], cwd=project, env=settings, stdout=output, stderr=output)
         try:

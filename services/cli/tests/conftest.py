@@ -19,9 +19,9 @@ import pytest
 from typer.testing import CliRunner
 
 from tidemill.cli.main import app
-from tidemill.common.servers import PostgresServer, free_port
+from tidemill.common.servers import free_port
 from tidemill.common.testing import mill
-from tidemill.common.testing.fixtures import server_folder
+from tidemill.common.testing.cluster import begin_used
 
 TIDEMILL = Path(sys.executable).parent / "tidemill"
 START_SECONDS = 40.0
@@ -96,9 +96,8 @@ class Up:
 
 
 class Place:
-    def __init__(self, folder: Path, brought: Path, cluster: Path) -> None:
+    def __init__(self, folder: Path, brought: Path) -> None:
         self.folder = folder
-        self._cluster = cluster
         self._started: list[subprocess.Popen[str]] = []
         names = re.compile(r"TIDEMILL_.*|(NATS|DATABASE|REDIS|ARCHIVE)_URL")
         self.environment = {name: value for name, value in os.environ.items() if not names.fullmatch(name)}
@@ -134,11 +133,9 @@ class Place:
         return done.exit_code, done.output
 
     def has_been_used(self) -> None:
-        """Postgres was here before: to make its files takes a second."""
-        data = self.folder / "data/postgres"
-        if not data.exists():
-            data.mkdir(parents=True)
-            subprocess.run(["cp", "-a", self._cluster / "pgdata", self._cluster / "password", data], check=True)
+        """Postgres was here before: to make its files and tables takes two seconds."""
+        if not (data := self.folder / "data/postgres").exists():
+            begin_used(data)
 
     def has_a_port_of_its_own(self) -> None:
         """As if an earlier start had it: the well-known one goes to whichever test starts first."""
@@ -186,22 +183,13 @@ def the_wait() -> Callable[..., None]:
     return eventually
 
 
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[Path]:
-    """The folder of a Postgres that was started and stopped."""
-    with server_folder() as folder:
-        with PostgresServer(folder):
-            pass
-        yield folder
-
-
 @pytest.fixture
-def place(open_folder: Path, cluster: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def place(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     folder = open_folder / "place"
     folder.mkdir()
     brought = mill.install(open_folder / "brought")
     monkeypatch.syspath_prepend(brought)
-    made = Place(folder, brought, cluster)
+    made = Place(folder, brought)
     yield made
     made.close()
 
