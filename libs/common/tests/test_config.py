@@ -156,7 +156,7 @@ def test_an_unknown_key_is_refused_with_its_place_the_nearest_and_all_valid_ones
     ]
     (said,) = problems(tmp_path, "nats: nats://a\n")
     assert said.startswith(
-        "tidemill.yaml:1:1: nats: unknown key; did you mean nats_url? Valid keys: archive_url, channels, data_dir"
+        "tidemill.yaml:1:1: nats: unknown key; did you mean nats_url? Valid keys: archive_url, backup, channels"
     )
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tidemill.common.config import Sources
 from tidemill.common.config.sources import SourceFile
 from tidemill.common.events import RunPlanned
 from tidemill.scheduler.admission import Admission, RunRequest
+from tidemill.scheduler.backups import report
 from tidemill.scheduler.firing import Firing
 from tidemill.scheduler.ledger import Verdict, end_runs, record_words
 from tidemill.scheduler.schedules import apply_schedules
@@ -70,6 +72,29 @@ def scheduler(station: Any) -> Scheduler:
     """At ten past, so that slots of every hour are as many whenever the test runs."""
     station.clock.time = station.clock.time.replace(minute=10, second=0, microsecond=0)
     return Scheduler(station)
+
+
+async def test_a_backup_that_does_not_come_is_missed_where_they_come_by_themselves(station: Any) -> None:
+    async def told(hours_ago: int, *, scheduled: bool = True, problem: str = "") -> None:
+        began_at = (station.clock() - timedelta(hours=hours_ago)).isoformat()
+        times = {"began_at": began_at, "finished_at": began_at, "name": began_at, "folder": "/backups"}
+        async with station.bus.transaction() as tx:
+            await report(tx, "id", {**times, "scheduled": scheduled, "problem": problem})
+
+    await told(100, scheduled=False)  # By hand, once: nobody promised another.
+    await station.look()
+    assert "backup_old" not in await station.states()
+    await told(20)
+    await station.look(minutes=2)
+    assert "backup_old" not in await station.states()
+    await told(1, problem="the disk is full")
+    await station.look(hours=7)
+    ((says,),) = await station.sql("SELECT description FROM alerter.alerts WHERE rule = 'backup_old'")
+    assert says.startswith("the last good one is /backups/") and says.endswith("the last attempt: the disk is full")
+    assert (await station.states())["backup_old"] == "firing"
+    await told(0)
+    await station.look(minutes=2)
+    assert (await station.states())["backup_old"] == "resolved"
 
 
 async def test_slots_are_missed_while_every_scheduler_is_dead(station: Any, scheduler: Scheduler) -> None:

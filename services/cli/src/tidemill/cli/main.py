@@ -29,6 +29,8 @@ MODULES = (
     "lineage",
     "report",
     "retention",
+    "backup",
+    "restore",
     "dead_letters",
     "run",
     "runs",

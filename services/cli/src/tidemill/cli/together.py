@@ -15,6 +15,7 @@ import nats.errors
 
 from tidemill.cli import sample
 from tidemill.cli.asking import SCHEDULER
+from tidemill.cli.backups.nightly import Nightly
 from tidemill.cli.live import Screen, numbers
 from tidemill.cli.machine import Machine
 from tidemill.cli.own_folder import OwnFolder
@@ -120,6 +121,7 @@ class Together:
             addresses.write(self._config.common.data_dir)
             running = [asyncio.create_task(service.run(self._stop)) for service in self._services]
             beside = [asyncio.create_task(self._show(addresses, demo, begun))]
+            beside.append(asyncio.create_task(Nightly(self._config, self._screen.say).run()))
             if any(spec.name == SCHEDULER for spec in self._specs):
                 folder = OwnFolder(self._config, addresses, self._screen.say)
                 beside.append(asyncio.create_task(folder.run()))

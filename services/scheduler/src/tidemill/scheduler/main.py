@@ -12,6 +12,7 @@ from tidemill.scheduler.admission import Admission
 from tidemill.scheduler.audit_head import HeadKeeper
 from tidemill.scheduler.audit_step import audit_step
 from tidemill.scheduler.backfill import Backfills
+from tidemill.scheduler.backups import backup_commands
 from tidemill.scheduler.commands import Commands
 from tidemill.scheduler.config_versions import ConfigVersions
 from tidemill.scheduler.control_mirror import ControlMirror
@@ -73,6 +74,7 @@ async def open_scheduler(context: Context) -> AsyncIterator[Wiring]:
             *commands.commands(),
             *configurations.commands(),
             *keeper.commands(),
+            *backup_commands(),
         ),
         tasks=(firing.run, limits.run, mirror.run, keeper.run),
         reconfigure=apply,

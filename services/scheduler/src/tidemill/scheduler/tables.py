@@ -212,5 +212,19 @@ audit = Table(
     comment="Who changed what: each row holds the hash of the one before it. Never updated, never deleted.",
 )
 
+backups = Table(
+    "backups",
+    metadata,
+    Column("folder", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("began_at", MOMENT, nullable=False),
+    Column("finished_at", MOMENT, nullable=False),
+    Column("good", Boolean, nullable=False),
+    Column("scheduled", Boolean, nullable=False, comment="By itself: then one that does not come is missed."),
+    Column("bytes", BigInteger, nullable=False, comment="Of what it added."),
+    Column("problem", Text, nullable=False, comment="Why it is not good."),
+    comment="Backups that were made, and those that failed.",
+)
+
 for _table in versions.metadata.tables.values():
     _table.to_metadata(metadata)  # Everybody reads schema `config`; its migrations are ours.

@@ -104,13 +104,14 @@ def _from_age_file(path: str, reference: str) -> str:
 
     content = _bytes(Path(path), reference)
     try:
-        return _text(pyrage.decrypt(content, list(_identities(reference))), reference)
+        return _text(pyrage.decrypt(content, list(identities(reference))), reference)
     except pyrage.DecryptError as refused:
         raise UnresolvedReference(reference, f"cannot be decrypted with the key in {IDENTITY}: {refused}") from None
 
 
-def _identities(reference: str) -> Iterable[Any]:
-    """From the variable itself, or from the file it names: a key a line, as age-keygen writes them."""
+def identities(reference: str) -> Iterable[Any]:
+    """The age keys of this process, for what `reference` names: from the variable itself, or from the file it names: a
+    key a line, as age-keygen writes them. Raises UnresolvedReference."""
     import pyrage
 
     given = os.environ.get(IDENTITY, "").strip()

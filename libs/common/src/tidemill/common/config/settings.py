@@ -14,6 +14,7 @@ from tidemill.common.config.units import Duration
 from tidemill.schedule import Cron, Schedule, find_zone
 
 __all__ = [
+    "BackupSettings",
     "CommonSettings",
     "HealthSettings",
     "LogSettings",
@@ -21,6 +22,16 @@ __all__ = [
     "Settings",
     "TelemetrySettings",
 ]
+
+
+def _readable_cron(at: str) -> str:
+    Cron.parse(at)
+    return at
+
+
+def _known_zone(zone: str) -> str:
+    find_zone(zone)
+    return zone
 
 
 class LogSettings(Settings):
@@ -99,22 +110,34 @@ class RetentionSettings(Settings):
     dead_letters: Keep = timedelta(days=90)
     """Dead letters that were replayed or dropped; the others wait for somebody."""
 
-    @field_validator("at")
-    @classmethod
-    def _cron_is_readable(cls, at: str) -> str:
-        Cron.parse(at)
-        return at
-
-    @field_validator("zone")
-    @classmethod
-    def _zone_is_known(cls, zone: str) -> str:
-        find_zone(zone)
-        return zone
+    _at_is_readable = field_validator("at")(_readable_cron)
+    _zone_is_known = field_validator("zone")(_known_zone)
 
     def keep(self, layer: str) -> timedelta | None:
         """How long this layer is kept; None for ever."""
         keep: timedelta | None = getattr(self, layer, None)
         return keep
+
+    def schedule(self) -> Schedule:
+        return Schedule(timing=Cron.parse(self.at), zone=find_zone(self.zone))
+
+
+class BackupSettings(Settings):
+    """Backups that are made by themselves. `tidemill up` makes them; elsewhere a timer calls `tidemill backup`."""
+
+    folder: Path | None = None
+    """Folder for backups, on another disk than `data_dir`. Without it none is made by itself."""
+    at: str = "15 2 * * *"
+    """When one is made, as a cron expression on the clock of `zone`."""
+    zone: str = "UTC"
+    """IANA time zone of `at`."""
+    keep: Annotated[Duration, Field(ge=timedelta(days=1))] = timedelta(days=14)
+    """How long one is kept; the newest good one always is."""
+    recipients: tuple[str, ...] = ()
+    """Who may read them: age recipients (`age1…`). Without any they are not encrypted."""
+
+    _at_is_readable = field_validator("at")(_readable_cron)
+    _zone_is_known = field_validator("zone")(_known_zone)
 
     def schedule(self) -> Schedule:
         return Schedule(timing=Cron.parse(self.at), zone=find_zone(self.zone))
@@ -142,5 +165,6 @@ class CommonSettings(Settings):
     telemetry: TelemetrySettings = TelemetrySettings()
     health: HealthSettings = HealthSettings()
     retention: RetentionSettings = RetentionSettings()
+    backup: BackupSettings = BackupSettings()
     channels: Channels = Field(default_factory=dict)
     """Ways in which people are told of alerts and sent reports, each under a name."""

@@ -49,6 +49,7 @@ _declare("replicas_lost", "replicas", "Replicas that ended without taking leave 
 _declare("service_absent", "1", "1 while a service that ran within a day has no replica", "service")
 _declare("config_refused", "1", "1 while the last configuration that was offered is refused")
 _declare("config_problem", "1", "1 while a replica cannot do what the active configuration says", "service")
+_declare("backup_age", "seconds", "Age of the last good backup, where they are made by themselves")
 _declare("disk_free", "share", "Free space of the disk that holds `data_dir`")
 _declare("memory_free", "share", "Memory that can be had on this machine, or in the control group of the alerter")
 _declare("nats_lost", "seconds", "How long this service is without NATS")

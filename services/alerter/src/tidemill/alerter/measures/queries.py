@@ -129,6 +129,20 @@ SERVICE_ABSENT = Query(
         HAVING max(seen_at) < now() - interval '{GONE_AFTER_SECONDS} seconds'
     """,
 )
+BACKUP_AGE = Query(
+    measure="backup_age",
+    tables=["scheduler.backups"],
+    every=SELDOM,
+    sql="""
+        SELECT extract(epoch FROM :now - coalesce(max(began_at) FILTER (WHERE good), min(began_at))) AS value,
+            coalesce('the last good one is ' || max(folder || '/' || name) FILTER (WHERE good), 'none was good')
+                || coalesce('; the last attempt: ' || (
+                    SELECT problem FROM scheduler.backups last WHERE NOT good AND NOT EXISTS (
+                        SELECT 1 FROM scheduler.backups later WHERE later.good AND later.began_at > last.began_at)
+                    ORDER BY began_at DESC LIMIT 1), '') AS says
+        FROM scheduler.backups HAVING bool_or(scheduled)
+    """,
+)
 
 UNDELIVERED = Query(
     measure="undelivered",
@@ -192,6 +206,7 @@ QUERIES: tuple[Query, ...] = (
     CONFIG_PROBLEM,
     REPLICAS_LOST,
     SERVICE_ABSENT,
+    BACKUP_AGE,
     UNDELIVERED,
     *(_held(name) for name in ("downloader", "scraper")),
     *(_checks(name) for name in ("converter", "scraper")),
