@@ -31,6 +31,7 @@ from tidemill.common.http import (
     Usage,
     open_limits,
 )
+from tidemill.common.http.hop import HOSTS
 from tidemill.common.telemetry.metrics import Metrics, value
 from tidemill.common.testing.hostile import Asked, Connection, Hostile, hostile_server, polite_client
 
@@ -447,7 +448,12 @@ async def test_a_cancelled_request_gives_the_place_back_and_is_accounted_for(
 
 async def test_what_is_asked_is_counted(client: PoliteClient, server: Hostile) -> None:
     server.says("/", 200, "tides")
-    labels = {"service": "http-test", "source": "counted", "purpose": "page"}
+    labels = {
+        "service": "http-test",
+        "source": "counted",
+        "purpose": "page",
+        "host": HOSTS.name(server.url.removeprefix("http://").rstrip("/")),
+    }
     await get(client, server, source="counted")
     await failure(client, server, "/nowhere", source="counted")
     assert value("tidemill_http_requests_total", outcome="2xx", **labels) == 1

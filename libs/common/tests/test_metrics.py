@@ -11,10 +11,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from tidemill.common.telemetry import metrics
 from tidemill.common.telemetry.metrics import (
     CACHE_REQUESTS,
+    CONSUMER_WAITING,
     HANDLED,
     METRICS,
     OUTBOX_UNSENT,
     WORK_SECONDS,
+    Few,
     Metrics,
     exposition,
     render_docs,
@@ -36,6 +38,26 @@ def test_the_order_of_labels_does_not_matter() -> None:
     ours.of(CACHE_REQUESTS, namespace="n", result="hit").inc()
     ours.of(CACHE_REQUESTS, result="hit", namespace="n").inc()
     assert value("tidemill_cache_requests_total", service="metrics-order", namespace="n", result="hit") == 2
+
+
+def test_values_that_others_choose_stay_few() -> None:
+    few = Few(2)
+    assert [few.name(host) for host in ("a", "b", "c", "a", "d")] == ["a", "b", "other", "a", "other"]
+
+
+def test_what_is_shown_no_more_goes() -> None:
+    ours = Metrics("metrics-shown")
+    ours.show(CONSUMER_WAITING, {("a",): 1, ("b",): 2})
+    ours.show(CONSUMER_WAITING, {("b",): 3})
+    assert value("tidemill_consumer_waiting", service="metrics-shown", consumer="b") == 3
+    assert 'consumer="a"' not in exposition("metrics-shown").decode()
+    assert 'consumer="b"' in exposition("metrics-shown").decode()
+
+
+def test_the_network_of_the_machine_is_counted() -> None:
+    families = {family.name: family for family in text_string_to_metric_families(exposition("nobody").decode())}
+    for name in ("network_bytes", "network_errors"):
+        assert {sample.labels["direction"] for sample in families[name].samples} == {"received", "sent"}
 
 
 def test_a_forgotten_label_is_an_error() -> None:

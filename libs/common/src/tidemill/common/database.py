@@ -1,10 +1,21 @@
 """One Postgres, one schema per service."""
 
-from sqlalchemy import MetaData
+import time
+
+import structlog
+from sqlalchemy import Connection, MetaData, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from tidemill.common.config.references import resolved
+from tidemill.common.telemetry.metrics import SLOW_STATEMENTS, Metrics
+
+log = structlog.get_logger(__name__)
+
+SLOW_SECONDS = 1.0
+SHOWN = 500
+"""Letters of a slow statement."""
+BEGUN = "tidemill.begun"
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -26,7 +37,7 @@ def open_engine(
     """An engine on asyncpg for `postgresql://…` (`?host=/folder` for a socket); dead connections are noticed on use.
     A statement may take `statement_seconds`, or as long as it takes."""
     target = make_url(resolved(url)).set(drivername="postgresql+asyncpg")
-    return create_async_engine(
+    engine = create_async_engine(
         target,
         pool_size=pool,
         max_overflow=pool,
@@ -38,3 +49,21 @@ def open_engine(
             "server_settings": {"application_name": application, "jit": "off"},
         },
     )
+    _watch_statements(engine, Metrics(application.removeprefix("tidemill-")))
+    return engine
+
+
+def _watch_statements(engine: AsyncEngine, metrics: Metrics) -> None:
+    """Tell of those that take long, with the SQL but without what was asked about."""
+
+    def begin(connection: Connection, *_: object) -> None:
+        connection.info[BEGUN] = time.monotonic()
+
+    def end(connection: Connection, cursor: object, statement: str, *_: object) -> None:
+        seconds = time.monotonic() - connection.info.pop(BEGUN, float("inf"))
+        if seconds >= SLOW_SECONDS:
+            metrics.of(SLOW_STATEMENTS).inc()
+            log.warning("slow statement", seconds=round(seconds, 3), sql=" ".join(statement.split())[:SHOWN])
+
+    event.listen(engine.sync_engine, "before_cursor_execute", begin)
+    event.listen(engine.sync_engine, "after_cursor_execute", end)

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from tidemill.alerter import standby
 from tidemill.alerter.commands import Commands
 from tidemill.alerter.measures.gather import Gathering
+from tidemill.alerter.measures.shown import Shown
 from tidemill.alerter.policy import Policy, unreachable
 from tidemill.alerter.retention import LAYERS
 from tidemill.alerter.rounds import Rounds, utc_now
@@ -31,6 +32,7 @@ async def open_alerter(context: Context) -> AsyncIterator[Wiring]:
     wanted = frozenset(rule.measure for rule in policy.rules.values() if rule.measure)
     gathering = Gathering(context.bus, context.engine, context.config, context.sources, wanted, utc_now)
     metrics = context.telemetry.metrics
+    shown = Shown(metrics)
 
     async def take(sources: Sources) -> None:
         gathering.take(sources)
@@ -39,7 +41,15 @@ async def open_alerter(context: Context) -> AsyncIterator[Wiring]:
         senders = await stack.enter_async_context(Senders(channels))
         sending = Deliveries(context.engine, deliveries, senders, metrics, transaction=context.bus.transaction)
         rounds = Rounds(
-            context.bus, context.engine, sending, gathering.gather, policy, metrics, every=settings.look_every
+            context.bus,
+            context.engine,
+            sending,
+            gathering.gather,
+            policy,
+            metrics,
+            every=settings.look_every,
+            show=lambda: shown.show(gathering.seen, gathering.consumers, gathering.streams),
+            hide=shown.clear,
         )
         standby.keep(context.config.common.data_dir, settings, channels)
         heartbeat = Heartbeat(settings.heartbeat, metrics, rounds.what_is_wrong)

@@ -30,6 +30,8 @@ OVERLAP = timedelta(seconds=90)
 TIDY_EVERY = timedelta(minutes=10)
 KEPT = timedelta(days=7)
 LAST = text("SELECT at FROM alerter.rounds WHERE name = 'look'")
+NOT_MINE = 3
+"""Rounds in a row that others made."""
 LATE = 6
 """Rounds that may fail in a row until the sign of life outwards stays away."""
 READ_AT = text("SELECT clock_timestamp()")
@@ -62,7 +64,10 @@ class Rounds:
         *,
         every: timedelta,
         now: Callable[[], datetime] = utc_now,
+        show: Callable[[], None] = lambda: None,
+        hide: Callable[[], None] = lambda: None,
     ) -> None:
+        """`show` what was gathered, or `hide` it because another replica gathers."""
         self._bus = bus
         self._engine = engine
         self._deliveries = deliveries
@@ -71,6 +76,8 @@ class Rounds:
         self._metrics = metrics
         self._every = every
         self._now = now
+        self._show = show
+        self._hide = hide
         self._signals: dict[SignalKey, Signal] = {}
         self._facts = Facts()
         self._tidied = now()
@@ -81,9 +88,14 @@ class Rounds:
 
     async def run(self) -> None:
         """Until cancelled."""
+        mine_at = self._now()
         while True:
             if await self._is_mine():
                 await self.round()
+                mine_at = self._now()
+                self._show()
+            elif self._now() - mine_at > NOT_MINE * self._every:
+                self._hide()
             await asyncio.sleep(self._every.total_seconds())
 
     async def what_is_wrong(self) -> str | None:

@@ -19,7 +19,7 @@ from tidemill.common.events import (
     RunPlanned,
 )
 from tidemill.common.telemetry.logs import get_logger
-from tidemill.common.telemetry.metrics import RUNS, Metrics
+from tidemill.common.telemetry.metrics import ITEMS, RUN_SECONDS, RUNS, Metrics
 from tidemill.scheduler.ledger import record_words
 from tidemill.scheduler.words import (
     Word,
@@ -80,6 +80,9 @@ def ledger_steps(converts: Callable[[str], bool], metrics: Metrics) -> list[Step
     ]
 
 
+OUTCOMES = ("new", "changed", "unchanged", "gone", "reappeared", "skipped", "failed")
+
+
 def tell(outgoing: Collection[Outgoing], metrics: Metrics) -> None:
     """To logs and metrics, which may count a run twice if its transaction has to be repeated."""
     for one in outgoing:
@@ -87,6 +90,9 @@ def tell(outgoing: Collection[Outgoing], metrics: Metrics) -> None:
         if isinstance(event, RunFinished):
             if not event.corrected:
                 metrics.of(RUNS, source=event.source, state=event.state).inc()
+                metrics.of(RUN_SECONDS, source=event.source).observe(event.duration_seconds)
+                for outcome in OUTCOMES:
+                    metrics.of(ITEMS, source=event.source, outcome=outcome).inc(getattr(event, outcome))
             say = log.info if event.state == "complete" else log.warning
             say(
                 "run corrected" if event.corrected else "run finished",

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Self
 
@@ -12,6 +12,7 @@ import nats.errors
 import structlog
 from nats.aio.msg import Msg
 from nats.js import api
+from nats.js.errors import NotFoundError
 from nats.js.kv import KeyValue
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -178,6 +179,27 @@ class Bus:
         """Every durable consumer of our streams, as the server knows it. Raises what NATS raises."""
         js = self._connection.js
         return [each for stream in STREAMS for each in await js.consumers_info(stream.name)]
+
+    async def streams(self) -> list[api.StreamInfo]:
+        """Of the topology, those that are there, as the server knows them. Raises what NATS raises."""
+        js = self._connection.js
+        found = []
+        for stream in STREAMS:
+            with suppress(NotFoundError):
+                found.append(await js.stream_info(stream.name))
+        return found
+
+    async def oldest_of(self, consumer: api.ConsumerInfo) -> datetime | None:
+        """When the first event came that a consumer has not finished; None for none. Raises what NATS raises."""
+        floor = consumer.ack_floor.stream_seq if consumer.ack_floor else 0
+        only = consumer.config.filter_subject if consumer.config else None
+        try:
+            message = await self._connection.js.get_msg(
+                consumer.stream_name, seq=floor + 1, subject=only, next=True, direct=True
+            )
+        except NotFoundError:
+            return None
+        return message.time
 
     async def progress(self, source: str, state: Mapping[str, Any]) -> None:
         """Tell whoever listens on `tidemill.progress.<service>.<source>` how far some work is; nobody keeps it."""

@@ -33,10 +33,14 @@ from tidemill.common.telemetry.metrics import (
     HTTP_BYTES,
     HTTP_REQUESTS,
     HTTP_SAVED_BYTES,
+    Few,
     Metrics,
 )
 
 MOVED = (301, 302, 303, 307, 308)
+HOSTS = Few(100)
+"""Redirects lead anywhere, and a label must not have a value for everything."""
+
 BLOCKED = (401, 403, 407, 429, 451)
 PUSHBACK = (429, 503)
 ABOUT_THE_REQUEST = {"accept", "accept-language", "if-none-match", "if-modified-since", "range", "if-range"}
@@ -223,7 +227,10 @@ class Hop:
         received = answer.bytes_received if answer else 0
         saved = asking.known_bytes if status == 304 else 0
         outcome = failure if failure and failure not in ("http", "blocked") else _class(status)
-        self._metrics.of(HTTP_REQUESTS, source=asking.source, purpose=self._entry.purpose, outcome=outcome).inc()
+        host = HOSTS.name(self._entry.host)
+        self._metrics.of(
+            HTTP_REQUESTS, source=asking.source, host=host, purpose=self._entry.purpose, outcome=outcome
+        ).inc()
         self._metrics.of(HTTP_BYTES, source=asking.source).inc(received)
         self._metrics.of(HTTP_SAVED_BYTES, source=asking.source).inc(saved)
         self._ledger(

@@ -5,8 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import psutil
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client import Metric as Family
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 M = TypeVar("M", Counter, Gauge, Histogram)
@@ -18,6 +20,8 @@ ProcessCollector(registry=REGISTRY)
 SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 BYTES = tuple(float(2**power) for power in range(20, 31))
+
+OTHER = "other"
 
 _NAME = re.compile(r"tidemill_[a-z][a-z0-9_]*[a-z0-9]")
 
@@ -93,6 +97,19 @@ CONTROL_HELD = gauge("tidemill_control_held", "1 while this key of the control b
 BUS_CONNECTED = gauge("tidemill_bus_connected", "1 while connected to NATS")
 RECONNECTS = counter("tidemill_reconnects_total", "Connections made again after a loss", "to")
 
+CONSUMER_WAITING = gauge("tidemill_consumer_waiting", "Events before a consumer, those in hand included", "consumer")
+CONSUMER_IN_HAND = gauge("tidemill_consumer_in_hand", "Events that a consumer was given and did not answer", "consumer")
+CONSUMER_OLDEST_SECONDS = gauge(
+    "tidemill_consumer_oldest_seconds",
+    "Age of the oldest event that a consumer has not finished; 0 for none",
+    "consumer",
+)
+STREAM_MESSAGES = gauge("tidemill_stream_messages", "Messages in a stream", "stream")
+STREAM_BYTES = gauge("tidemill_stream_bytes", "Bytes of a stream", "stream")
+STREAM_LIMIT_BYTES = gauge("tidemill_stream_limit_bytes", "Bytes that a stream may have; 0 for no limit", "stream")
+STREAM_SEQUENCE = gauge("tidemill_stream_sequence", "Number of the last message of a stream", "stream")
+STREAM_CONSUMERS = gauge("tidemill_stream_consumers", "Consumers of a stream", "stream")
+
 # The watcher
 
 FILES = counter("tidemill_files_total", "Files the watcher decided on", "source", "outcome")
@@ -147,13 +164,30 @@ SLOTS = counter("tidemill_slots_total", "Slots decided: fired, or the reason why
 SLOT_LATENESS_SECONDS = histogram("tidemill_slot_lateness_seconds", "From due, stagger included, to the committed run")
 RUNS_WAITING = gauge("tidemill_runs_waiting", "Runs that wait to begin, by what for", "reason")
 RUNS = counter("tidemill_runs_total", "Runs that ended", "source", "state")
+RUN_SECONDS = histogram(
+    "tidemill_run_seconds",
+    "One run, from the request to its end",
+    "source",
+    buckets=(1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600),
+)
+ITEMS = counter("tidemill_items_total", "Items of runs that ended, by what came of them", "source", "outcome")
+SOURCE_AGE_SECONDS = gauge(
+    "tidemill_source_age_seconds",
+    "Since the last run of a source that brought all or part of what it planned",
+    "source",
+)
+RECORD_QUALITY = gauge(
+    "tidemill_record_quality", "Mean quality of the records of the last run that was reported", "source", "dataset"
+)
+QUARANTINE = gauge("tidemill_quarantine", "Records that checks hold and nobody decided on", "source")
 
 # Requests to other people's hosts
 
 HTTP_REQUESTS = counter(
     "tidemill_http_requests_total",
-    "Requests on the wire, by class of status or failure",
+    "Requests on the wire, by class of status or failure; hosts beyond the first hundred are `other`",
     "source",
+    "host",
     "purpose",
     "outcome",
 )
@@ -221,6 +255,13 @@ CACHE_REQUESTS = counter(
 )
 CACHE_CONNECTED = gauge("tidemill_cache_connected", "0 while Redis is lost and every look-up is a miss")
 SPANS_DROPPED = counter("tidemill_spans_dropped_total", "Spans the collector did not take")
+SLOW_STATEMENTS = counter("tidemill_slow_statements_total", "Statements that took Postgres a second or more")
+DATABASE_BYTES = gauge("tidemill_database_bytes", "Bytes of a schema, indexes included", "schema")
+DATABASE_CONNECTIONS = gauge("tidemill_database_connections", "Connections to the database, by what they do", "state")
+DATABASE_OLDEST_SECONDS = gauge("tidemill_database_oldest_seconds", "Age of the oldest open transaction")
+BACKUP_AGE_SECONDS = gauge("tidemill_backup_age_seconds", "Age of the last good backup, where they come by themselves")
+DISK_FREE_RATIO = gauge("tidemill_disk_free_ratio", "Free share of the disk that holds `data_dir`")
+MEMORY_FREE_RATIO = gauge("tidemill_memory_free_ratio", "Share of this machine's memory that can be had")
 LOOP_LAG_SECONDS = gauge("tidemill_loop_lag_seconds", "How late the event loop was at its last heartbeat")
 READY = gauge("tidemill_ready", "1 when the last readiness check found nothing wrong")
 
@@ -231,6 +272,7 @@ class Metrics:
     def __init__(self, service: str) -> None:
         self.service = service
         self._children: dict[tuple[Any, ...], Any] = {}
+        self._shown: dict[Metric[Gauge], set[tuple[str, ...]]] = {}
 
     def of(self, metric: Metric[M], **labels: str) -> M:
         """The counter, gauge or histogram of this service with these labels; all of them must be given."""
@@ -239,6 +281,48 @@ class Metrics:
         if child is None:
             child = self._children[key] = metric.family.labels(service=self.service, **labels)
         return child
+
+    def show(self, metric: Metric[Gauge], values: Mapping[tuple[str, ...], float]) -> None:
+        """All values of a gauge by their labels, in the order of the declaration; what is not among them goes."""
+        for labels in self._shown.get(metric, set()) - values.keys():
+            metric.family.remove(self.service, *labels)
+        for labels, value in values.items():
+            metric.family.labels(self.service, *labels).set(value)
+        self._shown[metric] = set(values)
+
+
+class Few:
+    """Values of a label that others choose: the first ones by their name, the rest together."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: set[str] = set()
+
+    def name(self, value: str) -> str:
+        if value not in self._known and len(self._known) >= self._most:
+            return OTHER
+        self._known.add(value)
+        return value
+
+
+class _Network:
+    """What went over the network of this machine or container: processes have no counts of their own."""
+
+    def collect(self) -> Iterable[Family]:
+        counted = psutil.net_io_counters()
+        for what, meaning, received, sent in (
+            ("bytes", "Bytes", counted.bytes_recv, counted.bytes_sent),
+            ("errors", "Errors and dropped packets", counted.errin + counted.dropin, counted.errout + counted.dropout),
+        ):
+            family = CounterMetricFamily(
+                f"network_{what}", f"{meaning} on the network of this machine or container", labels=["direction"]
+            )
+            family.add_metric(["received"], received)
+            family.add_metric(["sent"], sent)
+            yield family
+
+
+REGISTRY.register(_Network())
 
 
 class _Selected:
@@ -280,7 +364,8 @@ def render_docs(metrics: Mapping[str, Metric[Any]] = METRICS) -> str:
         "Written by `python -m tidemill.common.telemetry.metrics > docs/metrics.md`; a test holds it equal.",
         "",
         "Every metric has the label `service` besides those below. A service's `/metrics` shows its own and those of",
-        "its process (`process_cpu_seconds_total`, `process_resident_memory_bytes`, `process_open_fds`, …).",
+        "its process (`process_cpu_seconds_total`, `process_resident_memory_bytes`, …), and those of",
+        "the network of its machine or container (`network_bytes_total`, `network_errors_total`, by `direction`).",
         "",
         "| metric | kind | labels | meaning |",
         "| --- | --- | --- | --- |",

@@ -49,6 +49,13 @@ _declare("replicas_lost", "replicas", "Replicas that ended without taking leave 
 _declare("service_absent", "1", "1 while a service that ran within a day has no replica", "service")
 _declare("config_refused", "1", "1 while the last configuration that was offered is refused")
 _declare("config_problem", "1", "1 while a replica cannot do what the active configuration says", "service")
+_declare("source_age", "seconds", "Since the last run that brought all or part of what it planned", "source")
+_declare(
+    "record_quality", "share", "Mean quality of the records of the last run that was reported", "source", "dataset"
+)
+_declare("database_bytes", "bytes", "Size of a schema, indexes included", "schema")
+_declare("database_connections", "connections", "Connections to the database, by what they do", "state")
+_declare("database_oldest", "seconds", "Age of the oldest open transaction")
 _declare("backup_age", "seconds", "Age of the last good backup, where they are made by themselves")
 _declare("disk_free", "share", "Free space of the disk that holds `data_dir`")
 _declare("memory_free", "share", "Memory that can be had on this machine, or in the control group of the alerter")

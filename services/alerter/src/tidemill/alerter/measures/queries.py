@@ -129,6 +129,58 @@ SERVICE_ABSENT = Query(
         HAVING max(seen_at) < now() - interval '{GONE_AFTER_SECONDS} seconds'
     """,
 )
+SOURCE_AGE = Query(
+    measure="source_age",
+    tables=["scheduler.runs", "scheduler.sources"],
+    every=SELDOM,
+    sql="""
+        SELECT source, extract(epoch FROM :now - last.at) AS value, 'the last was ' || last.run AS says
+        FROM scheduler.sources CROSS JOIN LATERAL (
+            SELECT run, finished_at AS at FROM scheduler.runs
+            WHERE runs.source = sources.source AND state IN ('complete', 'partial') AND finished_at IS NOT NULL
+            ORDER BY requested_at DESC LIMIT 1
+        ) last WHERE ended_at IS NULL
+    """,
+)
+RECORD_QUALITY = Query(
+    measure="record_quality",
+    tables=["reporter.measures"],
+    every=SELDOM,
+    sql="""
+        SELECT DISTINCT ON (source, name) source, left(name, -length('.quality')) AS dataset, value, subject AS says
+        FROM reporter.measures WHERE kind = 'run' AND name LIKE '%.quality' AND day > :now - interval '30 days'
+        ORDER BY source, name, measured_at DESC
+    """,
+)
+DATABASE_BYTES = Query(
+    measure="database_bytes",
+    tables=["pg_catalog.pg_class"],
+    every=timedelta(minutes=5),
+    sql="""
+        SELECT nspname AS schema, sum(pg_total_relation_size(c.oid))::float8 AS value, '' AS says
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE relkind IN ('r', 'm') AND nspname !~ '^(pg_|information_schema$)' GROUP BY nspname
+    """,
+)
+DATABASE_CONNECTIONS = Query(
+    measure="database_connections",
+    tables=["pg_catalog.pg_stat_activity"],
+    every=SELDOM,
+    sql="""
+        SELECT coalesce(state, 'unknown') AS state, count(*) AS value, '' AS says FROM pg_stat_activity
+        WHERE datname = current_database() GROUP BY 1
+    """,
+)
+DATABASE_OLDEST = Query(
+    measure="database_oldest",
+    tables=["pg_catalog.pg_stat_activity"],
+    every=SELDOM,
+    sql="""
+        SELECT coalesce(extract(epoch FROM max(clock_timestamp() - xact_start)), 0) AS value,
+            coalesce(max(application_name), '') AS says
+        FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+    """,
+)
 BACKUP_AGE = Query(
     measure="backup_age",
     tables=["scheduler.backups"],
@@ -206,6 +258,11 @@ QUERIES: tuple[Query, ...] = (
     CONFIG_PROBLEM,
     REPLICAS_LOST,
     SERVICE_ABSENT,
+    SOURCE_AGE,
+    RECORD_QUALITY,
+    DATABASE_BYTES,
+    DATABASE_CONNECTIONS,
+    DATABASE_OLDEST,
     BACKUP_AGE,
     UNDELIVERED,
     *(_held(name) for name in ("downloader", "scraper")),

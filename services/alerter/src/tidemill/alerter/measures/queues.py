@@ -1,11 +1,38 @@
 """What waits before the consumers of streams, as NATS knows it."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
 from nats.js import api
 
 from tidemill.alerter.measures.declared import Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What is before a consumer."""
+
+    waiting: int
+    in_hand: int
+    oldest: float
+    """Seconds; 0 for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a stream has."""
+
+    messages: int
+    bytes: int
+    limit_bytes: int
+    sequence: int
+    consumers: int
+
+
+def held(stream: api.StreamInfo) -> Held:
+    state, limit = stream.state, stream.config.max_bytes or 0
+    return Held(state.messages, state.bytes, max(0, limit), state.last_seq, state.consumer_count)
 
 
 class Progress:
