@@ -1,5 +1,6 @@
 """Every rule that ships has its page, and `docs/alerts.md` names all there is."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,12 @@ from tidemill.alerter.signals import EVENT_LABELS
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 RUNBOOKS = DOCS / "runbooks"
+PROMETHEUS = DOCS.parent / "deploy" / "observability" / "prometheus" / "rules" / "alerts.yaml"
 
 
 def test_every_rule_has_its_page_and_every_page_its_rule() -> None:
-    assert {page.stem for page in RUNBOOKS.glob("*.md")} == {*shipped_rules(), "database_down"}
+    of_prometheus = set(re.findall(r"runbook_url: docs/runbooks/(\w+)\.md", PROMETHEUS.read_text()))
+    assert {page.stem for page in RUNBOOKS.glob("*.md")} == {*shipped_rules(), "database_down", *of_prometheus}
 
 
 @pytest.mark.parametrize("name", shipped_rules())

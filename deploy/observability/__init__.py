@@ -1,0 +1,1 @@
+"""Dashboards as code: `python -m deploy.observability` writes them as Grafana reads them."""
