@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import nats
 import psutil
@@ -25,6 +25,8 @@ from tidemill.common.migrations import migrate
 from tidemill.common.servers import NatsServer, PostgresServer
 from tidemill.common.service import find_services
 from tidemill.common.testing.cluster import begin_used
+
+S = TypeVar("S", bound="System")
 
 SOURCE = {
     "source": "paper",
@@ -56,13 +58,21 @@ class System:
         for source in self.sources:
             (self.folder / "sources" / f"{source['source']}.yaml").write_text(yaml.safe_dump(dict(source)))
         (self.folder / "log").mkdir()
+        self.start_servers()
+        self.revive()
+
+    def start_servers(self) -> None:
+        """Postgres with all tables."""
         self.nats = NatsServer(self.folder / "nats")
         begin_used(self.folder / "postgres")
         self.postgres = PostgresServer(self.folder / "postgres")
         self.nats.start()
         self.postgres.start()
         asyncio.run(migrate(self.postgres.url, find_services()))
-        self.revive()
+
+    def addresses_of(self, _service: str) -> Mapping[str, str]:
+        """Of the servers, as its environment names them."""
+        return {"NATS_URL": self.nats.url, "DATABASE_URL": self.postgres.url}
 
     def revive(self) -> None:
         """Start again whatever is dead, as an operating system's supervisor would."""
@@ -76,11 +86,7 @@ class System:
 
     def _spawn(self, replica: str) -> subprocess.Popen[bytes]:
         service = replica.partition("-")[0]
-        environment = os.environ | {
-            "NATS_URL": self.nats.url,
-            "DATABASE_URL": self.postgres.url,
-            **self.environment,
-        }
+        environment = os.environ | self.addresses_of(service) | self.environment
         with (self.folder / "log" / f"{replica}.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", f"tidemill.{service}"], cwd=self.folder, env=environment, stdout=log, stderr=log
@@ -207,11 +213,19 @@ def running(
 ) -> Iterator[System]:
     """A system in a folder of its own, which stays when the test fails. Not below pytest's: every other session of
     pytest closes that to the user that Postgres runs as."""
-    folder = Path(tempfile.mkdtemp(prefix="tidemill-system-"))
-    system = System(folder, replicas, environment=environment, sources=sources)
+    with at_work(System(new_folder(), replicas, environment=environment, sources=sources)) as system:
+        yield system
+
+
+def new_folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="tidemill-system-"))
+
+
+@contextmanager
+def at_work(system: S) -> Iterator[S]:
     try:
         system.start()
         yield system
     finally:
         system.stop()
-    shutil.rmtree(folder)
+    shutil.rmtree(system.folder)

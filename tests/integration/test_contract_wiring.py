@@ -14,7 +14,7 @@ import contracts as proto
 
 from tidemill.common.archive import Archive
 from tidemill.common.bus.bus import Bus
-from tidemill.common.bus.topology import STREAMS, ensure_consumers, ensure_topology
+from tidemill.common.bus.topology import STREAMS, durables, ensure_consumers, ensure_topology
 from tidemill.common.cache import open_cache
 from tidemill.common.config import Sources, load_config
 from tidemill.common.database import open_engine
@@ -66,10 +66,15 @@ async def test_a_service_consumes_and_publishes_what_its_contracts_say(
     name: str, tmp_path: Path, nats_url: str, database_url: str
 ) -> None:
     async for wiring in opened(SPECS[name], tmp_path, nats_url, database_url):
-        consumes = {step.event.__name__ for step in wiring.steps}
-        publishes = {event.__name__ for event in wiring.publishes}
-    assert consumes == {contract.name for contract in CONTRACTS if name in contract.consumers}
-    assert publishes == {contract.name for contract in CONTRACTS if name in contract.producers}
+        consumes = {durable: step.event for step in wiring.steps for durable in durables(step)}
+    uses = SPECS[name].uses
+    assert uses.consumes == consumes
+    assert {event.__name__ for event in consumes.values()} == {
+        contract.name for contract in CONTRACTS if name in contract.consumers
+    }
+    assert {event.__name__ for event in uses.publishes} == {
+        contract.name for contract in CONTRACTS if name in contract.producers
+    }
 
 
 async def test_real_consumers_have_the_subjects_of_the_contracts(

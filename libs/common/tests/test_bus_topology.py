@@ -180,10 +180,10 @@ async def test_a_full_stream_keeps_what_somebody_has_yet_to_handle(ground: Any) 
     for message in await subscription.fetch(10):
         await message.ack_sync()
     await _shrink(js)
-    await make_room(js)
+    await make_room(js, STREAMS)
     assert (await js.stream_info("DOCUMENTS")).state.first_seq == 11
     await js.delete_consumer("DOCUMENTS", "late")
-    await make_room(js)
+    await make_room(js, STREAMS)
     assert (await js.stream_info("DOCUMENTS")).state.first_seq == 11
 
 

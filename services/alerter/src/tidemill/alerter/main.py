@@ -12,14 +12,14 @@ from tidemill.alerter.policy import Policy, unreachable
 from tidemill.alerter.retention import LAYERS
 from tidemill.alerter.rounds import Rounds, utc_now
 from tidemill.alerter.settings import AlerterSettings
-from tidemill.alerter.steps import steps
+from tidemill.alerter.steps import CONSUMES, steps
 from tidemill.alerter.tables import bus, deliveries, metadata
 from tidemill.common.channels import Deliveries, Heartbeat, Senders
 from tidemill.common.config import ConfigError, Sources
 from tidemill.common.config.channels import Channel
 from tidemill.common.config.errors import DEFAULT, Problem, dotted
 from tidemill.common.events import AlertAcknowledged, AlertFired, AlertResolved
-from tidemill.common.service import Context, ServiceSpec, Wiring, main
+from tidemill.common.service import EVERY, Context, ServiceSpec, Uses, Wiring, main
 
 
 @asynccontextmanager
@@ -60,7 +60,6 @@ async def open_alerter(context: Context) -> AsyncIterator[Wiring]:
             tasks=(rounds.run, sending.run, heartbeat.run),
             reconfigure=take,
             layers=LAYERS,
-            publishes=(AlertFired, AlertResolved, AlertAcknowledged),
         )
 
 
@@ -79,6 +78,8 @@ SPEC = ServiceSpec(
     metadata=metadata,
     tables=bus,
     migrations="tidemill.alerter.migrations",
+    uses=Uses(consumes=CONSUMES, publishes=(AlertFired, AlertResolved, AlertAcknowledged), sees_queues=True),
+    reads=(EVERY,),
     open=open_alerter,
     beside=standby.watch,
 )

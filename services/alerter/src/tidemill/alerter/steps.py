@@ -12,11 +12,18 @@ SLOTS = 256
 """Nothing is waited for but the commit: as many as one group takes."""
 
 
+def _name(event: type[Event]) -> str:
+    return "alerter" + "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in event.__name__)
+
+
+CONSUMES = {_name(event): event for event in EVENTS}
+
+
 def steps() -> list[Step[Any, Any]]:
-    return [_step(event) for event in EVENTS]
+    return [_step(name, event) for name, event in CONSUMES.items()]
 
 
-def _step(event: type[Event]) -> Step[Any, Any]:
+def _step(name: str, event: type[Event]) -> Step[Any, Any]:
     async def work(delivery: Delivery[Event]) -> Signal:
         return signal_of(delivery.event)
 
@@ -24,5 +31,4 @@ def _step(event: type[Event]) -> Step[Any, Any]:
         await save_signals(tx, (signal_of(done.event, done.traceparent) for done in results))
         return []
 
-    name = "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in event.__name__)
-    return Step(name=f"alerter{name}", event=event, work=work, record=record, slots=SLOTS, bookkeeping=True)
+    return Step(name=name, event=event, work=work, record=record, slots=SLOTS, bookkeeping=True)

@@ -28,7 +28,7 @@ from tidemill.converter.routes import Route, complaint, find_routes, unusable_ro
 from tidemill.converter.run_checks import Judges, run_step
 from tidemill.converter.scratch import open_scratch
 from tidemill.converter.settings import ConverterSettings
-from tidemill.converter.steps import PUBLISHES, converter_step, gone_step, record_parts
+from tidemill.converter.steps import USES, converter_step, gone_step, record_parts
 from tidemill.converter.tables import bus, metadata
 from tidemill.converter.workers import Workers
 
@@ -132,7 +132,6 @@ async def open_converter(context: Context) -> AsyncIterator[Wiring]:
                 checks={"sources": unusable, "enrichers": enrichments.complaint},
                 reconfigure=reconfigure,
                 complaints=complaints,
-                publishes=PUBLISHES,
             )
 
 
@@ -144,6 +143,7 @@ SPEC = ServiceSpec(
     metadata=metadata,
     tables=bus,
     migrations="tidemill.converter.migrations",
+    uses=USES,
     open=open_converter,
 )
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
+from tidemill.common.bus.rights import Uses
 from tidemill.common.bus.step import Delivery, Done, Outgoing, Record, Step, StreamedWork, Tx
 from tidemill.common.events import (
     Changes,
@@ -11,6 +12,7 @@ from tidemill.common.events import (
     DocumentStored,
     RecordsRejected,
     RecordsStored,
+    RunFinished,
 )
 from tidemill.common.telemetry.logs import get_logger
 from tidemill.common.telemetry.metrics import (
@@ -44,7 +46,15 @@ from tidemill.plugin import Outcome
 
 log = get_logger(__name__)
 
-PUBLISHES = (RecordsStored, RecordsRejected, DocumentConverted)
+LANES = ("hi", "lo")
+USES = Uses(
+    consumes={
+        **{f"converter-{lane}": DocumentStored for lane in LANES},
+        "converter-gone": DocumentGone,
+        "converter-checks": RunFinished,
+    },
+    publishes=(RecordsStored, RecordsRejected, DocumentConverted),
+)
 
 RETRY = (timedelta(seconds=2), timedelta(seconds=30), timedelta(minutes=5))
 """For a converter that crashed. The same bytes mostly crash it again; anything else may be over by then."""
@@ -71,7 +81,7 @@ def converter_step(
         event=DocumentStored,
         streamed=work,
         record=record,
-        lanes=("hi", "lo"),
+        lanes=LANES,
         slots=slots,
         retry=RETRY,
         version=version,

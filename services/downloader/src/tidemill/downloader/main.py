@@ -19,7 +19,7 @@ from tidemill.downloader.plan import Planner, record_plans
 from tidemill.downloader.record import record_attempts
 from tidemill.downloader.release import Release
 from tidemill.downloader.settings import DownloaderSettings
-from tidemill.downloader.steps import PUBLISHES, fetch_step, plan_step
+from tidemill.downloader.steps import USES, fetch_step, plan_step
 from tidemill.downloader.tables import bus, metadata, requests
 from tidemill.downloader.tidy import Tidy
 
@@ -66,7 +66,6 @@ async def open_downloader(context: Context) -> AsyncIterator[Wiring]:
                 checks={"limits": limits.complaint},
                 reconfigure=configured.take,
                 layers=LAYERS,
-                publishes=PUBLISHES,
             )
     finally:
         await limits.close()
@@ -80,6 +79,7 @@ SPEC = ServiceSpec(
     metadata=metadata,
     tables=bus,
     migrations="tidemill.downloader.migrations",
+    uses=USES,
     open=open_downloader,
 )
 

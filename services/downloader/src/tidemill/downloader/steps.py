@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from tidemill.common.bus.rights import Uses
 from tidemill.common.bus.step import Record, Step, Work
 from tidemill.common.events import (
     DocumentFailed,
@@ -17,15 +18,18 @@ from tidemill.common.events import (
 from tidemill.downloader.outcomes import Attempt
 from tidemill.downloader.plan import RETRIES, Plan
 
-PUBLISHES = (
-    RunPlanned,
-    DownloadDue,
-    DocumentStored,
-    DocumentUnchanged,
-    DocumentRefused,
-    DocumentFailed,
-    FetchHeld,
-    PublicationLate,
+USES = Uses(
+    consumes={"downloader-plan": RunRequested, "downloader-fetch": DownloadDue},
+    publishes=(
+        RunPlanned,
+        DownloadDue,
+        DocumentStored,
+        DocumentUnchanged,
+        DocumentRefused,
+        DocumentFailed,
+        FetchHeld,
+        PublicationLate,
+    ),
 )
 ACK_WAIT = timedelta(seconds=15)
 """After so long without a sign the work of a killed downloader goes on elsewhere."""

@@ -8,8 +8,8 @@ from importlib.metadata import version
 from tidemill.common.channels import Deliveries, Senders, from_archive
 from tidemill.common.config import Sources
 from tidemill.common.database import open_engine
-from tidemill.common.events import AnomalyFound, ReportNotDelivered, ReportReady
-from tidemill.common.service import Context, ServiceSpec, Wiring, main
+from tidemill.common.events import AnomalyFound, ReportNotDelivered, ReportReady, RunFinished
+from tidemill.common.service import Context, ServiceSpec, Uses, Wiring, main
 from tidemill.reporter.catalogue import catalogue
 from tidemill.reporter.commands import build_command
 from tidemill.reporter.days import utc_now
@@ -55,7 +55,6 @@ async def open_reporter(context: Context) -> AsyncIterator[Wiring]:
                 tasks=(making.run, sending.run, sending.deliveries.run),
                 reconfigure=apply,
                 layers=layers(context.archive),
-                publishes=(AnomalyFound, ReportReady, ReportNotDelivered),
             )
         finally:
             await patient.dispose()
@@ -86,6 +85,8 @@ SPEC = ServiceSpec(
     metadata=metadata,
     tables=bus,
     migrations="tidemill.reporter.migrations",
+    uses=Uses(consumes={"reporter": RunFinished}, publishes=(AnomalyFound, ReportReady, ReportNotDelivered)),
+    reads=("scheduler", "scraper", "downloader", "converter"),
     open=open_reporter,
 )
 

@@ -4,10 +4,27 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
+from tidemill.common.bus.topology import AUDIT_BUCKET, CONTROL_BUCKET
 from tidemill.common.config import Sources
 from tidemill.common.config.sources import SourceFile
-from tidemill.common.events import ConfigApplied, ConfigRefused, RunFinished, RunRequested, SlotSkipped
-from tidemill.common.service import Context, ServiceSpec, Wiring, main
+from tidemill.common.events import (
+    CommandDone,
+    ConfigApplied,
+    ConfigRefused,
+    DocumentConverted,
+    DocumentFailed,
+    DocumentGone,
+    DocumentRefused,
+    DocumentStored,
+    DocumentUnchanged,
+    JobDead,
+    RunFinished,
+    RunPlanned,
+    RunRequested,
+    SlotSkipped,
+    Triggered,
+)
+from tidemill.common.service import Context, ServiceSpec, Uses, Wiring, main
 from tidemill.scheduler.admission import Admission
 from tidemill.scheduler.audit_head import HeadKeeper
 from tidemill.scheduler.audit_step import audit_step
@@ -25,6 +42,26 @@ from tidemill.scheduler.settings import SchedulerSettings
 from tidemill.scheduler.tables import bus, metadata
 from tidemill.scheduler.timetable import Timetable
 from tidemill.scheduler.triggers import Triggers
+
+USES = Uses(
+    consumes={
+        "scheduler-planned": RunPlanned,
+        "scheduler-stored": DocumentStored,
+        "scheduler-converted": DocumentConverted,
+        "scheduler-unchanged": DocumentUnchanged,
+        "scheduler-refused": DocumentRefused,
+        "scheduler-failed": DocumentFailed,
+        "scheduler-gone": DocumentGone,
+        "scheduler-dead": JobDead,
+        "scheduler-trigger": Triggered,
+        "scheduler-ended": RunFinished,
+        "scheduler-audit": CommandDone,
+    },
+    publishes=(RunRequested, RunFinished, SlotSkipped, ConfigApplied, ConfigRefused),
+    buckets=(CONTROL_BUCKET, AUDIT_BUCKET),
+    reads=("RUNS",),
+    asks=("$SRV.PING.*",),
+)
 
 
 @asynccontextmanager
@@ -79,7 +116,6 @@ async def open_scheduler(context: Context) -> AsyncIterator[Wiring]:
         tasks=(firing.run, limits.run, mirror.run, keeper.run),
         reconfigure=apply,
         layers=LAYERS,
-        publishes=(RunRequested, RunFinished, SlotSkipped, ConfigApplied, ConfigRefused),
     )
 
 
@@ -98,6 +134,7 @@ SPEC = ServiceSpec(
     metadata=metadata,
     tables=bus,
     migrations="tidemill.scheduler.migrations",
+    uses=USES,
     open=open_scheduler,
 )
 

@@ -20,7 +20,7 @@ from tidemill.scraper.record import record_attempts
 from tidemill.scraper.release import Release
 from tidemill.scraper.scrape import Scraper
 from tidemill.scraper.settings import ScraperSettings
-from tidemill.scraper.steps import PUBLISHES, fetch_step, plan_step
+from tidemill.scraper.steps import USES, fetch_step, plan_step
 from tidemill.scraper.tables import bus, metadata, requests
 from tidemill.scraper.tidy import Census, Tidy
 
@@ -77,7 +77,6 @@ async def open_scraper(context: Context) -> AsyncIterator[Wiring]:
                 checks={"limits": limits.complaint},
                 reconfigure=configured.take,
                 layers=LAYERS,
-                publishes=PUBLISHES,
             )
     finally:
         await limits.close()
@@ -91,6 +90,7 @@ SPEC = ServiceSpec(
     metadata=metadata,
     tables=bus,
     migrations="tidemill.scraper.migrations",
+    uses=USES,
     open=open_scraper,
 )
 

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from tidemill.common.bus.rights import Uses
 from tidemill.common.bus.step import Record, Step, Work
 from tidemill.common.events import (
     DocumentFailed,
@@ -16,14 +17,17 @@ from tidemill.common.events import (
 from tidemill.scraper.outcomes import Attempt
 from tidemill.scraper.plan import Begun
 
-PUBLISHES = (
-    RunPlanned,
-    ScrapeDue,
-    DocumentStored,
-    DocumentUnchanged,
-    DocumentFailed,
-    DocumentGone,
-    FetchHeld,
+USES = Uses(
+    consumes={"scraper-plan": RunRequested, "scraper-fetch": ScrapeDue},
+    publishes=(
+        RunPlanned,
+        ScrapeDue,
+        DocumentStored,
+        DocumentUnchanged,
+        DocumentFailed,
+        DocumentGone,
+        FetchHeld,
+    ),
 )
 ACK_WAIT = timedelta(seconds=15)
 """After so long without a sign the work of a killed scraper goes on elsewhere."""

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from tidemill.common.config.sources import SourceFile
 from tidemill.common.events import DocumentRefused, DocumentStored, DocumentUnchanged, RunPlanned
-from tidemill.common.service import Context, ServiceSpec, Wiring, main
+from tidemill.common.service import Context, ServiceSpec, Uses, Wiring, main
 from tidemill.watcher.folder import Folder
 from tidemill.watcher.folders import Folders
 from tidemill.watcher.intake import Intake
@@ -41,7 +41,6 @@ async def open_watcher(context: Context) -> AsyncIterator[Wiring]:
         tasks=(recorder.run, folders.run),
         checks={"folders": folders.complaint},
         reconfigure=folders.change,
-        publishes=(DocumentStored, DocumentUnchanged, DocumentRefused, RunPlanned),
     )
 
 
@@ -53,6 +52,7 @@ SPEC = ServiceSpec(
     metadata=metadata,
     tables=bus,
     migrations="tidemill.watcher.migrations",
+    uses=Uses(publishes=(DocumentStored, DocumentUnchanged, DocumentRefused, RunPlanned)),
     open=open_watcher,
 )
 

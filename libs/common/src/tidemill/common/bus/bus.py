@@ -28,6 +28,7 @@ from tidemill.common.bus.outbox import Outbox
 from tidemill.common.bus.publish import Publisher
 from tidemill.common.bus.pulse import Pulse
 from tidemill.common.bus.retry import Retries
+from tidemill.common.bus.rights import inbox_of
 from tidemill.common.bus.room import make_room
 from tidemill.common.bus.step import Command, Outgoing, Step, Tx
 from tidemill.common.bus.supervise import Supervisor, cancel, describe
@@ -66,7 +67,7 @@ class Bus:
         self._tables = tables
         self._telemetry = telemetry
         self._replicas = replicas
-        self._connection = Connection(url, f"tidemill {service}", metrics)
+        self._connection = Connection(url, f"tidemill {service}", metrics, inbox=inbox_of(service))
         self._publisher = Publisher(self._connection, metrics)
         self._outbox = Outbox(engine, tables, self._connection, self._publisher, metrics)
         self._inbox = Inbox(tables)
@@ -129,7 +130,7 @@ class Bus:
                 self._supervisor.start(name, task)
             if await self._finishes(self._make_topology(steps)):
                 self._supervisor.start("clean", _every(CLEAN_EVERY, partial(self._clean, steps, commands)))
-                self._supervisor.start("room", _every(ROOM_EVERY, self._make_room))
+                self._supervisor.start("room", _every(ROOM_EVERY, partial(self._make_room, steps)))
                 self._supervisor.start("commands", partial(self._register, answering))
                 self._consumers = [self._make_consumer(step) for step in steps]
                 for consumer in self._consumers:
@@ -287,9 +288,11 @@ class Bus:
         async for _ in self._connection.established():
             await answering.register()
 
-    async def _make_room(self) -> None:
+    async def _make_room(self, steps: Sequence[Step[Any, Any]]) -> None:
+        """In the streams that this service consumes; all others are somebody else's."""
         await self._connection.wait_connected()
-        await make_room(self._connection.js)
+        names = {step.event.stream for step in steps}
+        await make_room(self._connection.js, [stream for stream in STREAMS if stream.name in names])
 
     async def _finishes(self, work: Coroutine[Any, Any, None]) -> bool:
         """Whether it does before we are told to stop."""

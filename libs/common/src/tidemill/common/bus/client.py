@@ -11,8 +11,8 @@ from nats.aio.client import Client
 from nats.micro.request import ERROR_CODE_HEADER, ERROR_HEADER
 
 from tidemill.common.bus.connection import address_of
+from tidemill.common.bus.dial import WrongAddress, dialled
 from tidemill.common.bus.headers import ID, new_id
-from tidemill.common.config.references import resolved
 
 CONNECT_SECONDS = 2
 ANSWER_SECONDS = 10.0
@@ -37,7 +37,7 @@ async def open_client(url: str) -> AsyncIterator[Client]:
     try:
         await asyncio.wait_for(
             client.connect(
-                resolved(url),
+                **dialled(url),
                 connect_timeout=CONNECT_SECONDS,
                 allow_reconnect=False,
                 max_reconnect_attempts=1,
@@ -46,6 +46,8 @@ async def open_client(url: str) -> AsyncIterator[Client]:
             ),
             2 * CONNECT_SECONDS,
         )
+    except WrongAddress as wrong:
+        raise CommandFailed(str(wrong), "400") from wrong
     except (nats.errors.Error, OSError, TimeoutError) as error:
         reason = str(client.last_error or error) or type(error).__name__
         raise CommandFailed(

@@ -14,7 +14,8 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
 from tidemill.common.bus.activity import to_the_second
-from tidemill.common.config.references import resolved, without_references
+from tidemill.common.bus.dial import dialled
+from tidemill.common.config.references import without_references
 from tidemill.common.telemetry.metrics import BUS_CONNECTED, RECONNECTS, Metrics
 
 log = structlog.get_logger(__name__)
@@ -25,6 +26,7 @@ PROBE_TIMEOUT = 2.0
 """With the pause before it, less than the five seconds within which health tells of a server that hangs."""
 REPLACE_AFTER = 15.0
 """Seconds without an answer on a connection that says it is up: its reader is dead, a new one is made."""
+FORBIDDEN = "permissions violation"
 
 Listener = Callable[[], None]
 
@@ -60,8 +62,9 @@ class Connection:
     """`nc` and `js` are those of the moment: whoever subscribed does it again when `nc` is another one. nats-py gives a
     client up for good on some protocol errors, whatever `max_reconnect_attempts` says."""
 
-    def __init__(self, url: str, name: str, metrics: Metrics) -> None:
+    def __init__(self, url: str, name: str, metrics: Metrics, *, inbox: str = "_INBOX") -> None:
         self._url = url
+        self._inbox = inbox
         self._address = address_of(url)
         self._name = name
         self._metrics = metrics
@@ -129,8 +132,9 @@ class Connection:
         self.js = self.nc.jetstream(timeout=5)
         # With an unlimited number of attempts this returns when there is a connection, however long that takes.
         await self.nc.connect(
-            resolved(self._url),
+            **dialled(self._url),
             name=self._name,
+            inbox_prefix=self._inbox,
             max_reconnect_attempts=-1,
             reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type]
             connect_timeout=2,
@@ -197,7 +201,10 @@ class Connection:
         self._metrics.of(BUS_CONNECTED).set(0)
 
     async def _on_error(self, error: Exception) -> None:
-        log.debug("nats", error=repr(error))
+        if FORBIDDEN in str(error).lower():
+            log.warning("NATS does not let this user do that", error=str(error))
+        else:
+            log.debug("nats", error=repr(error))
 
     async def __aenter__(self) -> Self:
         return self

@@ -1,17 +1,19 @@
 """Streams that refuse when full keep what was handled, too: the older half of that goes before they are full."""
 
+from collections.abc import Iterable
+
 from nats.js import JetStreamContext, api
 from nats.js.errors import NotFoundError
 
-from tidemill.common.bus.topology import DEAD_STREAM, STREAMS
+from tidemill.common.bus.topology import DEAD_STREAM, Stream
 
 FULL = 0.8
 """Of the stream's size."""
 
 
-async def make_room(js: JetStreamContext) -> None:
-    """Remove what every consumer has handled from streams that are nearly full. What nobody consumes stays."""
-    for stream in STREAMS:
+async def make_room(js: JetStreamContext, streams: Iterable[Stream]) -> None:
+    """Remove what every consumer has handled from those that are nearly full. What nobody consumes stays."""
+    for stream in streams:
         if stream.refuses and stream.name != DEAD_STREAM:
             try:
                 await make_room_in(js, stream.name)

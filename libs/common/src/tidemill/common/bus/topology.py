@@ -105,9 +105,12 @@ async def ensure_control(js: JetStreamContext, replicas: int = 1) -> None:
 
 async def _ensure_bucket(js: JetStreamContext, name: str, history: int, replicas: int) -> None:
     try:
-        await js.stream_info(f"KV_{name}")
+        present = (await js.stream_info(f"KV_{name}")).config
     except NotFoundError:
         await js.create_key_value(api.KeyValueConfig(bucket=name, history=history, replicas=replicas))
+        return
+    if (present.num_replicas or 1) < replicas:
+        await js.update_stream(present.evolve(num_replicas=replicas))
 
 
 async def ensure_stream(js: JetStreamContext, stream: Stream, replicas: int = 1) -> None:
@@ -131,7 +134,7 @@ async def ensure_stream(js: JetStreamContext, stream: Stream, replicas: int = 1)
         max_age=_wider(present.max_age, declared.max_age, unlimited=0),
         max_bytes=_wider(present.max_bytes, declared.max_bytes, unlimited=-1),
         duplicate_window=declared.duplicate_window,
-        num_replicas=declared.num_replicas,
+        num_replicas=max(present.num_replicas or 1, replicas),
         allow_direct=declared.allow_direct,
     )
     if merged != present:

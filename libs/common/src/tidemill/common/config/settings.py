@@ -151,7 +151,10 @@ class CommonSettings(Settings):
     sources_dir: Path = Path("sources")
     """Folder with the source files; relative to the folder of `tidemill.yaml`."""
     nats_url: Annotated[ServerUrl, Schemes("nats", "tls", "ws", "wss")] | None = None
-    """NATS server or servers, separated by commas. Without it `tidemill up` starts one under `data_dir`."""
+    """NATS server or servers, separated by commas; `?tls_ca=/file` names the certificate of a private authority,
+    `tls_cert` and `tls_key` our own. Without it `tidemill up` starts one under `data_dir`."""
+    stream_replicas: Annotated[int, Field(ge=1, le=5)] = 1
+    """On how many servers of a NATS cluster each stream is kept, for instance 3. More than one needs a cluster."""
     database_url: Annotated[ServerUrl, Schemes("postgresql", "postgres")] | None = None
     """Postgres, as `postgresql://user:password@host/database`. Without it `tidemill up` starts one under `data_dir`."""
     redis_url: Annotated[ServerUrl, Schemes("redis", "rediss", "unix")] | None = None

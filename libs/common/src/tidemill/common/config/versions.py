@@ -47,6 +47,9 @@ refusals = Table(
     comment="Configurations that were offered and could not be applied.",
 )
 
+SHARED_TABLE = "config.acknowledgements"
+"""The one table that every service writes."""
+
 acknowledgements = Table(
     "acknowledgements",
     metadata,

@@ -1,7 +1,9 @@
 """What a service is, and how it runs."""
 
+from tidemill.common.bus.rights import Uses
 from tidemill.common.service.serving import Service, archive_url, main, run, run_services, stop_on_signals
 from tidemill.common.service.spec import (
+    EVERY,
     Context,
     ServiceSpec,
     Task,
@@ -13,12 +15,14 @@ from tidemill.common.service.spec import (
 from tidemill.common.telemetry.health import Check
 
 __all__ = [
+    "EVERY",
     "Check",
     "Context",
     "Service",
     "ServiceSpec",
     "Task",
     "UnknownService",
+    "Uses",
     "Wiring",
     "archive_url",
     "find_services",

@@ -151,6 +151,7 @@ class Service:
                 engine=engine,
                 tables=spec.tables,
                 telemetry=telemetry,
+                replicas=config.common.stream_replicas,
             )
         )
         self.health.checks = {

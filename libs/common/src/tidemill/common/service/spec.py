@@ -13,17 +13,20 @@ from structlog.stdlib import BoundLogger
 
 from tidemill.common.archive import Archive
 from tidemill.common.bus.bus import Bus
+from tidemill.common.bus.rights import Uses
 from tidemill.common.bus.step import Command, Step
 from tidemill.common.bus.tables import BusTables
 from tidemill.common.cache import Cache
 from tidemill.common.config import Config, Sources
-from tidemill.common.events import Event
 from tidemill.common.retention import Layer
 from tidemill.common.servers import Addresses
 from tidemill.common.telemetry.health import Check
 from tidemill.common.telemetry.tracing import Telemetry
 
 GROUP = "tidemill.services"
+EVERY = "*"
+
+NOTHING = Uses()
 
 Task = Callable[[], Awaitable[None]]
 """Runs until it is cancelled; when it ends or fails it is started again, after a pause."""
@@ -42,6 +45,10 @@ class ServiceSpec:
     migrations: str
     """Package whose modules are the Alembic revisions, for instance `tidemill.watcher.migrations`."""
     open: Callable[["Context"], AbstractAsyncContextManager["Wiring"]]
+    uses: Uses = NOTHING
+    """What it does on the bus: `tidemill nats-config` makes the permissions of its user of it."""
+    reads: Sequence[str] = ()
+    """Schemas of others that it reads, or EVERY: `tidemill database-roles` makes grants of it."""
     beside: Callable[[Config, Addresses], Awaitable[None]] | None = None
     """Runs from the first moment to the last, also while there is no server and the service cannot be opened."""
 
@@ -74,7 +81,6 @@ class Wiring:
     ones; if it raises, everything does. Without it the service is drained and opened again when sources changed."""
     complaints: Callable[[], Mapping[str, str]] = dict
     """By source: what of the configuration cannot be done here. Asked often."""
-    publishes: Sequence[type[Event]] = ()
     layers: Sequence[Layer] = ()
     """What goes after its time; dead letters that were dealt with are one of every service."""
 
