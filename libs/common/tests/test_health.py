@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -259,3 +260,27 @@ async def test_ipv6_is_written_in_brackets() -> None:
     async with server:
         assert server.url.startswith("http://[::1]:")
         assert (await get(server, "/livez"))[0] == 200
+
+
+async def test_a_container_asks_its_service_by_a_small_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No library of ours, and none of others, is loaded for it."""
+
+    async def asked(question: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "tidemill.common.telemetry.probe", question]
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        said, _ = await process.communicate()
+        return process.returncode or 0, said.decode()
+
+    monkeypatch.delenv("TIDEMILL_HEALTH__PORT", raising=False)
+    assert (await asked("readyz"))[0] == 2
+    async with await HealthServer.open() as server:
+        monkeypatch.setenv("TIDEMILL_HEALTH__PORT", str(server.port))
+        health = Health("watcher", "1", {})
+        server.add(health)
+        assert (await asked("livez"))[0] == 0
+        status, said = await asked("readyz")
+        assert (status, "not finished" in said) == (1, True)
+        health.started = True
+        assert (await asked("readyz"))[0] == 0
+    status, said = await asked("readyz")
+    assert (status, "no answer" in said) == (1, True)
