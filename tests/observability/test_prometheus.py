@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes a machine at work: every panel has data, every rule is evaluated and sees what it is about."""
+"""A real Prometheus scrapes a machine at work: every panel has data, every rule is evaluated and sees its object."""
 
 import json
 import math
@@ -95,8 +95,8 @@ def ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def prometheus() -> Iterator[Server]:
-    """Beside a machine that has converted papers, fetched files, followed a site, reported and been backed up, each twice
-    with a look in between: of a counter's first value nobody knows since when it is."""
+    """Beside a machine that has converted papers, fetched files, followed a site, reported and been backed up, each
+    twice with a look in between: of a counter's first value nobody knows since when it is."""
     program("prometheus")
     settings = re.compile(r"TIDEMILL_.*|(NATS|DATABASE|REDIS|ARCHIVE)_URL")
     environment = {name: value for name, value in os.environ.items() if not settings.fullmatch(name)}
