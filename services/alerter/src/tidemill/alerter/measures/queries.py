@@ -82,7 +82,7 @@ TARGETS_GIVEN_UP = Query(
     tables=["scraper.targets"],
     every=SELDOM,
     sql="""
-        SELECT source, count(*) AS value, 'for instance ' || min(url) || ': ' || coalesce(min(failure), '') AS says
+        SELECT source, count(*) AS value, 'for instance ' || min(url || ': ' || coalesce(failure, '')) AS says
         FROM scraper.targets WHERE given_up AND gone_at IS NULL GROUP BY source
     """,
 )
@@ -110,7 +110,8 @@ REPLICAS_LOST = Query(
         WITH known AS (
             SELECT service, instance, at, seen_at, seen_at > now() - interval '{GONE_AFTER_SECONDS} seconds' AS lives
             FROM config.acknowledgements WHERE seen_at > now() - interval '1 day'
-        ), silent AS (SELECT service, count(*) AS n, min(seen_at) AS first, min(instance) AS one FROM known
+        ), silent AS (SELECT service, count(*) AS n, min(seen_at) AS first,
+                (array_agg(instance ORDER BY seen_at))[1] AS one FROM known
             WHERE NOT lives GROUP BY service)
         SELECT silent.service, greatest(0, silent.n - (SELECT count(*) FROM known new WHERE new.service = silent.service
                 AND new.lives AND new.at > silent.first)) AS value,
@@ -200,7 +201,8 @@ UNDELIVERED = Query(
     measure="undelivered",
     tables=["alerter.deliveries"],
     sql="""
-        SELECT channel, count(*) AS value, max(reply) AS says FROM alerter.deliveries given_up
+        SELECT channel, count(*) AS value, (array_agg(reply ORDER BY ended_at DESC))[1] AS says
+        FROM alerter.deliveries given_up
         WHERE state = 'given_up' AND ended_at > :now - interval '1 day' AND kind <> 'alert.test' AND NOT EXISTS (
             SELECT 1 FROM alerter.deliveries later WHERE later.channel = given_up.channel
                 AND later.state = 'delivered' AND later.ended_at > given_up.ended_at
@@ -214,7 +216,7 @@ def _of_services(measure: str, table: str, select: str, where: str) -> list[Quer
         Query(
             measure=measure,
             tables=[f"{name}.{table}"],
-            sql=f"SELECT '{name}' AS service, {select} FROM {name}.{table} WHERE {where}",
+            sql=f"SELECT '{name}' AS service, {select.format(name=name)} FROM {name}.{table} WHERE {where}",
         )
         for name in service_names()
     ]
@@ -277,7 +279,8 @@ def all_queries() -> tuple[Query, ...]:
         *_of_services(
             "dead_letters",
             "dead_letters",
-            "count(*) AS value, 'the oldest: ' || min(consumer) || ', ' || min(error) AS says",
+            "count(*) AS value, 'the oldest: ' || (SELECT oldest.consumer || ', ' || oldest.error"
+            " FROM {name}.dead_letters oldest WHERE oldest.id = min(dead_letters.id)) AS says",
             "handled_at IS NULL HAVING count(*) > 0",
         ),
         *_of_services(
