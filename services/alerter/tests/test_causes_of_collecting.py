@@ -14,7 +14,12 @@ from tidemill.common.testing.site import Site, open_site
 
 from .works import Works, open_works
 
-pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [
+    pytest.mark.servers,
+    pytest.mark.slow,
+    pytest.mark.unmeasured,
+    pytest.mark.asyncio(loop_scope="module"),
+]
 
 SETTINGS = """
 converter: {workers: 1}
