@@ -15,7 +15,7 @@ from tidemill.common.testing.fixtures import Databases
 
 from .works import Works, open_works
 
-pytestmark = [pytest.mark.servers, pytest.mark.slow]
+pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(240)]
 
 SETTINGS = """
 channels: {chat: {slack: {url: "http://127.0.0.1:1/${env:HOME}"}}}

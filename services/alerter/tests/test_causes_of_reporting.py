@@ -17,6 +17,7 @@ pytestmark = [
     pytest.mark.servers,
     pytest.mark.slow,
     pytest.mark.unmeasured,
+    pytest.mark.timeout(240),
     pytest.mark.asyncio(loop_scope="module"),
 ]
 
@@ -102,10 +103,14 @@ def publish(site: Site, homes: int, facts: str) -> None:
 MEASURED = "SELECT 1 FROM reporter.measures WHERE kind = 'run' AND name = 'items'"
 
 
-async def test_what_a_portal_changes_is_told_and_so_are_pages_that_are_given_up(works: Works) -> None:
+async def test_pages_that_are_given_up_are_told(works: Works) -> None:
     assert await works.fires("target_given_up", source="homes") == "homes: 1 pages were given up"
+
+
+async def test_what_a_portal_changes_is_told(works: Works) -> None:
     await works.until(lambda: works.station.sql(MEASURED))
     await works.station.sql(SEEDED)
+    await works.station.look()
     assert not {"anomaly", "quality_drop"} & (await works.station.states()).keys()
     publish(works.site, 4, "")  # Prices, sizes and rooms are no longer where they were, and most homes are not listed.
     await let_run(works)

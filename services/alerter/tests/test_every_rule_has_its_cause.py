@@ -32,11 +32,8 @@ FIRED_BY = {
         "test_a_message_that_nobody_understands_is_a_dead_letter_and_told": ("dead_letters",),
     },
     "test_causes_of_reporting": {
-        "test_what_a_portal_changes_is_told_and_so_are_pages_that_are_given_up": (
-            "target_given_up",
-            "quality_drop",
-            "anomaly",
-        ),
+        "test_pages_that_are_given_up_are_told": ("target_given_up",),
+        "test_what_a_portal_changes_is_told": ("quality_drop", "anomaly"),
         "test_a_report_that_nobody_takes_is_told": ("report_not_delivered",),
     },
     "test_causes_of_processes": {

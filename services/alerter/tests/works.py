@@ -19,7 +19,7 @@ from tidemill.common.testing.site import Site, open_site
 
 from .conftest import Station, open_station
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 100.0
 
 
 @dataclass
