@@ -1,13 +1,13 @@
 """What a person may tell the reporter: make this report, as things are now."""
 
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
 
 from tidemill.common.bus.step import WHO, Answer, Change, Command, CommandRefused, Tx
-from tidemill.reporter.days import day_of
+from tidemill.reporter.days import day_of, meant_day
 from tidemill.reporter.gathering import Gathering
 from tidemill.reporter.store import Subject, ask_for
 
@@ -22,8 +22,10 @@ def build_command(gathering: Callable[[], Gathering], now: Callable[[], datetime
     async def build(tx: Tx, id: str, parameters: Mapping[str, Any]) -> Answer:
         wanted = str(parameters.get("about", ""))
         zone = gathering().zone
-        about = _day(wanted) or await _run(tx, wanted, gathering())
-        if about.kind == "day" and about.day > day_of(now(), zone):
+        today = day_of(now(), zone)
+        day = meant_day(wanted, today)
+        about = Subject("day", day.isoformat(), day) if day else await _run(tx, wanted, gathering())
+        if day and day > today:
             raise CommandRefused(f"{wanted} has not begun yet in {zone.key}")
         asked_at = await ask_for(tx, about, forced=True)
         body = {"kind": about.kind, "about": about.subject, "asked_at": asked_at.isoformat()}
@@ -33,21 +35,13 @@ def build_command(gathering: Callable[[], Gathering], now: Callable[[], datetime
         verb="build",
         handle=build,
         description="Make the report on a day or a run as things are now; a further edition, if it says otherwise",
-        parameters={"about": "a day as 2025-06-17, or the id of a run", **WHO},
+        parameters={"about": "a day as 2025-06-17, today, yesterday, or the id of a run", **WHO},
     )
-
-
-def _day(wanted: str) -> Subject | None:
-    try:
-        day = date.fromisoformat(wanted)
-    except ValueError:
-        return None
-    return Subject("day", day.isoformat(), day)
 
 
 async def _run(tx: Tx, wanted: str, gathering: Gathering) -> Subject:
     if not wanted:
-        raise CommandRefused("say what the report is about: a day as 2025-06-17, or the id of a run")
+        raise CommandRefused("say what the report is about: a day as 2025-06-17, today, yesterday, or the id of a run")
     row = (await tx.execute(RUN, {"run": wanted})).first()
     if row is None:
         raise CommandRefused(f"{wanted!r} is neither a day like 2025-06-17 nor a run", "404")

@@ -35,6 +35,17 @@ def day_of(moment: datetime, zone: ZoneInfo) -> date:
     return moment.astimezone(zone).date()
 
 
+def meant_day(said: str, today: date) -> date | None:
+    """`today`, `yesterday`, or a day by ISO 8601; None for what is none."""
+    known = {"today": today, "yesterday": today - timedelta(days=1)}
+    if said in known:
+        return known[said]
+    try:
+        return date.fromisoformat(said)
+    except ValueError:
+        return None
+
+
 def clock_of(moment: datetime, zone: ZoneInfo) -> int:
     """Seconds since midnight, as the clock shows them."""
     shown = moment.astimezone(zone)
