@@ -86,6 +86,7 @@ def test_what_is_no_news_and_what_is_not_over_stays_here() -> None:
 def test_a_corrected_edition_goes_by_choice() -> None:
     assert reason(report(edition=2)) == ""
     assert reason(report(edition=2), corrected=False) == "corrected"
+    assert reason(report(edition=2, goes_on=True), corrected=False) == ""
 
 
 def test_a_rule_is_for_one_kind_and_for_its_sources() -> None:

@@ -1,6 +1,6 @@
 """What differs between two editions, figure by figure."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import tidemill.scraper.policy as scraping
@@ -45,6 +45,15 @@ def test_the_first_is_kept_and_the_same_again_is_not() -> None:
     first = report("a")
     assert next_edition(None, first) == first
     assert next_edition(first, report("a")) is None
+
+
+def test_what_follows_a_report_on_a_day_that_was_not_over_corrects_nothing_and_what_follows_that_does() -> None:
+    early = report("a", (("Espoo", 3, 1.5),), as_of=datetime(2026, 3, 2, 9, tzinfo=UTC))
+    whole = next_edition(early, report("b", (("Espoo", 4, 1.5),)))
+    assert whole is not None and (whole.edition, whole.corrected, whole.corrections) == (2, False, ())
+    later = next_edition(whole, report("c", (("Espoo", 5, 1.5),)))
+    assert later is not None and (later.edition, later.corrected) == (3, True)
+    assert [(one.before, one.after) for one in later.corrections] == [(4, 5)]
 
 
 def test_cells_that_differ_come_and_go_are_named_by_row_and_column() -> None:

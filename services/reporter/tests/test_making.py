@@ -217,10 +217,9 @@ async def test_somebody_may_ask_for_a_report_before_its_day_is_over(office: Offi
     await office.make_all()
     assert await office.editions() == [("2026-03-02", 1)]
     made = await office.newest()
-    assert [(one.source, one.why) for one in made.missing] == [
-        ("every source", "2026-03-02 is not over"),
-        ("demo", "slot 06:00: no scheduler decided on it"),
-    ]
+    assert [(one.source, one.why) for one in made.missing] == [("demo", "slot 06:00: no scheduler decided on it")]
+    assert not made.complete and "2026-03-02 is not over." in made.trust.reasons
+    assert made.summary.endswith("; the day is not over, this is as of 06:00.") and made.as_of == MONDAY
     for wrong, why in (
         ("", "say what"),
         ("2026-03-09", "has not begun"),
@@ -230,6 +229,30 @@ async def test_somebody_may_ask_for_a_report_before_its_day_is_over(office: Offi
             await ask(wrong)
     await office.world.run("demo", MONDAY, [listing(1)], new=1)
     assert (await ask("demo-20260302T060000"))["kind"] == "run"
+
+
+async def test_a_report_made_early_is_made_again_when_its_day_is_over_and_corrects_nothing(office: Office) -> None:
+    command = build_command(office.gathering, office.clock)
+    await office.world.run("demo", MONDAY, [listing(1)], new=1)
+    ages = []
+    for hour in (10, 13):
+        office.clock.time = MONDAY.replace(hour=hour)
+        async with office.world.engine.begin() as tx:
+            assert (await command.handle(tx, "id", {"about": "today"})).body["about"] == "2026-03-02"
+        await office.make_all()
+        (fresh,) = (await office.newest()).trust.freshness
+        ages.append(fresh.age_seconds)
+    assert ages == [4 * 3600, 7 * 3600]
+    office.clock.time = MIDNIGHT + timedelta(days=3000)  # Long after: nothing is held back as a swarm.
+    await office.make_all()
+    made = await office.newest()
+    assert (made.edition, made.complete, made.as_of, made.corrected) == (3, True, None, False)
+    assert not made.corrections and made.trust.freshness[0].age_seconds == 18 * 3600
+    office.clock.time = MIDNIGHT
+    async with office.world.engine.begin() as tx:
+        assert (await command.handle(tx, "id", {"about": "yesterday"})).body["about"] == "2026-03-02"
+    await office.make_all()
+    assert (await office.editions())[-1] == ("2026-03-02", 3)  # The same inputs are the same report.
 
 
 async def test_what_cannot_be_made_is_said_and_tried_again_when_asked(office: Office) -> None:

@@ -64,7 +64,7 @@ def _reasons(rule: SendSettings, report: "Report", now: datetime, deadline: time
         yield "not_over"  # Somebody looked at it early; it goes when its day is over.
     if now > end + deadline + rule.no_older_than:
         yield "old"
-    if report.edition > 1 and not rule.corrected:
+    if report.corrected and not rule.corrected:
         yield "corrected"
     verdict = report.trust.verdict
     match rule.when:

@@ -25,6 +25,8 @@ def next_edition(before: Report | None, now: Report) -> Report | None:
         return now
     if before.made_from == now.made_from:
         return None
+    if before.as_of is not None:
+        return now.model_copy(update={"edition": before.edition + 1, "goes_on": True})
     corrections = tuple(find_corrections(before, now))[:MOST]
     return now.model_copy(update={"edition": before.edition + 1, "corrections": corrections})
 

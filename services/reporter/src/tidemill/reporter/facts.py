@@ -150,6 +150,8 @@ class About:
     runs: Sequence[str]
     source: str = ""
     """Of a report on a run."""
+    as_of: datetime | None = None
+    """Of a day that is not over: now."""
 
     @property
     def asked(self) -> dict[str, Any]:

@@ -73,8 +73,11 @@ class Gathering:
 
     async def _of_day(self, connection: AsyncConnection, day: Day) -> Facts:
         runs = await fetch_run_ids(connection, day.start, day.end)
-        about = About("day", day.day.isoformat(), day.day, day.zone, day.end, runs)
-        inputs = await fetch_inputs(connection, day, self.sources, self.exempt, self.now())
+        now = self.now().replace(microsecond=0)
+        about = About(
+            "day", day.day.isoformat(), day.day, day.zone, day.end, runs, as_of=now if now < day.end else None
+        )
+        inputs = await fetch_inputs(connection, day, self.sources, self.exempt, now)
         facts = await self._facts(connection, about, inputs)
         measured = [*_sums(facts), *_levels(facts)]
         return replace(facts, measured=await self._judged(connection, about, facts.sources, measured))

@@ -65,7 +65,7 @@ def plain_words(report: "Report") -> Words:
     """Where the page cannot be made."""
     from tidemill.reporter.renderings.plain_text import plain_text
 
-    corrected = f" (corrected, edition {report.edition})" if report.edition > 1 else ""
+    corrected = f" (corrected, edition {report.edition})" if report.corrected else ""
     return Words(f"{report.subject}{corrected}: {report.summary}", plain_text(report))
 
 
@@ -108,7 +108,7 @@ def _facts(report: "Report", sha256: str, size_bytes: int, *, carried: bool) -> 
         "about": report.subject,
         "day": report.day.isoformat(),
         "edition": report.edition,
-        "corrected": report.edition > 1,
+        "corrected": report.corrected,
         "complete": report.complete,
         "verdict": report.trust.verdict,
         "anomalies": len(report.anomalies),

@@ -24,6 +24,7 @@ from tidemill.reporter.states import anomaly, report_ready
 from tidemill.reporter.store import (
     Due,
     Subject,
+    ask_for,
     ask_for_days,
     ask_for_reconverted,
     fail_due,
@@ -189,6 +190,8 @@ class Making:
             await self.announce(tx, known, new=False)
         edition = kept.edition if kept is not None else known.edition if known is not None else 1
         await settle_due(tx, due, edition)
+        if report.as_of is not None:  # It is made again when its day is over, also if nothing more happens.
+            await ask_for(tx, Subject("day", due.subject, due.day))
         return events
 
     def _anomalies(self, due: Due, measured: Collection[Measured], before: Mapping[Key, str]) -> list[Outgoing]:

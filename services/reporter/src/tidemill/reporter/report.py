@@ -108,7 +108,7 @@ class Freshness(Part):
     newest: Moment | None
     """When its newest value was received; null if there is none."""
     age_seconds: Number | None = None
-    """At the end of the day that the report is about."""
+    """At the end of the day that the report is about; of a day that was not over, at `as_of`."""
     limit_seconds: Number | None = None
     """Older than this is stale; null where nobody set a limit."""
 
@@ -232,7 +232,11 @@ class Report(Part):
     zone: str
     """IANA name of the zone whose days are meant, and in which times are shown."""
     edition: int = Field(ge=1, default=1)
-    """Beyond 1 it is a corrected report."""
+    """Beyond 1 it is a corrected report, unless it goes on."""
+    as_of: Moment | None = None
+    """Of a day that was not over: until when it is told. Null: all of it is."""
+    goes_on: bool = False
+    """The edition before was made while the day was not over: there was nothing to correct."""
     made_from: str
     """Digest of the facts."""
     summary: str
@@ -265,6 +269,11 @@ class Report(Part):
     def id(self) -> str:
         """The same for every edition: `day-2025-06-17`, `run-…`."""
         return f"{self.kind}-{self.subject}"
+
+    @property
+    def corrected(self) -> bool:
+        """An edition before this one was meant to be the last."""
+        return self.edition > 1 and not self.goes_on
 
     def canonical_json(self) -> bytes:
         """The one form in which a report is stored: keys sorted, no blanks, UTF-8."""

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -39,15 +39,17 @@ UNKNOWN = Measure("", "", "level", "decimal")
 def tell(facts: Facts, known: Mapping[str, Measure]) -> Report:
     """The first edition. `made_from` is a digest of all that it says: the same facts say the same."""
     anomalies = tuple(_anomalies(facts, known))
-    missing = tuple(Missing(source=one.source, why=one.why) for one in facts.inputs.lacks)
+    lacks = facts.inputs.lacks
+    missing = tuple(Missing(source=one.source, why=one.why) for one in lacks if one.source != EVERY)
     report = Report(
         kind="run" if facts.about.kind == "run" else "day",
         subject=facts.about.subject,
         day=facts.about.day,
         zone=facts.about.zone.key,
+        as_of=facts.about.as_of,
         made_from="",
         summary=_summary(facts, anomalies),
-        complete=not missing,
+        complete=not lacks,
         missing=missing,
         changes=tuple(_changes(facts)),
         breakdowns=tuple(table for one in facts.datasets for table in tables_of(one)),
@@ -139,7 +141,8 @@ def _series(facts: Facts, known: Mapping[str, Measure]) -> Iterator[Series]:
 
 
 def _trust(facts: Facts, anomalies: Sequence[AnomalyShown]) -> Trust:
-    age = {row["source"]: max(0.0, (facts.about.until - row["newest"]).total_seconds()) for row in facts.newest}
+    moment = facts.about.as_of or facts.about.until
+    age = {row["source"]: max(0.0, float(round((moment - row["newest"]).total_seconds()))) for row in facts.newest}
     freshness = tuple(
         Freshness(
             name=row["source"],
@@ -175,9 +178,11 @@ def _coverage(facts: Facts) -> Iterator[Coverage]:
 
 def _summary(facts: Facts, anomalies: Sequence[AnomalyShown]) -> str:
     """One sentence."""
+    so_far = [f"the day is not over, this is as of {moment:%H:%M}"] if (moment := _as_of(facts)) else []
     if not facts.sources:
         idle = len({lack.source for lack in facts.inputs.lacks} - {EVERY})
-        return f"Nothing ran: {_many(idle, 'source')} did not do what was expected." if idle else "Nothing ran."
+        nothing = f"Nothing ran: {_many(idle, 'source')} did not do what was expected" if idle else "Nothing ran"
+        return "; ".join([nothing, *so_far]) + "."
     runs = sum(row["runs"] for row in facts.sources)
     totals = {name: sum(row[name] for row in facts.sources) for name in ("new", "changed", "gone", "failed")}
     who = facts.about.source or f"{_many(len(facts.sources), 'source')} in {_many(runs, 'run')}"
@@ -187,11 +192,15 @@ def _summary(facts: Facts, anomalies: Sequence[AnomalyShown]) -> str:
     parts = [f"{who}: {', '.join(said)}"]
     if grave := [one for one in anomalies if one.severity != "info"]:
         parts.append(f"{_many(len(grave), 'measure')} {'is' if len(grave) == 1 else 'are'} unusual")
-    if any(lack.source == EVERY for lack in facts.inputs.lacks):
-        parts.append("the day is not over")
+    parts += so_far
     if lacking := sorted({lack.source for lack in facts.inputs.lacks} - {EVERY}):
         parts.append(f"not all is in of {', '.join(lacking)}")
     return "; ".join(parts) + "."
+
+
+def _as_of(facts: Facts) -> datetime | None:
+    """On the clock of the report's zone."""
+    return facts.about.as_of and facts.about.as_of.astimezone(facts.about.zone)
 
 
 def _many(count: int, what: str) -> str:

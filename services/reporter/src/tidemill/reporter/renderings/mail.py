@@ -70,7 +70,7 @@ def _domain(sender: str) -> str:
 
 def _address(message: EmailMessage, report: Report, envelope: Envelope) -> None:
     mark = {"trusted": "", "doubtful": "[with care] ", "untrusted": "[not to be trusted] "}[report.trust.verdict]
-    corrected_one = f" ({edition(report)})" if report.edition > 1 else ""
+    corrected_one = f" ({edition(report)})" if report.corrected else ""
     message["Subject"] = shortened(
         f"{mark}{visible(title(report))}{corrected_one}: {visible(report.summary)}", SUBJECT_LETTERS
     )

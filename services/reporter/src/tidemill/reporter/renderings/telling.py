@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from tidemill.reporter.renderings.figures import UNKNOWN, counted, day_in_words, figure
 from tidemill.reporter.renderings.visible import shortened, visible
 from tidemill.reporter.report import AnomalyShown, Correction, Report, Series
-from tidemill.reporter.table import ColumnOf, Table, Value
+from tidemill.reporter.table import ColumnOf, Table, Value, ValueType
 
 VERDICTS = {"trusted": "To be trusted", "doubtful": "With care", "untrusted": "Not to be trusted"}
 TITLE_LETTERS = 80
@@ -30,6 +31,8 @@ class Sum:
     title: str
     figure: str
     bad: bool = False
+    value: int | None = None
+    """Where it is a number, for forms that are computed with."""
 
 
 def title(report: Report) -> str:
@@ -41,7 +44,10 @@ def title(report: Report) -> str:
 
 
 def edition(report: Report) -> str:
-    return f"corrected, edition {report.edition}" if report.edition > 1 else ""
+    """What is said of it beside its verdict: that it corrects another one, or that its day goes on."""
+    if report.as_of is not None:
+        return f"as of {report.as_of.astimezone(ZoneInfo(report.zone)):%H:%M}"
+    return f"corrected, edition {report.edition}" if report.corrected else ""
 
 
 def sums(report: Report) -> tuple[Sum, ...]:
@@ -52,10 +58,14 @@ def sums(report: Report) -> tuple[Sum, ...]:
     failed = sum(row.failed for row in rows)
     return (
         Sum("sources complete", f"{whole:,} of {expected:,}", bad=whole < expected),
-        *(Sum(name, f"{sum(getattr(row, name) for row in rows):,}") for name in ("new", "changed", "gone")),
-        Sum("failed", f"{failed:,}", bad=failed > 0),
-        Sum("saved by asking politely", figure(sum(row.bytes_saved for row in rows), "bytes")),
+        *(_sum(name, sum(getattr(row, name) for row in rows)) for name in ("new", "changed", "gone")),
+        _sum("failed", failed, bad=failed > 0),
+        _sum("saved by asking politely", sum(row.bytes_saved for row in rows), "bytes"),
     )
+
+
+def _sum(title: str, value: int, type: ValueType = "integer", *, bad: bool = False) -> Sum:
+    return Sum(title, figure(value, type), bad, value)
 
 
 def anomalies(report: Report) -> list[AnomalyShown]:
