@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -96,9 +94,17 @@ def test_it_shows_a_run_by_itself_then_nothing_new_then_odds_that_moved(place: A
         return sum(run["state"] == "complete" and counts.items() <= run.items() for run in runs())
 
     eventually(lambda: count(new=1) and count(unchanged=1), within=60)
-    program = ISSUE_SITE / "serve.py"
-    subprocess.run([sys.executable, program, "--publish"], cwd=place.folder, check=True)
+    status, output = place.run("demo", "advance")
+    assert status == 0, output
+    assert "issue site: szerencsemix-2025-58.pdf is out\n" in output
+    assert "listing site" not in output  # It has no source here.
     eventually(lambda: count(new=1) == 2, within=60)
+    (report,) = re.findall(r"data/reports/\S+\.json", output)
+    told = json.loads((place.folder / report).read_text())
+    assert told["as_of"] and [one["new"] for one in told["changes"]] == [2]
+    assert {file.suffix for file in (place.folder / report).parent.iterdir()} == {
+        *(".json", ".html", ".pdf", ".xlsx", ".zip", ".eml")
+    }
     status, output = place.run("records", "football.market", "--history", "--key", "10481:kapa:lahti")
     assert status == 0
     assert re.search(r"away 1\.8,.*\n.*away 1\.86,", output)

@@ -15,6 +15,7 @@ from sqlalchemy import text
 from typer.testing import CliRunner
 
 from tidemill.cli.main import app
+from tidemill.cli.running import program
 from tidemill.common.database import open_engine
 from tidemill.common.testing.fixtures import NewDatabase, run
 from tidemill.converter.main import SPEC as CONVERTER
@@ -108,6 +109,24 @@ def test_a_report_is_had_in_every_form(database: str, tmp_path: Path) -> None:
     assert (tmp_path / "tidemill-day-2026-03-02.zip").read_bytes().startswith(b"PK")
 
 
+def test_all_forms_are_written_as_files_and_shown_with_where_they_are(database: str, tmp_path: Path) -> None:
+    kept = report(date(2026, 3, 2))
+    run(put(database, kept))
+    assert "As files: `tidemill report files 2026-03-02`" in told("show").replace(program(), "tidemill")
+    written = told("files").splitlines()
+    assert [Path(name).suffix for name in written] == [".json", ".html", ".pdf", ".xlsx", ".zip", ".eml"]
+    assert written[0] == "data/reports/day-2026-03-02/tidemill-day-2026-03-02.json"
+    begins = (b"{", b"<!doctype html>", b"%PDF", b"PK", b"PK", b"Subject:")
+    for name, begin in zip(written, begins, strict=True):
+        assert (tmp_path / name).read_bytes()[:20].lower().startswith(begin.lower())
+    assert (tmp_path / written[0]).read_bytes() == kept.canonical_json()
+    assert told("show").splitlines()[-6:] == written
+    assert "data/reports/day-2026-03-02/" in told("list")
+    assert json.loads(told("list", "-o", "json"))[0]["files"] == written
+    told("files", "2026-03-02", "--to", "elsewhere")
+    assert len(list((tmp_path / "elsewhere").iterdir())) == 6
+
+
 def test_what_is_not_there_is_told_with_what_is(database: str) -> None:
     run(put(database, report(date(2026, 3, 2))))
     assert "there is no report of 2026-03-09; there are: 2026-03-02" in told("show", "2026-03-09", code=1)
@@ -133,10 +152,12 @@ def test_a_report_is_built_when_somebody_asks(database: str, reporter: None) -> 
 
     run(finish())
     today = datetime.now(UTC).date().isoformat()
-    eventually(lambda: "edition 1" in told("build", today))
-    assert "1 source in 1 run: 3 new, 0 changed, 0 gone; the day is not over." in told("show", today)
+    eventually(lambda: f"the report on {today} is made, edition 1" in told("build", "today"))
+    shown = told("show", "today")
+    assert "1 source in 1 run: 3 new, 0 changed, 0 gone; the day is not over, this is as of " in shown
     again = json.loads(told("build", today, "-o", "json"))
-    assert (again["kind"], again["edition"]) == ("day", 1)
+    assert (again["kind"], again["about"], again["edition"]) == ("day", today, 2)
+    assert f"{today}, edition 2: doubtful" in told("show", today)
     assert "edition 1" in told("build", "demo-1")
     assert "neither a day" in told("build", "demo-2", code=1)
     assert "has not begun" in told("build", "2999-01-01", code=1)

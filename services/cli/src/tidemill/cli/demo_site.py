@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import sys
@@ -9,7 +10,9 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 from tidemill.cli import sample
 from tidemill.cli.config import CONVERTERS
@@ -19,6 +22,7 @@ from tidemill.common.servers.child import port_is_free
 if TYPE_CHECKING:
     from tidemill.common.config import Config, Sources
 
+ANSWER_SECONDS = 10.0
 HOST = re.compile(r"127\.0\.0\.1:([0-9]+)")
 WITH = re.compile(r"^  with: (\S+)$", re.MULTILINE)
 
@@ -46,17 +50,36 @@ class DemoSite(ChildServer):
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
+    def advance(self) -> str:
+        """Its next day; what there is then. Raises OSError where it does not run."""
+        raise NotImplementedError
+
+    def _post(self, path: str) -> dict[str, Any]:
+        try:
+            with urlopen(Request(f"{self.url}{path}", data=b"{}"), timeout=ANSWER_SECONDS) as answer:
+                return dict(json.load(answer))
+        except HTTPError as refused:
+            return dict(json.load(refused))
+
 
 class IssueSite(DemoSite):
     name = "issue site"
     example = "issue-site"
     sources = ("szerencsemix-demo",)
 
+    def advance(self) -> str:
+        said = self._post("publish")
+        return f"{said['published']} is out" if "published" in said else str(said["error"])
+
 
 class ListingSite(DemoSite):
     name = "listing site"
     example = "listing-site"
     sources = ("listings-demo", "listings-demo-api", "listings-demo-app")
+
+    def advance(self) -> str:
+        said = self._post("_/day")
+        return f"it is day {said['day']} there, {said['date']}"
 
 
 SITES = (IssueSite, ListingSite)

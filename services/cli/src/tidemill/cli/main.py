@@ -31,6 +31,7 @@ MODULES = (
     "governance",
     "lineage",
     "report",
+    "demo",
     "retention",
     "backup",
     "restore",

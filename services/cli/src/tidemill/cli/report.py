@@ -18,7 +18,7 @@ from tidemill.cli.files import written_whole
 from tidemill.cli.governance import day as parse_day
 from tidemill.cli.reading import database_url, open_store
 from tidemill.cli.report_send import Sent, as_values, find_sent, in_short, print_sent, send
-from tidemill.cli.running import Assignments, Output, OutputOption, fail
+from tidemill.cli.running import Assignments, Output, OutputOption, copyable, fail, read_config
 from tidemill.cli.tables import Column, print_table
 
 if TYPE_CHECKING:
@@ -63,7 +63,10 @@ class Shown(StrEnum):
 
 
 About = Annotated[
-    str, typer.Argument(metavar="[DAY|RUN]", help="A day as 2025-06-17, or the id of a run; the newest day without.")
+    str,
+    typer.Argument(
+        metavar="[DAY|RUN]", help="A day as 2025-06-17, today, yesterday, or the id of a run; the newest day without."
+    ),
 ]
 Form = Annotated[
     Shown,
@@ -79,6 +82,7 @@ def register(app: typer.Typer) -> None:
     reports.command("list")(list_reports)
     reports.command()(show)
     reports.command()(build)
+    reports.command("files")(files)
     reports.command()(send)
     app.add_typer(reports, name="report")
 
@@ -101,11 +105,16 @@ def list_reports(
     url = database_url(assignments)
     found = asyncio.run(_find(url, chosen))
     sent = find_sent(url, [one["subject"] for one in found])
+    folder = _folder(assignments)
+    kept = [_find_files(folder, one["kind"], one["subject"], one["edition"]) for one in found]
     if output is Output.JSON:
-        told = [{**one, "sent": as_values(sent.get(_edition(one), ()))} for one in found]
+        told = [
+            {**one, "sent": as_values(sent.get(_edition(one), ())), "files": [str(file) for file in files]}
+            for one, files in zip(found, kept, strict=True)
+        ]
         typer.echo(json.dumps(told, default=_plain, ensure_ascii=False, indent=1))
     elif found:
-        _print_list(found, sent)
+        _print_list(found, sent, kept)
     else:
         typer.echo("no reports; `tidemill report build DAY` makes one")
 
@@ -122,30 +131,106 @@ def show(
     from tidemill.reporter.report import Report
 
     url = database_url(assignments)
-    report = Report.from_json(asyncio.run(_get(url, about, edition)))
+    report = Report.from_json(asyncio.run(_get(url, _meant(about, assignments), edition)))
     if output is Shown.TABLE:
         _print_report(report, rows)
         sent = find_sent(url, [report.subject])
         print_sent(sent.get((report.kind, report.subject, report.edition), ()))
+        _print_files(report, _find_files(_folder(assignments), report.kind, report.subject, report.edition))
     else:
         _write(report, output, out)
 
 
 def build(
-    about: Annotated[str, typer.Argument(metavar="DAY|RUN", help="A day as 2025-06-17, or the id of a run.")],
+    about: Annotated[
+        str, typer.Argument(metavar="DAY|RUN", help="A day as 2025-06-17, today, yesterday, or the id of a run.")
+    ],
     output: OutputOption = Output.TABLE,
     assignments: Assignments = None,
 ) -> None:
     """Make a report as things are now, also on a day that is not over; where it says otherwise than before, it is a
     further edition."""
+    made = built(about, assignments)
+    if output is Output.JSON:
+        typer.echo(json.dumps(made))
+    else:
+        subject = made["about"]
+        typer.echo(
+            copyable(
+                f"the report on {subject} is made, edition {made['edition']}: `tidemill report show {subject}`; as"
+                f" files: `tidemill report files {subject}`"
+            )
+        )
+
+
+def files(
+    about: About = "",
+    edition: Annotated[int, typer.Option(min=0, help="This one; the last without.")] = 0,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="DIR", help="Into this folder; below data/reports without.")
+    ] = None,
+    assignments: Assignments = None,
+) -> None:
+    """Write a report as files, in every form: JSON, HTML, PDF, XLSX, CSV and mail."""
+    for file in write_all(about, assignments, edition=edition, to=to):
+        typer.echo(str(file))
+
+
+def built(about: str, assignments: list[str] | None) -> dict[str, Any]:
+    """What was made: `kind`, `about` (a day as 2025-06-17, or a run), `edition`."""
     answer = ask("build", said(about=about), assignments, service="reporter")
     made = asyncio.run(_wait(database_url(assignments), answer))
     if made["problem"]:
-        fail(f"the report on {about} cannot be made: {made['problem']}")
-    if output is Output.JSON:
-        typer.echo(json.dumps({**answer, "edition": made["edition"]}))
-    else:
-        typer.echo(f"the report on {about} is made, edition {made['edition']}: `tidemill report show {about}`")
+        fail(f"the report on {answer['about']} cannot be made: {made['problem']}")
+    return {**answer, "edition": made["edition"]}
+
+
+def write_all(about: str, assignments: list[str] | None, *, edition: int = 0, to: Path | None = None) -> list[Path]:
+    """Each form of the report, in a folder that is made where it is missing."""
+    from tidemill.reporter.forms import Form as Rendered
+    from tidemill.reporter.forms import file_name, folder_name
+    from tidemill.reporter.render import render
+    from tidemill.reporter.report import Report
+
+    content = asyncio.run(_get(database_url(assignments), _meant(about, assignments), edition))
+    report = Report.from_json(content)
+    folder = to or _folder(assignments) / folder_name(report.id)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for form in Rendered:
+        file = folder / file_name(report.id, report.edition, form)
+        with written_whole(file) as out:
+            out.write(render(report, form))
+        written.append(file)
+    return written
+
+
+def _find_files(folder: Path, kind: str, subject: str, edition: int) -> list[Path]:
+    """Those that `write_all` put there."""
+    from tidemill.reporter.forms import Form as Rendered
+    from tidemill.reporter.forms import file_name, folder_name
+
+    id = f"{kind}-{subject}"
+    named = (folder / folder_name(id) / file_name(id, edition, form) for form in Rendered)
+    return [file for file in named if file.exists()]
+
+
+def _folder(assignments: list[str] | None) -> Path:
+    """Where reports are written, unless somebody says otherwise."""
+    folder = read_config(assignments).common.data_dir / "reports"
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+
+
+def _meant(about: str, assignments: list[str] | None) -> str:
+    """`today` and `yesterday` are days of the zone of reports."""
+    from tidemill.reporter.days import day_of, meant_day, utc_now
+    from tidemill.schedule import find_zone
+
+    if about not in ("today", "yesterday"):
+        return about
+    config = read_config(assignments, services=True, only=("reporter",))
+    day = meant_day(about, day_of(utc_now(), find_zone(config.service("reporter").zone)))
+    return str(day)
 
 
 async def _find(url: str, chosen: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -213,7 +298,7 @@ def _edition(one: Mapping[str, Any]) -> tuple[str, str, int]:
     return one["kind"], one["subject"], one["edition"]
 
 
-def _print_list(found: Sequence[Mapping[str, Any]], sent: Sent) -> None:
+def _print_list(found: Sequence[Mapping[str, Any]], sent: Sent, kept: Sequence[Sequence[Path]]) -> None:
     columns = [
         Column("day", whole=True),
         Column("about", most=60),
@@ -221,6 +306,7 @@ def _print_list(found: Sequence[Mapping[str, Any]], sent: Sent) -> None:
         Column("verdict"),
         Column("unusual", right=True),
         Column("sent", most=40),
+        Column("files", whole=True),
         Column("summary", most=120),
     ]
     rows = [
@@ -231,16 +317,18 @@ def _print_list(found: Sequence[Mapping[str, Any]], sent: Sent) -> None:
             one["verdict"] + ("" if one["complete"] else ", incomplete"),
             str(one["anomalies"] or ""),
             in_short(sent.get(_edition(one), ())),
+            f"{files[0].parent}/" if files else "",
             one["summary"],
         ]
-        for one in found
+        for one, files in zip(found, kept, strict=True)
     ]
     alarming = [n for n, one in enumerate(found) if one["verdict"] == "untrusted"]
-    print_table(columns, rows, ("day", "about", "verdict", "summary", "unusual", "sent"), alarming=alarming)
+    print_table(columns, rows, ("day", "about", "verdict", "summary", "files", "unusual", "sent"), alarming=alarming)
 
 
 def _print_report(report: Report, most: int) -> None:
-    edition = f", edition {report.edition} (corrected)" if report.edition > 1 else ""
+    corrected = " (corrected)" if report.corrected else ""
+    edition = f", edition {report.edition}{corrected}" if report.edition > 1 else ""
     typer.secho(f"{report.subject}{edition}: {report.trust.verdict}", bold=True)
     typer.echo(report.summary)
     for reason in report.trust.reasons:
@@ -250,6 +338,15 @@ def _print_report(report: Report, most: int) -> None:
         if table.note:
             typer.echo(table.note)
         _print_table(table, report.zone, most)
+
+
+def _print_files(report: Report, files: Sequence[Path]) -> None:
+    if not files:
+        typer.echo(copyable(f"\nAs files: `tidemill report files {report.subject}`"))
+        return
+    typer.secho("\nFiles", bold=True)
+    for file in files:
+        typer.echo(str(file))
 
 
 def _tables(report: Report) -> list[Table]:

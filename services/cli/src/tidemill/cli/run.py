@@ -45,7 +45,7 @@ def run(
     parameters = said(source=source, params=_params(param or ()), reason=reason)
     url = addresses(read_config(assignments)).nats_url
     try:
-        answer = asyncio.run(_begin(url, source, parameters, wait))
+        answer = asyncio.run(begin(url, source, parameters, wait=wait))
     except CommandFailed as failed:
         fail(str(failed))
     except KeyboardInterrupt:
@@ -54,7 +54,7 @@ def run(
     if output is Output.JSON:
         typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
     elif wait:
-        typer.echo(_ending(answer))
+        typer.echo(ending(answer))
     else:
         why = f" ({answer['reason']})" if answer.get("reason") else ""
         typer.echo(copyable(f"{answer['run']} is {answer['state']}{why}; `tidemill runs show {answer['run']}`"))
@@ -72,7 +72,8 @@ def _params(given: Sequence[str]) -> dict[str, str]:
     return params
 
 
-async def _begin(url: str, source: str, parameters: Mapping[str, Any], wait: bool) -> dict[str, Any]:
+async def begin(url: str, source: str, parameters: Mapping[str, Any], *, wait: bool) -> dict[str, Any]:
+    """How it stands, or how it ended. Raises CommandFailed."""
     from tidemill.common.bus.client import open_client, request_command
 
     async with open_client(url) as client:
@@ -196,7 +197,8 @@ def _done(standing: Mapping[str, Any]) -> int:
     return sum(standing.get(name, 0) for name in OUTCOMES)
 
 
-def _ending(answer: Mapping[str, Any]) -> str:
+def ending(answer: Mapping[str, Any]) -> str:
+    """One line."""
     told = ", ".join(f"{answer[name]} {name}" for name in OUTCOMES if answer.get(name))
     why = f" ({answer['reason']})" if answer.get("reason") else ""
     return f"{answer['run']} is {answer['state']}{why}: {told or 'nothing was due'}"

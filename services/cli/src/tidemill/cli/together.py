@@ -208,7 +208,7 @@ class Together:
     def _commands(self) -> str:
         chosen = self._config.origins["data_dir"].kind == "command line"
         data = f" --set {shlex.quote(f'data_dir={self._config.common.data_dir}')}" if chosen else ""
-        words = (f"records football.match{data}", f"status{data}", "--help")
+        words = (f"records football.match{data}", f"status{data}", f"demo advance{data}", "--help")
         return "\n".join(f"  {program()} {each}" for each in words)
 
     def _summary(self, addresses: Addresses, seconds: float, lasting: Sequence[str]) -> str:

@@ -33,6 +33,10 @@ KINDS = {
 
 
 def file_name(report_id: str, edition: int, form: Form) -> str:
-    """`tidemill-day-2025-06-17.html`; a corrected one `tidemill-day-2025-06-17-edition-2.html`."""
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", report_id)[:120]
-    return f"tidemill-{stem}{f'-edition-{edition}' if edition > 1 else ''}.{KINDS[form].ending}"
+    """`tidemill-day-2025-06-17.html`; a further one `tidemill-day-2025-06-17-edition-2.html`."""
+    return f"tidemill-{folder_name(report_id)}{f'-edition-{edition}' if edition > 1 else ''}.{KINDS[form].ending}"
+
+
+def folder_name(report_id: str) -> str:
+    """Of a report's files: `day-2025-06-17`."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", report_id)[:120]
