@@ -301,6 +301,56 @@ async def test_what_was_asked_of_hosts_and_what_checks_said_is_that_of_every_ser
     assert "demo did not pass count_scraper: too few." in made.trust.reasons
 
 
+async def test_a_run_tells_what_it_asked_of_hosts_itself(world: World) -> None:
+    event = await world.run("demo", TUESDAY, [listing(1)], new=1, requests=9)
+    job = (
+        "INSERT INTO scraper.jobs (run, item, source, kind, decision, url, host, state, priority, place, due_at,"
+        " requests, bytes_received) VALUES (:run, :item, 'demo', 'target', '', '', :host, 'done', 1, 1, now(), :n, 50)"
+    )
+    for of, item, host, n in (
+        (event.run, "a1", "a.example", 3),
+        (event.run, "a2", "a.example", 1),
+        (event.run, "b1", "b.example", 2),
+        ("another", "a1", "a.example", 99),
+    ):
+        await world.sql(job, run=of, item=item, host=host, n=n)
+    await world.sql(
+        "INSERT INTO scraper.pages (source, run, item, kind, url, status, state, fetched_at)"
+        " SELECT 'demo', :run, item, 'target', '', status, 'ok', now()"
+        " FROM (VALUES ('a1', 304), ('a2', 200), ('b1', 304)) AS came (item, status)",
+        run=event.run,
+    )
+    await world.sql(
+        "INSERT INTO scraper.targets (source, item, identity, url, host, path, name, first_seen_at, seen_at, seen_run,"
+        " seen_search) VALUES ('demo', 't', 't', '', 'b.example', '', '', now(), now(), '', 1)"
+    )
+    await world.sql(
+        "INSERT INTO scraper.decisions (run, target, source, decision, decided_at)"
+        " SELECT :run, id, 'demo', 'robots', now() FROM scraper.targets",
+        run=event.run,
+    )
+    await world.sql("INSERT INTO downloader.resources (source, item, url, name) VALUES ('demo', 'f', '', '')")
+    await world.sql(
+        "INSERT INTO downloader.jobs (run, item, source, url, name, host, state, priority, due_at, requests,"
+        " bytes_received) VALUES (:run, 'f', 'demo', '', '', 'c.example', 'done', 1, now(), 3, 7)",
+        run=event.run,
+    )
+    await world.sql(
+        "INSERT INTO scheduler.run_items (run, item, rank, at, outcome, reason, detail, name, sha256, planned,"
+        " corrected, requests, bytes, cpu_seconds, peak_memory_bytes)"
+        " VALUES (:run, 'f', 3, now(), 'failed', 'robots', '', '', '', true, false, 0, 0, 0, 0)",
+        run=event.run,
+    )
+    (asked,) = (await report(world, event.run, "run")).politeness
+    assert [column.name for column in asked.columns][2:] == ["requests", "bytes", "not_modified", "robots_denials"]
+    assert asked.rows == (
+        ("demo", "a.example", 4, 100, 1, 0),
+        ("demo", "b.example", 2, 50, 1, 1),
+        ("demo", "c.example", 3, 7, None, 1),
+    )
+    assert not (await report(world)).politeness  # The day is told by the ledgers, which are empty here.
+
+
 async def test_the_same_inputs_are_the_same_bytes_and_past_days_stay_as_they_were(days: Days) -> None:
     world = days.world
     monday, tuesday = await report(world, "2026-03-02"), await report(world)

@@ -117,6 +117,22 @@ SELECT source, host, sum(requests)::bigint AS requests, sum(bytes)::bigint AS by
     sum(robots_denials)::bigint AS robots_denials, sum(retry_after_obeyed)::bigint AS retry_after_obeyed
 FROM ({ledgers}) l WHERE day = :day GROUP BY source, host ORDER BY source, host
 """
+# By the jobs of a run. An index page is asked for before a downloader has any: it counts in the ledger alone.
+ASKED_OF_RUN = """
+SELECT source, host, sum(requests)::bigint AS requests, sum(bytes)::bigint AS bytes,
+    sum(not_modified)::bigint AS not_modified, sum(robots_denials)::bigint AS robots_denials
+FROM ({jobs}) j GROUP BY source, host ORDER BY source, host
+"""
+JOBS = """
+SELECT j.source, j.host, j.requests, j.bytes_received AS bytes, {not_modified} AS not_modified,
+    (i.reason IS NOT DISTINCT FROM 'robots')::int AS robots_denials
+FROM {schema}.jobs j LEFT JOIN scheduler.run_items i ON i.run = j.run AND i.item = j.item WHERE j.run = :subject
+"""
+NOT_MODIFIED = "(SELECT count(*) FROM scraper.pages p WHERE p.run = j.run AND p.item = j.item AND p.status = 304)"
+FORBIDDEN = """
+SELECT d.source, t.host, 0, 0, 0, 1 FROM scraper.decisions d JOIN scraper.targets t ON t.id = d.target
+WHERE d.run = :subject AND d.decision = 'robots'
+"""
 UNUSUAL = text("""
 SELECT source, name, labels, value, expected, low, high, score, basis, severity, subject FROM reporter.measures
 WHERE kind = 'run' AND severity <> '' AND day = :day AND (:run = '' OR subject = :run)
@@ -230,13 +246,27 @@ async def fetch_checks(connection: AsyncConnection, about: About) -> list[Row]:
 
 
 async def fetch_asked(connection: AsyncConnection, about: About) -> list[Row]:
-    """Requests of the day, by source and host; the ledgers know no runs."""
+    """Requests of the day, by source and host; of a run, whom the ledgers do not know, those of its jobs."""
+    if about.kind == "run":
+        return await _fetch_asked_by(connection, about)
     schemas = (await connection.scalars(LEDGERS)).all()
-    if not schemas or about.kind != "day":
+    if not schemas:
         return []
     columns = "source, host, day, requests, bytes, not_modified, bytes_saved, robots_denials, retry_after_obeyed"
     ledgers = " UNION ALL ".join(f'SELECT {columns} FROM "{schema}".requests' for schema in schemas)
     return await fetch_rows(connection, text(ASKED.format(ledgers=ledgers)), about)
+
+
+async def _fetch_asked_by(connection: AsyncConnection, run: About) -> list[Row]:
+    jobs = []
+    if await exists(connection, "downloader.jobs"):
+        jobs.append(JOBS.format(schema="downloader", not_modified="NULL::bigint"))
+    if await exists(connection, "scraper.jobs"):
+        jobs += [JOBS.format(schema="scraper", not_modified=NOT_MODIFIED), FORBIDDEN]
+    if not jobs:
+        return []
+    query = text(ASKED_OF_RUN.format(jobs=" UNION ALL ".join(jobs)))
+    return await fetch_rows(connection, query, run, subject=run.subject)
 
 
 async def fetch_errors(connection: AsyncConnection, about: About) -> list[Row]:

@@ -30,6 +30,7 @@ ASKED: Sequence[tuple[str, str, ValueType]] = (
     ("robots_denials", "Forbidden by robots.txt", "integer"),
     ("retry_after_obeyed", "Retry-After obeyed", "integer"),
 )
+OF_DAYS_ALONE = ("bytes_saved", "retry_after_obeyed")
 CHECKS: Sequence[tuple[str, str, ValueType]] = (
     ("source", "Source", "text"),
     ("check", "Check", "text"),
@@ -93,7 +94,11 @@ def performance(facts: Facts) -> Iterator[Table]:
 
 def politeness(facts: Facts) -> Iterator[Table]:
     note = "Counted by the day of each source's budget."
-    yield from table("What was asked of hosts", ASKED, facts.asked, note)
+    columns = ASKED
+    if facts.about.kind == "run":
+        note = "By this run, without index pages. What 304 saved and Retry-After are kept by the day: see its report."
+        columns = [column for column in ASKED if column[0] not in OF_DAYS_ALONE]
+    yield from table("What was asked of hosts", columns, facts.asked, note)
 
 
 def names(facts: Facts) -> Iterator[Table]:
@@ -110,7 +115,7 @@ def _kind(kind: str) -> str:
 def bytes_saved(facts: Facts) -> dict[str, int]:
     saved: dict[str, int] = {}
     for row in facts.asked:
-        saved[row["source"]] = saved.get(row["source"], 0) + row["bytes_saved"]
+        saved[row["source"]] = saved.get(row["source"], 0) + row.get("bytes_saved", 0)
     return saved
 
 
