@@ -68,5 +68,7 @@ def test_sheets_have_the_names_that_excel_takes() -> None:
     long = "A title that is much too long for a sheet"
     names = sheet_names(["What changed", "what CHANGED", "a/b:c", "", "'x'", "History", long, long, "🏟️" * 20])
     assert names[:6] == ["What changed", "what CHANGED 2", "a b c", "Table", "x", "History 2"]
+    assert names[6:8] == ["A title that is mu… for a sheet", "A title that is… for a sheet 2"]
+    assert sheet_names(["Odds of matches, one record per row by city"]) == ["Odds of matche… per row by city"]
     assert len(set(names)) == len(names)
     assert all(len(name.encode("utf-16-le")) <= 62 for name in names)

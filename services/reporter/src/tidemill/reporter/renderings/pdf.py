@@ -33,7 +33,9 @@ ROWS = 60
 """Of a table; who wants them all takes a form that can be searched."""
 CHARTS = 18
 CELL_LETTERS = 400
-PAGE_LETTERS = 110
+PAGE_POINTS, INSET_POINTS = 499, 8
+LETTER_POINTS = 3.5
+"""Of the size in which wide tables are set."""
 SHORT = 20
 LONG_WORD = re.compile(r"\S{22,}")
 BREAK = "\u200b"
@@ -139,12 +141,18 @@ def _cell(shown: str) -> str:
 
 
 def _widths(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
-    """What each column wants, in letters; 0 is as much as it needs. What has room is spread over the page; else long
-    texts share what short columns leave."""
-    longest = [max(map(len, cells)) for cells in zip(heads, *rows, strict=True)]
-    if sum(longest) + 3 * len(longest) <= PAGE_LETTERS:
-        return [letters + 4 for letters in longest]
-    return [min(letters, 60) + 10 if letters > SHORT else 0 for letters in longest]
+    """How the page is shared among columns: by the letters of what stands in them, with heads on three lines. Where
+    that is too much, long texts share what short columns leave."""
+    wanted = [
+        max(*map(len, head.split() or " "), -(-len(head) // 3), *map(len, cells)) + 2
+        for head, *cells in zip(heads, *rows, strict=True)
+    ]
+    room = int((PAGE_POINTS - INSET_POINTS * len(wanted)) / LETTER_POINTS)
+    if sum(wanted) <= room:
+        return wanted
+    long = [min(letters, 60) if letters > SHORT else 0 for letters in wanted]
+    left = max(room - sum(letters for letters in wanted if letters <= SHORT), SHORT * sum(map(bool, long)))
+    return [round(left * share / sum(long)) if share else letters for letters, share in zip(wanted, long, strict=True)]
 
 
 def _broken(text: str) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from tidemill.reporter.renderings.visible import visible
 
 LONGEST = 31
+END = 16
+"""Of a title that is too long its last words are kept, too: they tell `… by city` from `… by source`."""
 FORBIDDEN = re.compile(r"[\[\]:*?/\\]")
 
 
@@ -14,14 +16,25 @@ def sheet_names(titles: Sequence[str]) -> list[str]:
     names: list[str] = []
     taken = {"history"}  # Excel keeps it for itself.
     for title in titles:
-        base = FORBIDDEN.sub(" ", visible(title)).strip("' ") or "Table"
-        name, number = _cut(base, ""), 1
+        base = " ".join(FORBIDDEN.sub(" ", visible(title)).split()).strip("' ") or "Table"
+        name, number = _shortened(base, ""), 1
         while name.lower() in taken:
             number += 1
-            name = _cut(base, f" {number}")
+            name = _shortened(base, f" {number}")
         taken.add(name.lower())
         names.append(name)
     return names
+
+
+def _shortened(title: str, number: str) -> str:
+    if len(title + number) <= LONGEST:
+        return _cut(title, number)
+    end = ""
+    for word in reversed(title.split()):
+        if len(word) + len(end) >= END:
+            break
+        end = f" {word}{end}"
+    return _cut(title, f"…{end}{number}")
 
 
 def _cut(base: str, end: str) -> str:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from tidemill.common.spreadsheets import CELL_LETTERS, EXACT_INTEGER, FORMULA, SHEET_ROWS, in_excels_calendar
 from tidemill.reporter.renderings.palette import PAPER
 from tidemill.reporter.renderings.sheets import sheet_names
-from tidemill.reporter.renderings.telling import VERDICTS, drawable, edition, notes_on_trust, sections, sums, title
+from tidemill.reporter.renderings.telling import VERDICTS, Sum, drawable, edition, notes_on_trust, sections, sums, title
 from tidemill.reporter.renderings.xlsx_charts import SHOWN, Block, add_changes_chart, series_chart
 from tidemill.reporter.report import Report, Series
 from tidemill.reporter.table import ColumnOf, Table, Value, ValueType
@@ -31,6 +31,11 @@ def render_xlsx(report: Report) -> bytes:
     return made.getvalue()
 
 
+def _counted(one: Sum) -> tuple[str, str | int]:
+    unit = ", bytes" if one.title.startswith("saved") else ""
+    return f"{one.title.capitalize()}{unit}", one.figure if one.value is None else one.value
+
+
 class _Book:
     """One report on its way into one workbook."""
 
@@ -39,6 +44,7 @@ class _Book:
         self._report = report
         self._zone = ZoneInfo(report.zone)
         self._formats = {type: book.add_format({"num_format": shown}) for type, shown in SHOWN.items()}
+        self._counts = book.add_format({"num_format": SHOWN["integer"], "align": "left"})
         self._wrapped = book.add_format({"text_wrap": True, "valign": "top"})
         self._quoted = book.add_format({"text_wrap": True, "valign": "top", "quote_prefix": True})
         self._bold = book.add_format({"bold": True, "valign": "top"})
@@ -63,13 +69,13 @@ class _Book:
         sheet.set_column(1, 1, 100)
         sheet.hide_gridlines(2)
         self._write_text(sheet, 0, 0, title(report), self._large)
-        facts = [
+        facts: list[tuple[str, str | int]] = [
             ("", report.summary),
             ("Trust", VERDICTS[report.trust.verdict]),
             *(("", note) for note in notes_on_trust(report)),
             ("Inputs", "complete" if report.complete else "incomplete"),
             *(("Missing", f"{gap.source}: {gap.why}") for gap in report.missing),
-            *((one.title.capitalize(), one.figure) for one in sums(report)),
+            *(_counted(one) for one in sums(report)),
             ("Edition", edition(report) or "first"),
             ("Report", report.id),
             ("Counted from", report.made_from),
@@ -77,7 +83,10 @@ class _Book:
         ]
         for row, (label, said) in enumerate(facts, 1):
             sheet.write_string(row, 0, label, self._bold)
-            self._write_text(sheet, row, 1, said)
+            if isinstance(said, int):
+                sheet.write_number(row, 1, said, self._counts)
+            else:
+                self._write_text(sheet, row, 1, said)
 
     def _write_table(self, name: str, table: Table) -> None:
         sheet = self._book.add_worksheet(name)
