@@ -54,7 +54,7 @@ def changes_chart(changes: Sequence[SourceChanges], colours: Palette, *, width: 
         for order, kind in enumerate(KINDS)
         if getattr(row, kind)
     ]
-    palette = [colours.new, colours.changed, colours.band, colours.gone, colours.bad]
+    palette = [colours.new, colours.changed, colours.back, colours.gone, colours.bad]
     return {
         **_frame(colours, width, 26 * len(charted) + AXIS_AND_LEGEND),
         "description": "New, changed, reappeared, gone and failed, by source",

@@ -14,12 +14,13 @@ class Palette:
     bad: str
     new: str
     changed: str
+    back: str
     gone: str
     font: str
 
 
 PAGE = Palette(
-    **{name: f"var(--{name})" for name in "ink muted rule surface line band bad new changed gone".split()},
+    **{name: f"var(--{name})" for name in "ink muted rule surface line band bad new changed back gone".split()},
     font="system-ui, sans-serif",
 )
 """A chart drawn so follows the theme, and turns light on paper, without being drawn again."""
@@ -34,6 +35,7 @@ PAPER = Palette(
     bad="#b3261e",
     new="#0b6b7a",
     changed="#d08a1d",
+    back="#7a5ea8",
     gone="#7d8790",
     font="Liberation Sans",
 )
