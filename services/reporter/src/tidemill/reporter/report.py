@@ -233,9 +233,9 @@ class Report(Part):
     """IANA name of the zone whose days are meant, and in which times are shown."""
     edition: int = Field(ge=1, default=1)
     """Beyond 1 it is a corrected report, unless it goes on."""
-    as_of: Moment | None = None
-    """Of a day that was not over: until when it is told. Null: all of it is."""
-    goes_on: bool = False
+    as_of: Moment | None = Field(default=None, exclude_if=lambda moment: moment is None)
+    """Of a day that was not over: until when it is told. Absent: all of it is."""
+    goes_on: bool = Field(default=False, exclude_if=lambda said: not said)
     """The edition before was made while the day was not over: there was nothing to correct."""
     made_from: str
     """Digest of the facts."""

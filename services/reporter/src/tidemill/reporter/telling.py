@@ -142,7 +142,7 @@ def _series(facts: Facts, known: Mapping[str, Measure]) -> Iterator[Series]:
 
 def _trust(facts: Facts, anomalies: Sequence[AnomalyShown]) -> Trust:
     moment = facts.about.as_of or facts.about.until
-    age = {row["source"]: max(0.0, float(round((moment - row["newest"]).total_seconds()))) for row in facts.newest}
+    age = {row["source"]: max(0.0, (moment - row["newest"]).total_seconds()) for row in facts.newest}
     freshness = tuple(
         Freshness(
             name=row["source"],
