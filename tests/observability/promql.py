@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 GROUPING = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\(([^)]*)\)")
 SELECTOR = re.compile(r"(?P<name>[a-zA-Z_:][\w:]*)\s*(?P<matchers>\{[^}]*\})?(?P<call>\s*\()?")
+SPAN = re.compile(r"\[(?:\d+[smhdwy]|\$)[^\]]*\]")
+NUMBER = re.compile(r"(?<![\w:\"\[.])\d[\d.]*(?:e\d+)?[smhdwy]?\b")
 MATCHER = re.compile(r"([a-zA-Z_]\w*)\s*(?:=~|!~|!=|=)")
 WORDS = {"or", "and", "unless", "bool", "offset", "inf", "nan"}
 
@@ -21,8 +23,7 @@ class Named:
 
 
 def metrics_in(query: str) -> list[Named]:
-    bare = re.sub(r"\[[^\]]*\]", "", GROUPING.sub(" ", query))
-    bare = re.sub(r"(?<![\w:])\d[\d.]*(e\d+)?[smhdwy]?\b", " ", bare)
+    bare = NUMBER.sub(" ", SPAN.sub("", GROUPING.sub(" ", query)))
     return [
         Named(found["name"], frozenset(MATCHER.findall(found["matchers"] or "")), found[0].strip())
         for found in SELECTOR.finditer(bare)

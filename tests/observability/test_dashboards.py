@@ -167,3 +167,11 @@ def program(name: str) -> str:
 def test_promtool_finds_nothing_wrong(words: tuple[str, ...]) -> None:
     done = subprocess.run([program("promtool"), *words], cwd=PROMETHEUS, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_selector_is_taken_whole() -> None:
+    query = (
+        'sum by (le) (rate(a_bucket{le="60.0",x!~"[23]xx"}[5m])) / 3 > 1e3 and max(b[$__rate_interval]) or vector(0)'
+    )
+    assert [one.text for one in metrics_in(query)] == ['a_bucket{le="60.0",x!~"[23]xx"}', "b"]
+    assert metrics_in(query)[0].labels == {"le", "x"}

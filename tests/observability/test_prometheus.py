@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes a machine at work: every panel has data, every rule is evaluated and sees its object."""
+"""A real Prometheus scrapes a machine at work: every panel has data, every rule sees what it is about."""
 
 import json
 import math
