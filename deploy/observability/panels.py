@@ -8,6 +8,18 @@ SCHEMA = 39
 """Of Grafana 10.4 and later."""
 COLUMNS = 24
 HEIGHT = 8
+LINK = {
+    "type": "link",
+    "icon": "dashboard",
+    "tooltip": "",
+    "tags": [],
+    "asDropdown": False,
+    "targetBlank": False,
+    "keepTime": True,
+    "includeVars": True,
+}
+OURS = {"text": "Prometheus", "value": "tidemill-prometheus"}
+"""The data source that is provisioned beside."""
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 
@@ -72,18 +84,17 @@ def json_of(dashboard: Dashboard, others: Sequence[Dashboard]) -> dict[str, Any]
         "time": {"from": "now-6h", "to": "now"},
         "refresh": "30s",
         "timezone": "browser",
+        "annotations": {"list": []},
         "templating": {"list": [_datasource(), *map(_variable, dashboard.variables)]},
         "links": [
-            {"title": other.title, "type": "link", "url": f"/d/{other.uid}", "keepTime": True, "includeVars": True}
-            for other in others
-            if other is not dashboard
+            {**LINK, "title": other.title, "url": f"/d/{other.uid}"} for other in others if other is not dashboard
         ],
         "panels": list(_placed(dashboard)),
     }
 
 
 def _datasource() -> dict[str, Any]:
-    return {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus", "current": {}}
+    return {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus", "current": OURS}
 
 
 def _variable(variable: Variable) -> dict[str, Any]:
@@ -167,7 +178,17 @@ def _custom(panel: Panel) -> dict[str, Any]:
 def _options(panel: Panel) -> dict[str, Any]:
     if panel.kind == "timeseries":
         return {
-            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
+            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
             "tooltip": {"mode": "multi", "sort": "desc"},
         }
-    return {"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "value", "textMode": "value_and_name"}
+    return {
+        "reduceOptions": {"calcs": ["lastNotNull"]},
+        "colorMode": "value",
+        "textMode": "auto",
+        "graphMode": "none",
+        "justifyMode": "auto",
+        "orientation": "auto",
+        "wideLayout": True,
+        "showPercentChange": False,
+        "percentChangeColorMode": "standard",
+    }
