@@ -8,7 +8,7 @@ from tidemill.common.bus.step import Outgoing, Tx
 from tidemill.common.config.politeness import Politeness
 from tidemill.common.events import DocumentFailed, DownloadDue
 from tidemill.common.http.pacing import room_at_host
-from tidemill.common.telemetry.metrics import DOWNLOADS_WAITING, Metrics
+from tidemill.common.telemetry.metrics import DOWNLOADS_WAITING, JOBS_HANDED_OUT, Metrics
 from tidemill.downloader import policy, store
 
 EVERY = 0.5
@@ -28,6 +28,7 @@ class Release:
         self._now = now
         self._politeness_of = politeness_of
         self._waiting = metrics.of(DOWNLOADS_WAITING)
+        self._handed_out = metrics.of(JOBS_HANDED_OUT)
 
     async def run(self) -> None:
         """Until cancelled. Nothing is handed out before it is known what is stopped."""
@@ -36,7 +37,9 @@ class Release:
                 async with self._bus.transaction() as tx:
                     runs = await store.find_open_runs(tx)
                     self._waiting.set(await store.count_waiting(tx) if runs else 0)
-                    if runs and await store.lock_release(tx):
+                    if not runs:
+                        self._handed_out.set(0)
+                    elif await store.lock_release(tx):
                         blocked = await self._drop(tx, runs)
                         await self._bus.emit(tx, [*blocked, *await self._hand_out(tx)])
             await self._bus.rest(EVERY, IDLE)
@@ -67,6 +70,7 @@ class Release:
                 jobs = await store.hand_out(tx, source, host, room)
                 handed[host] = handed.get(host, 0) + len(jobs)
                 outgoing += map(_due, jobs)
+        self._handed_out.set(sum(handed.values()))
         return outgoing
 
 

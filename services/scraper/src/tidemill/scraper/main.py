@@ -67,7 +67,7 @@ async def open_scraper(context: Context) -> AsyncIterator[Wiring]:
                 ),
                 commands=(release_command(),),
                 tasks=(
-                    Release(context.bus, context.engine, configured.politeness, now).run,
+                    Release(context.bus, context.engine, configured.politeness, metrics, now).run,
                     Phases(context.bus, context.engine, configured.source, fetch, metrics, now).run,
                     Census(context.engine, metrics).run,
                     Tidy(context.engine).run,

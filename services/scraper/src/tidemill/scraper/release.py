@@ -10,6 +10,7 @@ from tidemill.common.bus.step import Outgoing, Tx
 from tidemill.common.config.politeness import Politeness
 from tidemill.common.events import DocumentFailed
 from tidemill.common.http.pacing import room_at_host
+from tidemill.common.telemetry.metrics import JOBS_HANDED_OUT, Metrics
 from tidemill.scraper import policy, store
 
 EVERY = 0.5
@@ -24,8 +25,16 @@ PolitenessOf = Callable[[str], Politeness]
 class Release:
     """The loop of one replica; of several, one hands out at a time."""
 
-    def __init__(self, bus: Bus, engine: AsyncEngine, politeness_of: PolitenessOf, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        engine: AsyncEngine,
+        politeness_of: PolitenessOf,
+        metrics: Metrics,
+        now: Callable[[], datetime],
+    ) -> None:
         self._bus = bus
+        self._handed_out = metrics.of(JOBS_HANDED_OUT)
         self._engine = engine
         self._now = now
         self._politeness_of = politeness_of
@@ -33,7 +42,10 @@ class Release:
     async def run(self) -> None:
         """Until cancelled. Nothing is handed out before it is known what is stopped."""
         while True:
-            if self._bus.control.known and (runs := await store.find_open_runs(self._engine)):
+            runs = await store.find_open_runs(self._engine) if self._bus.control.known else []
+            if not runs:
+                self._handed_out.set(0)
+            else:
                 async with self._bus.transaction() as tx:
                     if await store.lock_release(tx):
                         blocked = await self._drop(tx, runs)
@@ -63,6 +75,7 @@ class Release:
                 jobs = await store.hand_out(tx, source, host, room)
                 handed[host] = handed.get(host, 0) + len(jobs)
                 outgoing += [Outgoing(store.due_id(job.due, job.handed), job.due) for job in jobs]
+        self._handed_out.set(sum(handed.values()))
         return outgoing
 
 

@@ -120,6 +120,9 @@ WATCH_LATENCY_SECONDS = histogram(
 # The downloader
 
 DOWNLOADS = counter("tidemill_downloads_total", "Files that runs asked for, by what came of them", "source", "outcome")
+JOBS_HANDED_OUT = gauge(
+    "tidemill_jobs_handed_out", "Jobs that hosts allow to begin now: handed out, and not ended; by it one scales"
+)
 DOWNLOADS_WAITING = gauge("tidemill_downloads_waiting", "Files that runs ask for and whose turn has not come")
 PUBLICATION_LATE = gauge(
     "tidemill_publication_late", "1 when the last publication window brought no new file", "source"
