@@ -76,7 +76,8 @@ def test_the_sources_of_the_listing_site_share_its_port_and_come_where_what_they
 
 @pytest.mark.servers
 @pytest.mark.slow
-def test_it_shows_a_run_by_itself_then_nothing_new_then_odds_that_moved(place: Any, eventually: Any) -> None:
+@pytest.mark.timeout(300)
+def test_it_shows_runs_by_itself_and_its_next_day_odds_that_moved_and_a_report(place: Any, eventually: Any) -> None:
     port = free_port()
     bundled = (ISSUE_SITE / "szerencsemix-demo.yaml").read_text(encoding="utf-8")
     (place.folder / "sources").mkdir()
@@ -93,19 +94,19 @@ def test_it_shows_a_run_by_itself_then_nothing_new_then_odds_that_moved(place: A
     def count(**counts: int) -> int:
         return sum(run["state"] == "complete" and counts.items() <= run.items() for run in runs())
 
-    eventually(lambda: count(new=1) and count(unchanged=1), within=60)
-    status, output = place.run("demo", "advance")
-    assert status == 0, output
+    advance = place.begin("demo", "advance")
+    output, _ = advance.communicate(timeout=200)
+    assert advance.returncode == 0, output
     assert "issue site: szerencsemix-2025-58.pdf is out\n" in output
     assert "listing site" not in output  # It has no source here.
-    eventually(lambda: count(new=1) == 2, within=60)
+    eventually(lambda: count(new=1) == 2 and count(unchanged=1), within=60)
     (report,) = re.findall(r"data/reports/\S+\.json", output)
     told = json.loads((place.folder / report).read_text())
     assert told["as_of"] and [one["new"] for one in told["changes"]] == [2]
     assert {file.suffix for file in (place.folder / report).parent.iterdir()} == {
         *(".json", ".html", ".pdf", ".xlsx", ".zip", ".eml")
     }
-    status, output = place.run("records", "football.market", "--history", "--key", "10481:kapa:lahti")
+    status, output = place.here("records", "football.market", "--history", "--key", "10481:kapa:lahti")
     assert status == 0
     assert re.search(r"away 1\.8,.*\n.*away 1\.86,", output)
     assert up.end() == 0

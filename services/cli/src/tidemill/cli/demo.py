@@ -9,15 +9,18 @@ import typer
 
 from tidemill.cli.asking import SCHEDULER, said
 from tidemill.cli.report import built, write_all
-from tidemill.cli.run import Following, begin, ending
+from tidemill.cli.run import Following, ending
 from tidemill.cli.running import Assignments, addresses, copyable, fail, read_config
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from nats.aio.client import Client
 
     from tidemill.cli.demo_site import DemoSite
 
-WHY = "the demo went on by a day"
+UNDER_WAY = "409"
+TRIES = 5
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +45,10 @@ def advance(assignments: Assignments = None) -> None:
             asyncio.run(_settle(url, source))
         for site, _ in sites:
             typer.echo(f"{site.name}: {_advanced(site)}")
-        ended = [_collected(url, source) for source in sources]
+        ended = []
+        for source in sources:
+            ended.append(asyncio.run(_collect(url, source)))
+            typer.echo(ending(ended[-1]))
     except CommandFailed as failed:
         fail(str(failed))
     made = built("today", assignments)
@@ -78,21 +84,46 @@ def _advanced(site: DemoSite) -> str:
         fail(f"the {site.name} does not answer at {site.url}: {away}; is `tidemill up` running?")
 
 
-def _collected(url: str, source: str) -> dict[str, Any]:
-    answer = asyncio.run(begin(url, source, said(source=source, reason=WHY), wait=True))
-    typer.echo(ending(answer))
-    return answer
-
-
 async def _settle(url: str, source: str) -> None:
     """What is under way of it has ended, and it ran at least once: else the day before had no end."""
-    from tidemill.common.bus.client import open_client, request_command
+    from tidemill.common.bus.client import open_client
 
     async with open_client(url) as client:
         following = await Following.open(client, source)
-        standing = await request_command(client, SCHEDULER, "status", {"source": source})
-        for run in standing["runs"]:
-            await following.until_ended(run)
+        standing = await _end_of_runs(client, following, source)
         if not standing["runs"] and not any(one["last"] for one in standing["sources"]):
-            asked = said(source=source, reason="the demo's first day")
-            await following.until_ended(await request_command(client, SCHEDULER, "run", asked))
+            await _run(client, following, source, "the demo's first day")
+
+
+async def _collect(url: str, source: str) -> dict[str, Any]:
+    """How the run ended that began after the day did."""
+    from tidemill.common.bus.client import open_client
+
+    async with open_client(url) as client:
+        return await _run(client, await Following.open(client, source), source, "the demo went on by a day")
+
+
+async def _run(client: Client, following: Following, source: str, why: str) -> dict[str, Any]:
+    """One that a schedule began in the meantime is let end first."""
+    from tidemill.common.bus.client import CommandFailed, request_command
+
+    for tries in range(TRIES):
+        try:
+            begun = await request_command(client, SCHEDULER, "run", said(source=source, reason=why))
+        except CommandFailed as refused:
+            if refused.code != UNDER_WAY or tries == TRIES - 1:
+                raise
+            await _end_of_runs(client, following, source)
+        else:
+            return await following.until_ended(begun)
+    raise AssertionError
+
+
+async def _end_of_runs(client: Client, following: Following, source: str) -> Mapping[str, Any]:
+    """How the source stood before."""
+    from tidemill.common.bus.client import request_command
+
+    standing = await request_command(client, SCHEDULER, "status", {"source": source})
+    for run in standing["runs"]:
+        await following.until_ended(run)
+    return standing

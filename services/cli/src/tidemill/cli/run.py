@@ -45,7 +45,7 @@ def run(
     parameters = said(source=source, params=_params(param or ()), reason=reason)
     url = addresses(read_config(assignments)).nats_url
     try:
-        answer = asyncio.run(begin(url, source, parameters, wait=wait))
+        answer = asyncio.run(_begin(url, source, parameters, wait))
     except CommandFailed as failed:
         fail(str(failed))
     except KeyboardInterrupt:
@@ -72,8 +72,7 @@ def _params(given: Sequence[str]) -> dict[str, str]:
     return params
 
 
-async def begin(url: str, source: str, parameters: Mapping[str, Any], *, wait: bool) -> dict[str, Any]:
-    """How it stands, or how it ended. Raises CommandFailed."""
+async def _begin(url: str, source: str, parameters: Mapping[str, Any], wait: bool) -> dict[str, Any]:
     from tidemill.common.bus.client import open_client, request_command
 
     async with open_client(url) as client:
