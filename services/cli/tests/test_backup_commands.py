@@ -188,11 +188,14 @@ def test_only_who_has_the_key_reads_an_encrypted_backup(here: Here, new_database
 @pytest.mark.servers
 @pytest.mark.slow
 def test_damage_is_named_and_what_is_whole_is_restored_all_the_same(here: Here, new_database: NewDatabase) -> None:
-    made = here.backup()
+    here.backup()
     content = next(here.folder.glob("contents/*/*/*.zst"))
     content.write_bytes(content.read_bytes()[:-1] + b"!")
     status, output = here("backup", "verify", str(here.folder))
     assert status == 1 and f"{content.name} has the hash" in output and "1 damaged" in output
+    content.rename(damaged := content.with_suffix(".away"))
+    assert here.backup()["contents"]["new"] == 1  # It is missed, and written again.
+    damaged.rename(content)
     here.place.folder = here.place.folder / "elsewhere"
     here.place.folder.mkdir()
     here.place.environment["DATABASE_URL"] = url = new_database()
@@ -201,7 +204,7 @@ def test_damage_is_named_and_what_is_whole_is_restored_all_the_same(here: Here, 
     assert status == 1 and "1 contents of the archive" in output and f"not restored: {content}" in output
     assert here.sql("SELECT count(*) FROM mill.outbox", url=url) == 1
 
-    dump = here.folder / made["name"] / "postgres.dump.zst"
+    dump = here.folder / Folder(here.folder).names()[-1] / "postgres.dump.zst"
     dump.write_bytes(dump.read_bytes()[:-1])
     here.place.environment["DATABASE_URL"] = url = new_database()
     shutil.rmtree(here.place.folder / "data")
@@ -324,6 +327,11 @@ def test_old_backups_go_with_the_contents_that_only_they_have(tmp_path: Path) ->
 async def archive_of(folder: Path, contents: list[bytes]) -> list[str]:
     async with Archive.open(folder.as_uri()) as archive:
         return [(await archive.put_bytes(content)).sha256 for content in contents]
+
+
+def test_nothing_is_removed_while_a_backup_is_made(tmp_path: Path) -> None:
+    with Folder(tmp_path).locked(), pytest.raises(BackupFailed, match="already"):
+        Folder(tmp_path).prune(timedelta(days=1), NOW)
 
 
 def test_what_a_killed_backup_left_is_none(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def take(
 ) -> None:
     """Copy database, streams, archive and configuration, while everything runs. Of the archive only what is new. Exit
     status 1 when something is missing in it."""
-    from tidemill.cli.backups.errors import BackupFailed
+    from tidemill.cli.backups.errors import BackupDamaged, BackupFailed
     from tidemill.cli.backups.sealed import Seal
     from tidemill.cli.backups.take import take_backup
     from tidemill.common.archive import ArchiveUnavailable
@@ -84,7 +84,10 @@ def take(
         _tell(config, folder, begun, scheduled, problem=str(error))
         fail(f"no backup was made: {error}")
     _tell(config, folder, begun, scheduled, manifest=manifest)
-    removed = folder.prune(config.common.backup.keep, datetime.now(UTC)) if scheduled else []
+    try:
+        removed = folder.prune(config.common.backup.keep, datetime.now(UTC)) if scheduled else []
+    except (BackupDamaged, BackupFailed) as error:
+        fail(f"{manifest.name} was made, but older ones cannot be removed: {error}")
     if silent:
         typer.echo(json.dumps({**_described(manifest), "folder": str(folder.path), "removed": removed}))
     else:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import nats.errors
@@ -73,11 +74,13 @@ class Gathering:
         if self._bus.connected:
             try:
                 consumers = await asyncio.wait_for(self._bus.consumers(), NATS_SECONDS)
-                await asyncio.wait_for(self._look_closer(consumers, now), NATS_SECONDS)
             except (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError):
                 pass
             else:
                 self._connected_at = now
+                # A slow answer to this is no loss of NATS: what was seen before stays.
+                with suppress(nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError):
+                    await asyncio.wait_for(self._look_closer(consumers, now), NATS_SECONDS)
                 found = list(self._progress.samples(consumers, now))
                 self._queues = now, found
                 return found

@@ -145,12 +145,16 @@ SOURCE_AGE = Query(
 )
 RECORD_QUALITY = Query(
     measure="record_quality",
-    tables=["reporter.measures"],
+    tables=["reporter.measures", "scheduler.sources"],
     every=SELDOM,
     sql="""
-        SELECT DISTINCT ON (source, name) source, left(name, -length('.quality')) AS dataset, value, subject AS says
-        FROM reporter.measures WHERE kind = 'run' AND name LIKE '%.quality' AND day > :now - interval '30 days'
-        ORDER BY source, name, measured_at DESC
+        SELECT sources.source, left(name, -length('.quality')) AS dataset, value, subject AS says
+        FROM scheduler.sources CROSS JOIN LATERAL (
+            SELECT DISTINCT ON (name) name, value, subject FROM reporter.measures m
+            WHERE m.source = sources.source AND kind = 'run' AND name LIKE '%.quality' AND day = (
+                SELECT max(day) FROM reporter.measures n WHERE n.source = sources.source AND n.kind = 'run')
+            ORDER BY name, measured_at DESC
+        ) last WHERE ended_at IS NULL
     """,
 )
 DATABASE_BYTES = Query(

@@ -171,7 +171,12 @@ class Folder:
         os.sync()
 
     def prune(self, keep: timedelta, now: datetime) -> list[str]:
-        """Remove backups that are older, never the newest good one, and contents that no other has."""
+        """Remove backups that are older, never the newest good one, and contents that no other has. Raises
+        BackupDamaged, BackupFailed."""
+        with self.locked():  # A backup that is being made has contents that nothing lists yet.
+            return self._prune(keep, now)
+
+    def _prune(self, keep: timedelta, now: datetime) -> list[str]:
         manifests = {name: self.manifest(name) for name in self.names()}
         good = [name for name, manifest in manifests.items() if not manifest.problems]
         old = [
