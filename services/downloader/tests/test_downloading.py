@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tidemill.common.events import DownloadDue
+from tidemill.common.telemetry.metrics import value
 from tidemill.downloader.partial import PartialFiles
 from tidemill.downloader.policy import item_of
 
@@ -335,7 +336,13 @@ async def test_progress_is_told_while_it_downloads(mill: Any) -> None:
     assert (first["run"], first["name"], first["total"]) == ("run-1", "mix.pdf", len(PDF) * 200)
     assert 0 < first["bytes"] <= first["total"]
     assert first["bytes_per_second"] > 0
+    assert value("tidemill_jobs_handed_out", service="downloader") == 1
     await mill.outcome()
+
+    async def nothing_is_left() -> bool:
+        return value("tidemill_jobs_handed_out", service="downloader") == 0
+
+    await mill.until(nothing_is_left)
 
 
 async def test_two_runs_that_want_the_same_file_at_once_ask_one_after_the_other(mill: Any) -> None:
