@@ -1,6 +1,7 @@
 """A whole system in which every service has a NATS user and a database role of its own, as it is deployed."""
 
 import asyncio
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +15,10 @@ from tidemill.cli.nats_accounts import accounts, user_names
 from tidemill.cli.nats_config import section
 from tidemill.cli.password_files import passwords
 from tidemill.cli.roles_sql import READER, role_of, roles_sql
+from tidemill.common.config import load_config, load_sources
 from tidemill.common.migrations import migrate
-from tidemill.common.servers import NatsServer, PostgresServer
-from tidemill.common.service import find_services
+from tidemill.common.servers import Addresses, NatsServer, PostgresServer
+from tidemill.common.service import Service, find_services
 from tidemill.converter.datasets import find_datasets
 
 SPECS = find_services()
@@ -40,7 +42,12 @@ class GuardedNats(NatsServer):
 
 @dataclass
 class Secured(System):
+    """All services in this process, each with its own connections: seven processes would take half a minute to load."""
+
     roles: Mapping[str, str] = field(default_factory=dict)
+    _thread: threading.Thread | None = None
+    _loop: asyncio.AbstractEventLoop | None = None
+    _stop: asyncio.Event | None = None
 
     def start_servers(self) -> None:
         secrets = self.folder / "secrets"
@@ -57,18 +64,36 @@ class Secured(System):
         views = {dataset.name.partition(".")[0] for dataset in find_datasets()}
         await run_sql(self.postgres.url, roles_sql(SPECS, views, self.roles, "tidemill"))
 
-    def addresses_of(self, service: str) -> Mapping[str, str]:
+    def revive(self) -> None:
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="services")
+        self._thread.start()
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        models = {spec.name: spec.settings for spec in SPECS}
+        config = load_config(self.folder, services=models, environ=self.environment)
+        sources = load_sources(config.common.sources_dir, config.common.data_dir)
+        services = [Service(spec, config, sources, self.addresses_for(spec.name)) for spec in SPECS]
+        await asyncio.gather(*(service.run(self._stop) for service in services))
+
+    def stop(self) -> None:
+        if self._loop and self._stop:
+            self._loop.call_soon_threadsafe(self._stop.set)
+        if self._thread:
+            self._thread.join(60)
+        super().stop()
+
+    def addresses_for(self, service: str) -> Addresses:
         assert isinstance(self.nats, GuardedNats)
-        return {"NATS_URL": self.nats.url_of(service), "DATABASE_URL": self.database_url_of(service)}
+        return Addresses(self.nats.url_of(service), self.database_url_of(service))
 
     def database_url_of(self, service: str) -> str:
         url = make_url(self.postgres.tcp_url).set(username=role_of(service), password=self.roles[service])
         return url.render_as_string(hide_password=False)
 
     def refusals(self) -> list[str]:
-        """What servers did not let a service do, and what services say of it."""
+        """What servers did not let a service do."""
         logs = {self.nats.log: ("Violation",), self.postgres.log: ("permission denied", "must be owner")}
-        logs |= dict.fromkeys((self.folder / "log").glob("*.log"), ("does not let this user", "permission denied"))
         return [
             f"{log.name}: {line[:300]}"
             for log, signs in logs.items()
