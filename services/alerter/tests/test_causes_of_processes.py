@@ -33,7 +33,7 @@ NEEDS_A_SECRET = f'channels: {{chat: {{slack: {{url: "http://127.0.0.1:1/${{env:
 LIMIT = 600_000_000
 EATER = """
 import sys
-from tidemill.alerter.measures.memory import scarcest
+from tidemill.common.surroundings.memory import scarcest
 eaten = []
 while scarcest().share > 0.03:
     eaten.append(b"x" * 1_000_000)

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tidemill.cli import doctor, machine
+from tidemill.cli.config import service_models
 from tidemill.cli.doctor import Verdict
 from tidemill.cli.main import app
 from tidemill.common.config import load_config
@@ -95,9 +96,24 @@ def test_a_chosen_port_that_is_taken_fails(folder: Path) -> None:
     assert finding.verdict is Verdict.OK
 
 
-def test_the_environment_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_choice_is_told_with_its_reason_and_what_overrides_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
-    assert doctor.environment() == "cluster"
+    monkeypatch.setenv("TIDEMILL_RUNS_IN", "auto")
+    monkeypatch.setenv("TIDEMILL_CONVERTER__WORKERS", "3")
+    config = load_config(folder, services=service_models())
+    said = {finding.found: finding for finding in doctor.chosen(config)}
+    assert {
+        "kubernetes: KUBERNETES_SERVICE_HOST is set (runs_in)",
+        "json logs: in Kubernetes a program collects them (log.format)",
+        "health on 0.0.0.0: in Kubernetes probes and Prometheus come from outside (health.host)",
+        "3 conversions at once: converter.workers says so (converter.workers)",
+        "no window for the browser: scraper.headless says so (scraper.headless)",
+    } <= set(said)
+    (missing,) = [finding for finding in said.values() if finding.verdict is Verdict.FAILED]
+    assert missing.check == "redis"
+    assert "redis_required: false" in missing.remedy
 
 
 @pytest.mark.servers

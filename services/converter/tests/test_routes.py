@@ -26,8 +26,8 @@ class Answers:
         return answer
 
 
-async def routes(*answers: Description | Exception) -> Any:
-    return await find_routes(SOURCES, {"lines": "misbehaving:Lines"}, Answers(*answers), 1000)  # type: ignore[arg-type]
+async def routes(*answers: Description | Exception, most: int = 10**9) -> Any:
+    return await find_routes(SOURCES, {"lines": "misbehaving:Lines"}, Answers(*answers), 1000, most)  # type: ignore[arg-type]
 
 
 async def test_a_killed_worker_does_not_speak_against_the_converter() -> None:
@@ -49,3 +49,9 @@ async def test_a_converter_that_cannot_be_used_is_named_to_whoever_asks_for_it()
 
 async def test_nothing_is_said_about_converters_that_work() -> None:
     assert complaint(await routes(Description("lines", "1", ("test.line",)))) is None
+
+
+async def test_a_document_may_not_take_more_than_its_share_of_the_service() -> None:
+    described = Description("lines", "1", ("test.line",))
+    assert get_route(await routes(described), "paper").limits.memory_bytes == 512_000_000
+    assert get_route(await routes(described, most=200_000_000), "paper").limits.memory_bytes == 200_000_000

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -67,7 +67,14 @@ def doctor(output: OutputOption = Output.TABLE, assignments: Assignments = None)
     import asyncio
 
     config = read_config(assignments)
-    seen = [*machine(), *programs(config), *folders(config), *sources(config), *asyncio.run(servers(config))]
+    seen = [
+        *machine(),
+        *chosen(config),
+        *programs(config),
+        *folders(config),
+        *sources(config),
+        *asyncio.run(servers(config)),
+    ]
     findings = [replace(finding, found=copyable(finding.found), remedy=copyable(finding.remedy)) for finding in seen]
     if output is Output.JSON:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))
@@ -91,18 +98,43 @@ def show(findings: list[Finding]) -> None:
 
 def machine() -> Iterator[Finding]:
     yield ok("python", f"{platform.python_version()} at {sys.executable}")
-    yield ok("environment", f"{environment()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores")
+    yield ok("system", f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores")
     if sys.platform == "linux":
         yield inotify(Path("/proc/sys/fs/inotify"))
     yield open_files()
 
 
-def environment() -> Literal["cluster", "container", "one machine"]:
-    if os.environ.get("KUBERNETES_SERVICE_HOST"):
-        return "cluster"
-    if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
-        return "container"
-    return "one machine"
+def chosen(config: Config) -> Iterator[Finding]:
+    """Where this is, and each thing that services choose by it: what, why, and what overrides it."""
+    from tidemill.common.surroundings import (
+        choices,
+        document_memory,
+        require_redis,
+        shows_window,
+        surroundings,
+        workers,
+    )
+    from tidemill.common.surroundings.choices import NoRedis
+
+    here = surroundings(config.common)
+    yield ok("environment", f"{here.kind}: {here.why} (runs_in)")
+    for choice in choices(config.common, here):
+        yield ok("chosen", f"{choice.value}: {choice.why} ({choice.setting})")
+    if converter := config.services.get("converter"):
+        count = workers(getattr(converter, "workers", 0), here)
+        yield ok("chosen", f"{count.value} conversions at once: {count.why} ({count.setting})")
+        most = document_memory(getattr(converter, "document_memory", None), count.value, here)
+        yield ok("chosen", f"at most {most.value / 1e6:.0f} MB for a document: {most.why} ({most.setting})")
+    if scraper := config.services.get("scraper"):
+        window = shows_window(not getattr(scraper, "headless", True), here)
+        yield ok(
+            "chosen", f"{'a window' if window.value else 'no window'} for the browser: {window.why} ({window.setting})"
+        )
+    try:
+        require_redis(config.common, here)
+    except NoRedis as missing:
+        found, _, remedy = str(missing).partition(": ")
+        yield failed("redis", found, remedy)
 
 
 def inotify(folder: Path) -> Finding:

@@ -112,7 +112,8 @@ class Together:
                 return
 
     async def _serve(self, addresses: Addresses, demo: bool, begun: float) -> None:
-        host = self._config.common.health.host
+        chosen = self._config.common.health.host
+        host = "127.0.0.1" if chosen == "auto" else chosen
         async with await HealthServer.open(host, self._machine.health_port()) as health:
             addresses = Addresses(addresses.nats_url, addresses.database_url, health.url)
             self._services = [Service(spec, self._config, self._sources, addresses) for spec in self._specs]

@@ -1,6 +1,5 @@
 """Opens and wires the converter."""
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -9,6 +8,8 @@ from importlib.metadata import version
 from tidemill.common.config import Sources
 from tidemill.common.config.checks import Check
 from tidemill.common.service import Context, ServiceSpec, Wiring, main
+from tidemill.common.surroundings import document_memory, surroundings
+from tidemill.common.surroundings import workers as workers_of
 from tidemill.common.telemetry.metrics import WORKER_RESTARTS, WORKERS_BUSY
 from tidemill.converter.aliases import Aliases
 from tidemill.converter.convert import convert
@@ -37,7 +38,9 @@ from tidemill.converter.workers import Workers
 async def open_converter(context: Context) -> AsyncIterator[Wiring]:
     settings = context.settings
     assert isinstance(settings, ConverterSettings)
-    slots = settings.workers or os.cpu_count() or 1
+    here = surroundings(context.config.common)
+    slots = workers_of(settings.workers, here).value
+    most = document_memory(settings.document_memory, slots, here).value
     wear = Wear(documents=settings.recycle_after, memory_bytes=settings.recycle_above)
     metrics = context.telemetry.metrics
     datasets = await register_datasets(context.engine, find_datasets())
@@ -62,7 +65,7 @@ async def open_converter(context: Context) -> AsyncIterator[Wiring]:
 
             async def reconfigure(sources: Sources) -> None:
                 """Documents at work keep the route they have."""
-                found = await find_routes(sources, find_converters(), workers, settings.max_size)
+                found = await find_routes(sources, find_converters(), workers, settings.max_size, most)
                 routes.clear()
                 routes.update(found)
                 checks.clear()

@@ -36,9 +36,11 @@ Routes = Mapping[str, Route | str | None]
 """By source: the route; a sentence that says why there is none; None where documents are only kept."""
 
 
-async def find_routes(sources: Sources, converters: Converters, workers: Workers, max_size: int) -> Routes:
+async def find_routes(
+    sources: Sources, converters: Converters, workers: Workers, max_size: int, max_memory: int
+) -> Routes:
     """Raises WorkerLost."""
-    return {name: await _route(source, converters, workers, max_size) for name, source in sources.items()}
+    return {name: await _route(source, converters, workers, max_size, max_memory) for name, source in sources.items()}
 
 
 def get_route(routes: Routes, source: str) -> Route | None:
@@ -60,7 +62,9 @@ def unusable_routes(routes: Routes) -> dict[str, str]:
     return {name: route for name, route in routes.items() if isinstance(route, str)}
 
 
-async def _route(source: SourceFile, converters: Converters, workers: Workers, max_size: int) -> Route | str | None:
+async def _route(
+    source: SourceFile, converters: Converters, workers: Workers, max_size: int, max_memory: int
+) -> Route | str | None:
     convert, options = source.convert, source.convert_options
     if convert is None:
         return None
@@ -72,7 +76,7 @@ async def _route(source: SourceFile, converters: Converters, workers: Workers, m
     except ConverterUnusable as error:
         return str(error)
     limits = Limits(
-        memory_bytes=convert.limits.memory,
+        memory_bytes=min(convert.limits.memory, max_memory),
         cpu=convert.limits.cpu,
         time=convert.limits.time,
         pages=convert.limits.pages,

@@ -33,7 +33,11 @@ class ConverterSettings(Settings):
     """The converter. Which converter takes what, with which limits, belongs to the source files."""
 
     workers: Annotated[int, Field(ge=0, le=256)] = 0
-    """Documents converted at the same time, each in a process of its own; 0 is one for each CPU."""
+    """Documents converted at the same time, each in a process of its own; 0 is one for each CPU that
+    can be had, and no more than memory has room for."""
+    document_memory: ByteSize | None = None
+    """What a document may take at most, whatever its source allows; unless it is said, an equal share of what this
+    process may have."""
     spare_workers: Annotated[int, Field(ge=0, le=16)] = 1
     """Processes kept ready beyond those at work."""
     recycle_after: Annotated[int, Field(ge=1)] = 2_000

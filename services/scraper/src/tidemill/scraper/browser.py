@@ -89,10 +89,13 @@ class Browser:
     """One for a process, to be closed. Chromium is started for the first page, anew when it was killed, and after so
     many pages or so long: it never gives all of its memory back."""
 
-    def __init__(self, *, tabs: int = 2, pages: int = 200, age: timedelta = timedelta(hours=1)) -> None:
+    def __init__(
+        self, *, tabs: int = 2, pages: int = 200, age: timedelta = timedelta(hours=1), window: bool = False
+    ) -> None:
         self._tabs = asyncio.Semaphore(tabs)
         self._pages = pages
         self._age = age
+        self._window = window
         self._changed = asyncio.Condition()
         self._chromium: Chromium | None = None
         self._open = 0
@@ -146,7 +149,7 @@ class Browser:
                     await self._changed.wait()  # Others finish their pages in it first.
                     continue
                 await self._end()
-                self._chromium = await Chromium.open()
+                self._chromium = await Chromium.open(window=self._window)
                 self._shown, self._worn, self._started_at = 0, False, time.monotonic()
             self._open += 1
             self._shown += 1

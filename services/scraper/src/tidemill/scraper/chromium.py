@@ -83,7 +83,7 @@ class Chromium:
         self._processes = [] if self._driver is None else _descendants(self._driver)
 
     @classmethod
-    async def open(cls) -> Self:
+    async def open(cls, *, window: bool = False) -> Self:
         """Raises NoBrowser."""
         try:
             from playwright.async_api import Error, async_playwright
@@ -98,7 +98,7 @@ class Chromium:
             path = find_chromium(Path(playwright.chromium.executable_path))
             if path is None:
                 raise NoBrowser(f"browser: true needs Chromium, and there is none on this machine: {REMEDY}")
-            return cls(playwright, await playwright.chromium.launch(**_options(path)))
+            return cls(playwright, await playwright.chromium.launch(**_options(path, window=window)))
         except BaseException as error:
             await playwright.stop()
             if isinstance(error, Error):
@@ -125,9 +125,10 @@ class Chromium:
         await reap()
 
 
-def _options(path: Path) -> dict[str, Any]:
+def _options(path: Path, *, window: bool) -> dict[str, Any]:
     return {
         "executable_path": str(path),
+        "headless": not window,
         "args": list(ARGUMENTS),
         "proxy": {"server": NOWHERE},
         # Chromium refuses to work for root with it.

@@ -11,6 +11,8 @@ from tidemill.common.http import PoliteClient, open_limits
 from tidemill.common.http.ledger import RequestLedger, restore_limits
 from tidemill.common.retention import rows_layer
 from tidemill.common.service import Context, ServiceSpec, Wiring, main
+from tidemill.common.surroundings import shows_window, surroundings
+from tidemill.scraper.browser import Browser
 from tidemill.scraper.checks import release_command
 from tidemill.scraper.claims import Claims
 from tidemill.scraper.fetch import PoliteFetch
@@ -42,6 +44,7 @@ async def open_scraper(context: Context) -> AsyncIterator[Wiring]:
     assert isinstance(settings, ScraperSettings)
     configured = Configured(context.sources)
     ledger = RequestLedger(context.engine, requests)
+    window = shows_window(not settings.headless, surroundings(common)).value
     limits = open_limits(common.redis_url, metrics, common.data_dir / "limits")
     try:
         await restore_limits(context.engine, requests, limits, (now() - timedelta(days=1)).date())
@@ -49,7 +52,7 @@ async def open_scraper(context: Context) -> AsyncIterator[Wiring]:
             PoliteClient(limits, context.cache, metrics, ledger=ledger.note) as client,
             AsyncExitStack() as closing,
         ):
-            fetch = PoliteFetch(client)
+            fetch = PoliteFetch(client, Browser(window=window))
             claims = Claims(context.engine)
             closing.push_async_callback(fetch.close)
             scraper = Scraper(

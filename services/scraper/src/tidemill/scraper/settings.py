@@ -12,3 +12,5 @@ class ScraperSettings(Settings):
 
     parallel: Annotated[int, Field(ge=1, le=256)] = 16
     """Pages that are asked for at the same time by one process, from all hosts together."""
+    headless: bool = True
+    """`false` shows the browser's window, to look on; only on one machine with a display."""

@@ -38,7 +38,8 @@ class LogSettings(Settings):
     """What is logged, and in which form."""
 
     format: Literal["auto", "json", "console"] = "auto"
-    """`json` is one object a line, `console` is for people; `auto` is `console` on a terminal, `json` elsewhere."""
+    """`json` is one object a line, `console` is for people; `auto` is `console` on a terminal of one machine, `json`
+    elsewhere."""
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe level that is written."""
 
@@ -57,8 +58,8 @@ class TelemetrySettings(Settings):
 class HealthSettings(Settings):
     """The HTTP endpoints `/livez`, `/readyz`, `/startupz` and `/metrics`."""
 
-    host: str = "127.0.0.1"
-    """Address to listen on; `0.0.0.0` in containers."""
+    host: str = "auto"
+    """Address to listen on; `auto` is `127.0.0.1` on one machine and in `tidemill up`, `0.0.0.0` in containers."""
     port: Annotated[int, Field(ge=0, le=65535)] = 0
     """One port for all services of a process; 0 takes a free one and says which."""
 
@@ -148,6 +149,8 @@ class CommonSettings(Settings):
 
     data_dir: Path = Path("data")
     """Folder for everything that is kept on this machine; relative to the folder of `tidemill.yaml`."""
+    runs_in: Literal["auto", "machine", "container", "kubernetes"] = "auto"
+    """Where services run; `auto` looks. What follows from it, `tidemill doctor` says."""
     sources_dir: Path = Path("sources")
     """Folder with the source files; relative to the folder of `tidemill.yaml`."""
     nats_url: Annotated[ServerUrl, Schemes("nats", "tls", "ws", "wss")] | None = None
@@ -159,6 +162,8 @@ class CommonSettings(Settings):
     """Postgres, as `postgresql://user:password@host/database`. Without it `tidemill up` starts one under `data_dir`."""
     redis_url: Annotated[ServerUrl, Schemes("redis", "rediss", "unix")] | None = None
     """Redis for caches and limits shared by replicas on several machines. Without it each machine keeps its own."""
+    redis_required: bool | None = None
+    """Whether a service refuses to start without Redis; unless it is said, in Kubernetes only."""
     archive_url: Annotated[ServerUrl, Schemes("file", "s3", "gs", "az", "memory")] | None = None
     """Where the bytes of documents are kept: `file:///folder` or `s3://bucket/prefix`. Without it `archive` under
     `data_dir`."""

@@ -35,7 +35,7 @@ LOOK_EVERY_SECONDS = 10.0
 """Also without being told."""
 READ_AGAIN_SECONDS = 60.0
 LEAVE_SECONDS = 2.0
-PROCESS = ("data_dir", "database_url", "health", "log", "nats_url", "sources_dir")
+PROCESS = ("data_dir", "database_url", "health", "log", "nats_url", "redis_required", "runs_in", "sources_dir")
 """Settings that belong to the process: the services in it share them, and they were used before any was opened."""
 
 

@@ -26,6 +26,7 @@ from tidemill.common.revisions import pending
 from tidemill.common.servers import Addresses, NothingRuns
 from tidemill.common.service.following import Following, as_applied
 from tidemill.common.service.spec import Context, ServiceSpec, Task, Wiring
+from tidemill.common.surroundings import NoRedis, bind_host, log_format, require_redis, surroundings
 from tidemill.common.telemetry.health import Health, HealthServer
 from tidemill.common.telemetry.logs import configure_logs, get_logger, log_fields
 from tidemill.common.telemetry.tracing import Telemetry
@@ -208,8 +209,8 @@ async def run_services(
     specs: Sequence[ServiceSpec], config: Config, stop: asyncio.Event, *, sources: Sources, addresses: Addresses
 ) -> None:
     """Run these services in this process until `stop`, with one health port for all."""
-    health = config.common.health
-    async with await HealthServer.open(health.host, health.port) as server:
+    host = bind_host(config.common, surroundings(config.common)).value
+    async with await HealthServer.open(host, config.common.health.port) as server:
         get_logger("tidemill").info("health", url=server.url)
         services = [Service(spec, config, sources, addresses) for spec in specs]
         for service in services:
@@ -240,10 +241,12 @@ def run(spec: ServiceSpec, assignments: Sequence[str] = ()) -> int:
         sources = load_sources(config.common.sources_dir, config.common.data_dir)
         addresses = Addresses.find(config.common)
         config = asyncio.run(_as_applied(config, spec, addresses.database_url))
-    except (ConfigError, NothingRuns) as wrong:
+        here = surroundings(config.common)
+        require_redis(config.common, here)
+    except (ConfigError, NothingRuns, NoRedis) as wrong:
         print(f"tidemill: {wrong}", file=sys.stderr)
         return 1
-    configure_logs(config.common.log)
+    configure_logs(config.common.log.model_copy(update={"format": log_format(config.common, here).value}))
 
     async def serve() -> None:
         stop = asyncio.Event()

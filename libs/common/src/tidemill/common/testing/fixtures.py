@@ -47,7 +47,9 @@ NewDatabase = Callable[..., str]
 
 
 def pytest_configure() -> None:
-    """What services log beside a command in the same process is not what the command prints."""
+    """What services log beside a command in the same process is not what the command prints. Tests that run in a
+    container listen on its loopback all the same."""
+    os.environ.setdefault("TIDEMILL_RUNS_IN", "machine")
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
 
 

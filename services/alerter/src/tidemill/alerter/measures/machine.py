@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tidemill.alerter.measures.declared import Sample
-from tidemill.alerter.measures.memory import scarcest
 from tidemill.common.config.units import size_text
+from tidemill.common.surroundings.memory import scarcest
 
 MB = 1_000_000
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tidemill.alerter.measures.memory import Memory, of_groups, scarcest
+from tidemill.common.surroundings.memory import Memory, of_groups, scarcest
 
 MACHINE = 8_000_000_000
 
