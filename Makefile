@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_SYSTEM_CERTS := 1
 unexport PYTHONDONTWRITEBYTECODE # Libraries compiled again at every start cost two seconds.
 
-.PHONY: help setup check types contracts units test run bench chaos lock format
+.PHONY: help setup check types contracts units test run test-deploy bench chaos lock format
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,6 +55,9 @@ test: setup ## Every test, with real NATS and Postgres, and coverage over all pr
 chaos: setup ## The long form of the kill tests, and what takes too long for `make test`
 	$(RUN)pytest -q -m chaos tests/chaos --long
 	$(RUN)pytest -q -m long
+
+test-deploy: setup ## The topology of Compose as processes: losses, growth, upgrade and rollback under load
+	$(RUN)pytest -q -s -m deploy tests/deploy
 
 bench: setup ## Ours, the peer's and the limit side by side
 	$(RUN)python -m benchmarks $(BENCH)

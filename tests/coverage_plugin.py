@@ -11,13 +11,15 @@ from coverage import Coverage
 LONGEST_FIRST = ("chaos", "slow")
 """Marks; at the end of the run, only short tests are left to share among the workers."""
 WHOLE_SYSTEMS = Path(__file__).parent
+ELSEWHERE = ("long", "deploy")
+"""Marks of what `make chaos` and `make test-deploy` run."""
 CHILDREN = "COVERAGE_PROCESS_CONFIG"
 """Variable by which child processes know that they are measured."""
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items[:] = [item for item in items if item.get_closest_marker("long") is None]
+    items[:] = [item for item in items if not any(item.get_closest_marker(name) for name in ELSEWHERE)]
     items.sort(key=lambda item: [item.get_closest_marker(mark) is None for mark in LONGEST_FIRST])
 
 

@@ -1,5 +1,6 @@
 """compose.yaml as Compose reads it: anchors merged, variables replaced by their defaults or by an env file."""
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import yaml
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "compose"
+DOCKERFILE = FOLDER.parent / "docker" / "Dockerfile"
 SERVERS = ("postgres", "redis", "nats", "nats-1", "nats-2", "nats-3")
 _VARIABLE = re.compile(r"\$\$|\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}")
 
@@ -50,3 +52,15 @@ def variables() -> dict[str, set[str]]:
             if match["name"]:
                 found.setdefault(match["name"], set()).add(match["default"] or "")
     return found
+
+
+def image_environment() -> dict[str, str]:
+    """What the Dockerfile sets for every service."""
+    (block,) = re.findall(r"^ENV (PATH=(?:.*\\\n)*.*)$", DOCKERFILE.read_text(), re.MULTILINE)
+    return dict(pair.split("=", 1) for pair in block.replace("\\\n", " ").split())
+
+
+def image_commands() -> dict[str, list[str]]:
+    """Target of the Dockerfile to what it runs."""
+    found = re.findall(r"^FROM \S+ AS ([\w-]+)\n(?:(?!FROM ).*\n)*?CMD (\[.*\])", DOCKERFILE.read_text(), re.MULTILINE)
+    return {target: json.loads(command) for target, command in found}

@@ -15,7 +15,16 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from tests.deploy.compose_file import FOLDER, SERVERS, env_file, load, replaced, variables
+from tests.deploy.compose_file import (
+    FOLDER,
+    SERVERS,
+    env_file,
+    image_commands,
+    image_environment,
+    load,
+    replaced,
+    variables,
+)
 from tidemill.cli.main import app
 from tidemill.common.bus.client import open_client
 from tidemill.common.config import load_config
@@ -85,7 +94,7 @@ def test_every_service_is_there_in_the_profiles_of_work() -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_a_service_understands_what_it_is_given(name: str, tmp_path: Path) -> None:
     """Every variable is a setting, and its value one that the setting takes."""
-    environment = {**from_image(), **SERVICES[name]["environment"]}
+    environment = {**image_environment(), **SERVICES[name]["environment"]}
     models = {spec.name: spec.settings for spec in find_services()}
     config = load_config(tmp_path, services=models, environ=environment)
     told = {origin.name for origin in config.origins.values() if origin.kind == "environment"}
@@ -96,12 +105,6 @@ def test_a_service_understands_what_it_is_given(name: str, tmp_path: Path) -> No
 
 def is_setting(variable: str) -> bool:
     return variable.endswith("_URL") or (variable.startswith("TIDEMILL_") and variable != "TIDEMILL_ENV")
-
-
-def from_image() -> dict[str, str]:
-    """What the Dockerfile sets."""
-    (block,) = re.findall(r"^ENV (PATH=(?:.*\\\n)*.*)$", DOCKERFILE, re.MULTILINE)
-    return dict(pair.split("=", 1) for pair in block.replace("\\\n", " ").split())
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -119,8 +122,8 @@ def test_commands_are_those_of_our_command_line() -> None:
         words = [*command.removeprefix("tidemill ").split(), "--help"]
         done = CliRunner().invoke(app, words)
         assert done.exit_code == 0, done.output
-    modules = re.findall(r'^CMD \["python", "-m", "tidemill\.(\w+)"\]', DOCKERFILE, re.MULTILINE)
-    assert sorted(set(modules)) == sorted(OURS)
+    commands = image_commands()
+    assert {name: commands[name] for name in OURS} == {name: ["python", "-m", f"tidemill.{name}"] for name in OURS}
 
 
 def test_every_image_of_ours_is_a_target_of_the_dockerfile() -> None:
@@ -202,7 +205,7 @@ def test_prometheus_asks_every_service() -> None:
     (job,) = [job for job in told["scrape_configs"] if job["job_name"] == "tidemill"]
     (found,) = job["dns_sd_configs"]
     assert sorted(found["names"]) == OURS
-    assert found["port"] == int(from_image()["TIDEMILL_HEALTH__PORT"])
+    assert found["port"] == int(image_environment()["TIDEMILL_HEALTH__PORT"])
 
 
 @pytest.fixture(scope="module")

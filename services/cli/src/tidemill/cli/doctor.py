@@ -66,7 +66,7 @@ def doctor(output: OutputOption = Output.TABLE, assignments: Assignments = None)
     """Check what this machine gives and what is configured; says the remedy. Exit status 1 if anything fails."""
     import asyncio
 
-    config = read_config(assignments)
+    config = read_config(assignments, services=True)
     seen = [
         *machine(),
         *chosen(config),
