@@ -8,61 +8,43 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Awaitable, Iterator, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tidemill.cli.running import Assignments, Output, OutputOption, copyable, read_config
+from tidemill.cli.findings import Finding, Verdict, failed, note, ok
+from tidemill.cli.running import Assignments, Output, OutputOption, copyable, fail, read_config
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from tidemill.common.config import Config
 
-CONNECT_SECONDS = 3.0
+CONNECT_SECONDS = 10.0
 WATCHES_WANTED = 8192
 OPEN_FILES_WANTED = 1024
 CLOCK_TOLERANCE_SECONDS = 2.0
-
-
-class Verdict(StrEnum):
-    OK = "ok"
-    NOTE = "note"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check saw; a remedy for everything that is not well."""
-
-    check: str
-    verdict: Verdict
-    found: str
-    remedy: str = ""
-
-
-def ok(check: str, found: str) -> Finding:
-    return Finding(check, Verdict.OK, found)
-
-
-def note(check: str, found: str, remedy: str) -> Finding:
-    return Finding(check, Verdict.NOTE, found, remedy)
-
-
-def failed(check: str, found: str, remedy: str) -> Finding:
-    return Finding(check, Verdict.FAILED, found, remedy)
 
 
 def register(app: typer.Typer) -> None:
     app.command("doctor")(doctor)
 
 
-def doctor(output: OutputOption = Output.TABLE, assignments: Assignments = None) -> None:
+def doctor(
+    production: Annotated[
+        bool, typer.Option("--production", help="Also whether what runs is ready to be relied on.")
+    ] = False,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CHECK", help="A check of --production that may fail here; told, but no failure."),
+    ] = None,
+    output: OutputOption = Output.TABLE,
+    assignments: Assignments = None,
+) -> None:
     """Check what this machine gives and what is configured; says the remedy. Exit status 1 if anything fails."""
     import asyncio
 
@@ -75,6 +57,11 @@ def doctor(output: OutputOption = Output.TABLE, assignments: Assignments = None)
         *sources(config),
         *asyncio.run(servers(config)),
     ]
+    if production:
+        from tidemill.cli.production import readiness
+        from tidemill.common.surroundings import surroundings
+
+        seen += accepted(asyncio.run(readiness(config, surroundings(config.common).kind)), accept or ())
     findings = [replace(finding, found=copyable(finding.found), remedy=copyable(finding.remedy)) for finding in seen]
     if output is Output.JSON:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))
@@ -82,6 +69,19 @@ def doctor(output: OutputOption = Output.TABLE, assignments: Assignments = None)
         show(findings)
     if any(finding.verdict is Verdict.FAILED for finding in findings):
         raise typer.Exit(1)
+
+
+def accepted(findings: list[Finding], checks: Sequence[str]) -> list[Finding]:
+    """Those in `checks` fail no more: somebody has decided so."""
+    known = {finding.check for finding in findings}
+    if unknown := sorted(set(checks) - known):
+        fail(f"--accept: no check is called {', '.join(unknown)}; there are: {', '.join(sorted(known))}")
+    return [
+        note(finding.check, f"accepted: {finding.found}", finding.remedy)
+        if finding.verdict is Verdict.FAILED and finding.check in checks
+        else finding
+        for finding in findings
+    ]
 
 
 def show(findings: list[Finding]) -> None:
