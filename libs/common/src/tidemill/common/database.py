@@ -1,13 +1,15 @@
 """One Postgres, one schema per service."""
 
 import time
+from contextlib import suppress
+from typing import Any
 
 import structlog
 from sqlalchemy import Connection, MetaData, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from tidemill.common.config.references import resolved
+from tidemill.common.config.references import UnresolvedReference, refers, resolved
 from tidemill.common.telemetry.metrics import SLOW_STATEMENTS, Metrics
 
 log = structlog.get_logger(__name__)
@@ -35,7 +37,8 @@ def open_engine(
     url: str, *, pool: int = 5, application: str = "tidemill", statement_seconds: int | None = 60
 ) -> AsyncEngine:
     """An engine on asyncpg for `postgresql://…` (`?host=/folder` for a socket); dead connections are noticed on use.
-    A statement may take `statement_seconds`, or as long as it takes."""
+    A statement may take `statement_seconds`, or as long as it takes. A password that is replaced in its file counts for
+    the next connection."""
     target = make_url(resolved(url)).set(drivername="postgresql+asyncpg")
     engine = create_async_engine(
         target,
@@ -49,8 +52,20 @@ def open_engine(
             "server_settings": {"application_name": application, "jit": "off"},
         },
     )
+    if refers(url):
+        _fetch_password_again(engine, url)
     _watch_statements(engine, Metrics(application.removeprefix("tidemill-")))
     return engine
+
+
+def _fetch_password_again(engine: AsyncEngine, url: str) -> None:
+    """Before each connection: who changes a password need not restart us."""
+
+    def connect(dialect: object, record: object, words: object, options: dict[str, Any]) -> None:
+        with suppress(UnresolvedReference):  # While the file is written, the one before it.
+            options["password"] = make_url(resolved(url)).password
+
+    event.listen(engine.sync_engine, "do_connect", connect)
 
 
 def _watch_statements(engine: AsyncEngine, metrics: Metrics) -> None:
