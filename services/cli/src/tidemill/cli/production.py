@@ -39,7 +39,7 @@ ORDER BY 1
 SETTINGS = "SELECT name, setting FROM pg_settings WHERE name = ANY(:names)"
 DURABLE = ("fsync", "full_page_writes", "synchronous_commit", "data_checksums")
 ENCRYPTED = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
-WRONG_PASSWORD = "no service has this one"
+WRONG_PASSWORD = "no service has this one"  # noqa: S105 - it has to be refused
 REFUSED = ("28P01", "28000")
 """What Postgres answers to a wrong password, and to one whom pg_hba.conf does not know."""
 ANYBODY_READS = 0o004
