@@ -57,7 +57,8 @@ def bind_host(settings: CommonSettings, here: Surroundings) -> Choice[str]:
         return Choice(settings.health.host, f"{setting} says so", setting)
     if here.kind is Kind.MACHINE:
         return Choice("127.0.0.1", "on one machine nobody else need reach it", setting)
-    return Choice("0.0.0.0", f"{_in(here)} probes and Prometheus come from outside", setting)
+    everywhere = "0.0.0.0"  # noqa: S104 - whoever may come there is the network's affair
+    return Choice(everywhere, f"{_in(here)} probes and Prometheus come from outside", setting)
 
 
 def redis_required(settings: CommonSettings, here: Surroundings) -> Choice[bool]:
