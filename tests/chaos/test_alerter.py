@@ -142,6 +142,18 @@ class Alerter:
             await asyncio.sleep(0.05)
 
 
+@asynccontextmanager
+async def open_alerter(folder: Path, url: str) -> AsyncIterator[Alerter]:
+    alerter = Alerter(folder, open_engine(url))
+    await alerter.start()
+    try:
+        yield alerter
+    finally:
+        if alerter.process.returncode is None:
+            await alerter.kill()
+        await alerter.engine.dispose()
+
+
 @dataclass
 class Runs:
     """A stand-in of the scheduler, on its bus and by its outbox: runs of a source fail and succeed in turns."""
@@ -217,9 +229,11 @@ async def test_who_knows_repeats_hears_each_state_once_though_the_alerter_is_kil
     monkeypatch.setenv("NATS_URL", nats_url)
     monkeypatch.setenv("DATABASE_URL", url := new_database(*find_services()))
     (tmp_path / "sources").mkdir()
-    alerter = Alerter(tmp_path, open_engine(url))
-    async with open_outside(tmp_path, monkeypatch) as outside, open_runs(nats_url, alerter) as runs:
-        await alerter.start()
+    async with (
+        open_outside(tmp_path, monkeypatch) as outside,
+        open_alerter(tmp_path, url) as alerter,
+        open_runs(nats_url, alerter) as runs,
+    ):
         turns = asyncio.gather(*map(runs.take_turns, SOURCES))
         await alerter.until(lambda: sent(alerter))
         while alerter.kills < kills or not alerter.cut_off:
@@ -234,7 +248,6 @@ async def test_who_knows_repeats_hears_each_state_once_though_the_alerter_is_kil
         await alerter.until(lambda: all_are_delivered(alerter), within=240)
         alerter.process.terminate()
         assert await alerter.process.wait() == 0
-    await alerter.engine.dispose()
     assert_each_state_was_heard_once(outside, runs)
     assert_only_what_was_cut_off_came_again(outside, alerter)
     assert all(map(is_signed, outside.hook.posts))
