@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_SYSTEM_CERTS := 1
 unexport PYTHONDONTWRITEBYTECODE # Libraries compiled again at every start cost two seconds.
 
-.PHONY: help setup check types contracts units test run test-deploy bench chaos lock format
+.PHONY: help setup check types contracts units test run test-deploy release bench chaos lock format
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -58,6 +58,9 @@ chaos: setup ## The long form of the kill tests, and what takes too long for `ma
 
 test-deploy: setup ## The topology of Compose as processes: losses, growth, upgrade and rollback under load
 	$(RUN)pytest -q -s -m deploy tests/deploy
+
+release: setup ## Wheels, bill of materials, contracts and chart into dist/
+	$(RUN)python -m deploy.release $(UV)
 
 bench: setup ## Ours, the peer's and the limit side by side
 	$(RUN)python -m benchmarks $(BENCH)
