@@ -43,7 +43,9 @@ class Millers:
     running: list[asyncio.Task[None]] = field(default_factory=list)
 
     def start(self, **settings: str) -> Service:
-        config = load_config(self.folder, services={"mill": SPEC.settings}, cli=settings, environ={})
+        config = load_config(
+            self.folder, services={"mill": SPEC.settings}, cli=settings, environ={"TIDEMILL_RUNS_IN": "machine"}
+        )
         sources = load_sources(config.common.sources_dir, config.common.data_dir)
         service = Service(replace(SPEC, open=self._open), config, sources, self.addresses)
         self.services.append(service)
@@ -123,7 +125,7 @@ async def test_without_a_version_the_files_of_the_folder_hold(millers: Millers) 
     millers.start()
     await becomes(lambda: millers.opened)
     assert (millers.opened[0].sources["demo"].title, millers.opened[0].sources.version) == ("file", 0)
-    assert await millers.acknowledged() == []
+    assert await millers.acknowledged() == [(0, 0, "", [])]
 
 
 async def test_a_replica_without_a_folder_starts_with_the_active_version(millers: Millers) -> None:

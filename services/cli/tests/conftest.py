@@ -102,7 +102,7 @@ class Place:
         names = re.compile(r"TIDEMILL_.*|(NATS|DATABASE|REDIS|ARCHIVE)_URL")
         self.environment = {name: value for name, value in os.environ.items() if not names.fullmatch(name)}
         self.environment["PYTHONPATH"] = str(brought)
-        self.environment["COLUMNS"] = "300"
+        self.environment |= {"COLUMNS": "300", "TIDEMILL_RUNS_IN": "machine"}
 
     def begin(self, *words: str, **environment: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(

@@ -3,13 +3,15 @@
 import asyncio
 import json
 import signal
+import time
 from datetime import UTC, datetime
 
 import asyncpg
 import nats
 import pytest
 
-from tidemill.cli.status import Came, Held, Running, Status, Store, Stream, Waiting, concerns, show
+from tidemill.cli.status import Came, Held, Running, Status, Store, Stream, Waiting, concerns, lost, show
+from tidemill.common.config.versions import Sign
 from tidemill.common.events import DocumentStored
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
@@ -185,3 +187,42 @@ def test_migrations_go_down_for_one_service_and_up_again(at, database_url: str) 
     code, output = at.here("migrate", "--service", "mill", "-o", "json")
     assert json.loads(output) == [{"service": "mill", "before": None, "after": "0001"}]
     assert at.here("migrate", "--service", "mill")[1].strip() == "mill: is at 0001"
+
+
+def sign(instance: str, began: int, seen: int) -> Sign:
+    return Sign("mill", instance, *(datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC) for second in (began, seen)))
+
+
+def test_a_silent_replica_is_lost_until_another_one_begins_in_its_place() -> None:
+    known = [sign("a", 1, 20), sign("b", 2, 21)]
+    assert lost(known, {"a", "b"}) == []
+    assert [each.instance for each in lost(known, {"a"})] == ["b"]
+    assert lost([*known, sign("c", 30, 31)], {"a", "c"}) == []
+    assert [each.instance for each in lost([*known, sign("c", 30, 31)], {"c"})] == ["b"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_killed_or_frozen_replica_is_shown_within_fifteen_seconds(
+    at, eventually, database_url: str, number: signal.Signals
+) -> None:
+    assert at.here("migrate", "--service", "scheduler")[0] == 0  # It has the tables of the configuration.
+    processes = [at.begin("run-service", "mill") for _ in range(2)]
+    try:
+        eventually(lambda: [each["ready"] for each in status_of(at)[1]["services"]] == [True, True], 60)
+        eventually(lambda: value(database_url, "SELECT count(*) FROM config.acknowledgements") == 2)
+        processes[0].send_signal(number)
+        begun = time.monotonic()
+        code, found = status_of(at)
+        seconds = time.monotonic() - begun
+        (gone,) = [each for each in found["services"] if each["ready"] is False]
+        assert "does not answer" in gone["wrong"]["lost"]
+        assert gone["instance"].split("-")[-2] == str(processes[0].pid)
+        assert code == 1
+        assert seconds < 15
+        shown = at.here("status")[1]
+        assert "lost: does not answer" in shown
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+            process.wait()

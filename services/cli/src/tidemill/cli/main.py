@@ -12,6 +12,7 @@ MODULES = (
     "up",
     "run_service",
     "migrate",
+    "upgrade",
     "nats_config",
     "streams",
     "database_roles",

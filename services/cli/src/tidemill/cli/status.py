@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.js import JetStreamContext
 
+    from tidemill.common.config.versions import Sign
     from tidemill.common.servers import Addresses
 
+LATE_SECONDS = 3.0
+"""Longer, for those that gave a sign of life: on a busy machine an answer takes its time."""
 GATHER_SECONDS = 0.5
 """Services answer an inquiry in a few milliseconds, on other continents in 200; nobody knows how many there are."""
 
@@ -33,8 +36,10 @@ class Running:
     version: str
     id: str
     ready: bool | None
-    """None: its health port is not known here."""
+    """None: it is too old to tell."""
     wrong: dict[str, str]
+    instance: str = ""
+    """What it is called in acknowledgements of the configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +135,10 @@ async def look(at: Addresses) -> Status:
     from tidemill.common.bus.client import open_client
 
     database = await look_into(at.database_url)
+    known = await find_signs(at.database_url)
     async with open_client(at.nats_url) as client:
-        services = await running(client, at.health_url)
+        services = await running(client, at.health_url, {each.instance for each in known})
+        services += [_lost_replica(each) for each in lost(known, {each.instance for each in services})]
         streams, consumers = await waiting(client.jetstream())
         held = await controls(client.jetstream(), database.waiting)
     keys = [each.key for each in held]
@@ -139,14 +146,49 @@ async def look(at: Addresses) -> Status:
     return Status(services, database.sources, streams, consumers, database.stores, keys, held, configuration)
 
 
-async def running(client: Client, health_url: str) -> list[Running]:
+def lost(known: Sequence[Sign], answering: Set[str]) -> list[Sign]:
+    """Replicas that are silent and did not take leave, less as many as began in their place; the latest."""
+    found: list[Sign] = []
+    for service in sorted({each.service for each in known}):
+        ours = [each for each in known if each.service == service]
+        silent = sorted((each for each in ours if each.instance not in answering), key=lambda each: each.seen_at)
+        begun = sorted(each.began_at for each in ours if each.instance in answering)
+        for each in silent:
+            successor = next((at for at in begun if at > each.seen_at), None)
+            if successor is None:
+                found.append(each)
+            else:
+                begun.remove(successor)
+    return found
+
+
+def _lost_replica(sign: Sign) -> Running:
+    why = f"does not answer: killed, frozen or cut off; last sign of life {sign.seen_at.astimezone(UTC):%H:%M:%S} UTC"
+    return Running(sign.service, "", sign.instance, False, {"lost": why}, sign.instance)
+
+
+async def find_signs(url: str) -> list[Sign]:
+    from tidemill.common.config.versions import signs
+    from tidemill.common.database import open_engine
+
+    engine = open_engine(url, pool=1, application="tidemill-status")
+    try:
+        async with engine.connect() as connection:
+            return await signs(connection)
+    finally:
+        await engine.dispose()
+
+
+async def running(client: Client, health_url: str, expected: Set[str] = frozenset()) -> list[Running]:
+    """Those that answer; it is waited longer for those that are `expected`."""
     answers: list[dict[str, Any]] = []
     inbox = client.new_inbox()
     subscription = await client.subscribe(inbox)
     await client.publish("$SRV.INFO", b"", reply=inbox)
     readiness = await read_health(health_url) if health_url else {}
-    deadline = asyncio.get_running_loop().time() + GATHER_SECONDS
-    while (left := deadline - asyncio.get_running_loop().time()) > 0:
+    begun = asyncio.get_running_loop().time()
+    missing = set(expected)
+    while (left := begun + (LATE_SECONDS if missing else GATHER_SECONDS) - asyncio.get_running_loop().time()) > 0:
         try:
             message = await subscription.next_msg(left)
         except TimeoutError:
@@ -154,12 +196,19 @@ async def running(client: Client, health_url: str) -> list[Running]:
         if not message.data:  # "No responders", from the server itself.
             break
         answers.append(json.loads(message.data))
+        missing.discard(_instance(answers[-1]))
     found = []
     for answer in sorted(answers, key=lambda answer: (answer["name"], answer["id"])):
         told = readiness.get(answer["name"], {})
-        ready = None if not told else told["status"] == "ok"
-        found.append(Running(answer["name"], answer["version"], answer["id"], ready, told.get("wrong", {})))
+        said = (answer.get("metadata") or {}).get("wrong")
+        wrong = told.get("wrong", {}) if told else json.loads(said or "{}")
+        ready = told["status"] == "ok" if told else None if said is None else not wrong
+        found.append(Running(answer["name"], answer["version"], answer["id"], ready, wrong, _instance(answer)))
     return found
+
+
+def _instance(answer: Mapping[str, Any]) -> str:
+    return str((answer.get("metadata") or {}).get("instance", ""))
 
 
 async def read_health(url: str) -> dict[str, Any]:
@@ -332,6 +381,8 @@ def show(found: Status) -> None:
 
 
 def _state(service: Running) -> str:
+    if "lost" in service.wrong:
+        return f"lost: {service.wrong['lost']}"
     wrong = "; ".join(f"{name}: {problem}" for name, problem in service.wrong.items())
     return {None: "runs", True: "ready", False: f"not ready {wrong}"}[service.ready]
 

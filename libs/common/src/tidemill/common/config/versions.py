@@ -171,5 +171,29 @@ async def living(connection: AsyncConnection) -> list[dict[str, Any]]:
     return [dict(row) for row in rows.mappings()]
 
 
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """The last sign of life of a replica that did not take leave."""
+
+    service: str
+    instance: str
+    began_at: datetime
+    """When it said something new last; of a replica that nothing happened to, when it began."""
+    seen_at: datetime
+
+
+async def signs(connection: AsyncConnection) -> list[Sign]:
+    """Of one day."""
+    if await connection.scalar(text(f"SELECT {ABSENT}")):
+        return []
+    rows = await connection.execute(
+        text(
+            "SELECT service, instance, at, seen_at FROM config.acknowledgements "
+            "WHERE seen_at > now() - interval '1 day' ORDER BY service, seen_at, instance"
+        )
+    )
+    return [Sign(*row) for row in rows]
+
+
 async def _for(connection: AsyncConnection, statement: str, service: str, instance: str) -> None:
     await connection.execute(text(statement), {"service": service, "instance": instance})

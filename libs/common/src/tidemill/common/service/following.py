@@ -196,8 +196,6 @@ class Following:
         self._metrics.of(CONFIG_VERSION).set(self.sources.version)
         self._metrics.of(CONFIG_PROBLEM).set(1 if problem else 0)
         bus.state_fact("config_version", str(self.sources.version))
-        if number == 0:
-            return
         now = asyncio.get_running_loop().time()
         if said != self._said:
             async with engine.begin() as connection:

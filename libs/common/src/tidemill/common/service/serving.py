@@ -1,6 +1,7 @@
 """How a service runs: alone, beside replicas, or with all others in one process."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from urllib.parse import quote
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.archive import Archive
+from tidemill.common.bus.activity import to_the_second
 from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.supervise import Supervisor
 from tidemill.common.cache import open_cache
@@ -38,6 +40,10 @@ PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
 BUS_PARTS = ("nats", "postgres", "outbox")
 """What of the bus has a check of its own in the readiness answer."""
 CANCEL_AGAIN_SECONDS = 2.0
+TELL_FIRST_SECONDS = 1.0
+"""Connections are there by then."""
+TELL_EVERY_SECONDS = 5.0
+"""A check may be a paid request to an object store."""
 GRACE = timedelta(seconds=5)
 """Beyond `shutdown_after`, for closing connections; then what is left is cancelled."""
 
@@ -106,6 +112,14 @@ class Service:
         self.health.started = False
         return result if isinstance(result, Exception) else None
 
+    async def _tell(self, bus: Bus) -> None:
+        """What keeps this replica from working, to whoever asks on NATS: `tidemill status`, `tidemill upgrade`."""
+        bus.state_fact("wrong", json.dumps({"start": "not looked at yet"}))
+        await asyncio.sleep(TELL_FIRST_SECONDS)
+        while True:
+            bus.state_fact("wrong", json.dumps(await self.health.wrong()))
+            await asyncio.sleep(to_the_second(TELL_EVERY_SECONDS))
+
     def _fail(self, failure: Exception) -> None:
         async def why() -> str:
             return f"{type(failure).__name__}: {failure}"
@@ -122,6 +136,7 @@ class Service:
             listening = partial(bus.listen, ConfigApplied.subject, told.set)
             commands = (*wiring.commands, *retention.commands())
             tasks: tuple[Task, ...] = (*wiring.tasks, listening, retention.run)
+            telling = asyncio.create_task(self._tell(bus))
             handling = asyncio.create_task(bus.run(wiring.steps, commands, tasks))
             following = asyncio.create_task(self._following.run(bus, engine, wiring, told))
             self._following.opened()
@@ -129,6 +144,7 @@ class Service:
             self._log.info("started", version=self.spec.version, config_version=self._following.sources.version)
             await _until(stop, asyncio.wait([handling, following], return_when=asyncio.FIRST_COMPLETED))
             await _end(following)
+            await _end(telling)
             await bus.stop(self._following.config.common.shutdown_after)
             await handling
             if stop.is_set():
