@@ -1,5 +1,6 @@
 """No file of the repository holds a secret: what looks like one is found, wherever it stands."""
 
+import json
 import re
 import subprocess
 import sys
@@ -97,3 +98,20 @@ def test_the_static_analysis_of_make_check_finds_what_is_planted(code: str, rule
         [*command, "--stdin-filename", name, "-"], cwd=ROOT, input=code, capture_output=True, text=True, check=False
     )
     assert f": {rule} " in done.stdout
+
+
+def audited(*dependencies: dict[str, object]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / ".ci" / "audit.py")]
+    said = json.dumps({"dependencies": dependencies, "fixes": []})
+    return subprocess.run(command, input=said, capture_output=True, text=True, check=False)
+
+
+def test_a_known_hole_of_a_dependency_ends_ci_and_a_database_out_of_reach_is_told() -> None:
+    hole = {"id": "PYSEC-1", "fix_versions": ["2.0"], "aliases": [], "description": ""}
+    good = {"name": "one", "version": "1.0", "vulns": []}
+    bad = {"name": "two", "version": "1.0", "vulns": [hole]}
+    unknown = {"name": "three", "skip_reason": "not found"}
+    assert (audited(good).returncode, audited(good, bad).returncode, audited(unknown).returncode) == (0, 1, 0)
+    assert "two 1.0: PYSEC-1, mended in 2.0" in audited(good, bad).stdout
+    assert "none of 1 dependencies was looked at" in audited(unknown).stdout
+    assert audited().returncode == 0
