@@ -15,7 +15,7 @@ from nats.js import JetStreamContext
 
 from tidemill.common.bus.activity import to_the_second
 from tidemill.common.bus.dial import dialled
-from tidemill.common.config.references import UnresolvedReference, without_references
+from tidemill.common.config.references import without_references
 from tidemill.common.telemetry.metrics import BUS_CONNECTED, RECONNECTS, Metrics
 
 log = structlog.get_logger(__name__)
@@ -199,16 +199,8 @@ class Connection:
         self.nc._pending_data_size = 0
         self.problem = f"NATS at {self._address} is not connected"
         self._metrics.of(BUS_CONNECTED).set(0)
-        self._fetch_password()
-
-    def _fetch_password(self) -> None:
-        """A password that was replaced in its file counts from the next attempt on; nats-py would keep the first."""
-        with suppress(UnresolvedReference):  # While the file is written, the one before it.
-            given = dialled(self._url)
-            self.nc.options.update({name: given[name] for name in ("user", "password") if name in given})
 
     async def _on_error(self, error: Exception) -> None:
-        self._fetch_password()
         if FORBIDDEN in str(error).lower():
             log.warning("NATS does not let this user do that", error=str(error))
         else:
