@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_SYSTEM_CERTS := 1
 unexport PYTHONDONTWRITEBYTECODE # Libraries compiled again at every start cost two seconds.
 
-.PHONY: help setup check types contracts units test run test-deploy release bench chaos lock format
+.PHONY: help setup check types contracts units test run test-deploy release bench chaos lock format docs
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -64,6 +64,9 @@ release: setup ## Wheels, bill of materials, contracts and chart into dist/
 
 bench: setup ## Ours, the peer's and the limit side by side
 	$(RUN)python -m benchmarks $(BENCH)
+
+docs: setup ## Build the documentation into build/site; a link that leads nowhere is an error
+	NO_MKDOCS_2_WARNING=1 $(RUN)mkdocs build --strict
 
 run: setup ## Start Tidemill on this machine with the bundled sources
 	$(RUN)tidemill up --demo

@@ -46,6 +46,7 @@ VISITED = text("""
     UPDATE scraper.targets SET sha256 = repeat('a', 64), content_hash = repeat('b', 64), rules = 'c', etag = 'd',
         checked_hint = hint, checked_at = now(), changed_at = now()
 """)
+SIZE = "SELECT pg_total_relation_size(CAST(:table AS text)::regclass)"
 BARE = text("INSERT INTO bare SELECT id, source, item FROM scraper.targets")
 
 
@@ -60,7 +61,7 @@ def run() -> list[dict[str, Any]]:
         finally:
             nats.stop()
             postgres.stop()
-    seconds, cpu, grown, memory, entries, bare = measured
+    seconds, cpu, grown, memory, entries, bare, target_bytes, decision_bytes = measured
     name = f"planning {TARGETS:,} known targets, {CHANGED:,} changed"
     return [
         row(name, seconds, bare, SECONDS_GOAL, "s"),
@@ -68,6 +69,8 @@ def run() -> list[dict[str, Any]]:
         row("memory of the process, at its highest", memory, None, MEGABYTES_GOAL, "MB"),
         row("of that, by which planning grew it", grown, None, None, "MB"),
         row(f"entries of search pages recorded, {PAGE} a page", entries, None, None, "/s", lower_is_better=False),
+        row("Postgres for each known target", target_bytes, None, None, "B"),
+        row("Postgres for each decision of a run", decision_bytes, None, None, "B"),
     ]
 
 
@@ -96,7 +99,7 @@ class Allowed:
         return True
 
 
-async def measure(nats_url: str, database_url: str) -> tuple[float, float, float, float, float, float]:
+async def measure(nats_url: str, database_url: str) -> tuple[float, ...]:
     await migrate(database_url, [SPEC])
     engine = open_engine(database_url)
     async with (
@@ -119,7 +122,9 @@ async def measure(nats_url: str, database_url: str) -> tuple[float, float, float
             await tx.execute(text("CREATE TABLE bare (target bigint PRIMARY KEY, source text, item text)"))
         async with engine.connect() as connection:
             autocommit = await connection.execution_options(isolation_level="AUTOCOMMIT")
+            await autocommit.execute(text("VACUUM FULL scraper.targets"))  # What was put in for the measurement goes.
             await autocommit.execute(text("VACUUM ANALYZE scraper.targets"))
+            target_bytes = await connection.scalar(text(SIZE), {"table": "scraper.targets"}) / TARGETS
         began = time.monotonic()
         async with engine.begin() as tx:
             await tx.execute(BARE)
@@ -133,11 +138,13 @@ async def measure(nats_url: str, database_url: str) -> tuple[float, float, float
                 text("SELECT decision, count(*) FROM scraper.decisions WHERE run = 'after' GROUP BY 1")
             )
             assert dict(tuple(each) for each in counted) == {"fresh": TARGETS - CHANGED, "hint": CHANGED}
+            decisions = await connection.scalar(text("SELECT count(*) FROM scraper.decisions"))
+            decision_bytes = await connection.scalar(text(SIZE), {"table": "scraper.decisions"}) / decisions
         moving.cancel()
         await bus.stop()
         await running
     await engine.dispose()
-    return seconds, cpu, memory - before, memory, entries, bare
+    return seconds, cpu, memory - before, memory, entries, bare, float(target_bytes), float(decision_bytes)
 
 
 async def see(engine: Any, run: str, changed: int) -> float:

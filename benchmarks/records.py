@@ -13,6 +13,8 @@ from typing import Any
 
 import asyncpg
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.database import open_engine
 from tidemill.common.migrations import migrate
@@ -95,7 +97,30 @@ async def measure(folder: Path) -> list[dict[str, Any]]:
         row("new versions of records", ours["changed"], f"{merge_changed:,.0f} merge, overwriting", copy, 8_000),
         row("late records, history revised", ours["late"], "none keeps history", copy, None),
         row("unchanged records, the database's part", ours["unchanged, stored"], beside, copy, None),
+        bytes_row("Postgres for each new record", ours["bytes of a record"]),
+        bytes_row("Postgres for each new version of one", ours["bytes of a version"]),
     ]
+
+
+def bytes_row(name: str, size: float) -> dict[str, Any]:
+    return {
+        **{"name": name, "ours": round(size), "unit": "B", "goal": None, "ok": None},
+        **{"peer": None, "limit": None, "lower_is_better": True},
+    }
+
+
+async def size(engine: AsyncEngine) -> float:
+    """Bytes of all tables of the converter, with their indexes."""
+    async with engine.connect() as connection:
+        return float(
+            await connection.scalar(
+                text(
+                    "SELECT sum(pg_total_relation_size(oid)) FROM pg_class "
+                    "WHERE relkind = 'r' AND relnamespace = 'converter'::regnamespace"
+                )
+            )
+            or 0
+        )
 
 
 async def measure_ours(url: str) -> dict[str, float]:
@@ -126,7 +151,9 @@ async def measure_ours(url: str) -> dict[str, float]:
                 await record_batches(tx, [batch], datasets)
 
     first, second, between = offers(0), offers(1), offers(2)
+    empty = await size(engine)
     found = {"new": await rate(lambda: put(0, first))}
+    found["bytes of a record"] = (await size(engine) - empty) / RECORDS
     await put(1, first)
     rounds = []
     for day in (2, 3, 4, 5):
@@ -138,7 +165,9 @@ async def measure_ours(url: str) -> dict[str, float]:
     # The best of a few: others work on a shared machine too.
     found["unchanged"] = RECORDS / min(took for took, _ in rounds)
     found["unchanged, stored"] = RECORDS / min(stored for _, stored in rounds)
+    before = await size(engine)
     found["changed"] = await rate(lambda: put(10, second))
+    found["bytes of a version"] = (await size(engine) - before) / RECORDS
     found["late"] = await rate(lambda: put(7, between))
     await engine.dispose()
     return found

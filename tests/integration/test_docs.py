@@ -28,7 +28,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 GUIDE = ROOT / "docs" / "add-a-converter.md"
 MEASURED = ("geodata", "retention", "reconvert", "scrape-a-site")
 """Pages whose commands nothing else runs."""
-LONG = ("back-up", "change-configuration", "download-files", "operate")
+LONG = ("back-up", "change-configuration", "download-files", "game-day", "operate", "tutorial")
 """Pages that take half a minute each, and whose commands other tests run, too."""
 BLOCK = re.compile(r"^```(?:console runnable( servers)?|yaml written (\S+))\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 WRITTEN = re.compile(
@@ -75,7 +75,8 @@ def missing(shown: list[str], output: str) -> str | None:
 
 def marks(page: Path) -> list[pytest.MarkDecorator]:
     groups = {"measured": MEASURED, "long": LONG}
-    return [getattr(pytest.mark, name) for name, pages in groups.items() if page.stem in pages]
+    found = [getattr(pytest.mark, name) for name, pages in groups.items() if page.stem in pages]
+    return [*found, pytest.mark.timeout(600)] if page.stem in LONG else found
 
 
 @pytest.fixture
@@ -226,3 +227,23 @@ def test_every_page_can_be_reached_from_the_index() -> None:
     assert {str(page.relative_to(ROOT)) for page in ROOT.glob("docs/**/*.md")} <= {
         str(page.relative_to(ROOT)) for page in reached
     }
+
+
+@pytest.mark.slow
+@pytest.mark.unmeasured
+def test_the_site_is_built_and_only_the_link_that_was_planted_leads_nowhere(tmp_path: Path) -> None:
+    for name in ("mkdocs.yml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    for name in ("examples", "libs", "sources", "deploy"):  # Files that pages name.
+        (tmp_path / name).symlink_to(ROOT / name)
+    with (tmp_path / "docs" / "runs.md").open("a") as page:
+        page.write("\n[planted](nowhere.md) [too](operate.md#nowhere)\n")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    warnings = [line for line in done.stderr.splitlines() if "WARNING" in line]
+    assert done.returncode != 0
+    assert len(warnings) == 2, done.stderr
+    assert "nowhere.md" in warnings[0] + warnings[1]
+    assert "#nowhere" in warnings[0] + warnings[1]
