@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -97,7 +97,7 @@ def upgrade(
     typer.echo(f"upgraded: {', '.join(done) or 'nothing'}")
 
 
-def _go_back(at: Addresses, done: Mapping[str, int], back: str, within: float, calm: float) -> None:
+def _go_back(at: Addresses, done: dict[str, int], back: str, within: float, calm: float) -> None:
     """The last one first: it alone may be broken."""
     stuck = []
     for name in reversed(done):
@@ -114,7 +114,7 @@ def _go_back(at: Addresses, done: Mapping[str, int], back: str, within: float, c
 def _roll(at: Addresses, name: str, command: str, gate: Gate) -> str | None:
     """What kept the service from coming through the gate."""
     begun = time.monotonic()
-    ended = subprocess.run(command.replace(PLACE, name), shell=True, check=False)  # noqa: S602 - the operator's own command
+    ended = subprocess.run(command.replace(PLACE, name), shell=True, check=False)  # noqa: S602 - theirs
     if ended.returncode:
         return f"the command ended with status {ended.returncode}"
     problem = asyncio.run(_wait(at, name, gate))
