@@ -137,7 +137,7 @@ def test_four_scrapers_follow_a_slow_site_three_and_a_half_times_as_fast_as_one(
     with site_in_a_thread() as slow:
         put_homes(slow, SLOW_HOMES, 0, a_page=100)
         with topology(["scheduler-1", "scraper-1"], slow) as (system, _):
-            system.cli("run", "slow", "--no-wait")
+            system.cli("run", "slow")
             deadline = time.monotonic() + 120
             while homes(slow) == 0:
                 assert time.monotonic() < deadline
