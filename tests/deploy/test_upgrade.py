@@ -24,7 +24,7 @@ from tidemill.common.bus.client import open_client
 from tidemill.common.servers import NatsServer, PostgresServer
 from tidemill.common.testing.site import site_in_a_thread
 
-pytestmark = [pytest.mark.chaos, pytest.mark.servers, pytest.mark.slow, pytest.mark.deploy, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.chaos, pytest.mark.servers, pytest.mark.slow, pytest.mark.deploy, pytest.mark.timeout(1150)]
 
 ROOT = Path(__file__).parents[2]
 REPLICAS = [f"{service}-{n}" for service in ("watcher", "converter", "scraper", "scheduler") for n in (1, 2)]

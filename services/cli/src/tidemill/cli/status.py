@@ -147,7 +147,8 @@ async def look(at: Addresses) -> Status:
 
 
 def lost(known: Sequence[Sign], answering: Set[str]) -> list[Sign]:
-    """Replicas that are silent and did not take leave, less as many as began in their place; the latest."""
+    """Replicas that are silent and did not take leave, less as many as began in their place: after the last sign of
+    life, of which there is one in ten seconds. So long a replica that has just begun counts as such a successor."""
     found: list[Sign] = []
     for service in sorted({each.service for each in known}):
         ours = [each for each in known if each.service == service]
