@@ -43,6 +43,7 @@ WRONG_PASSWORD = "no service has this one"  # noqa: S105 - it has to be refused
 REFUSED = ("28P01", "28000")
 """What Postgres answers to a wrong password, and to one whom pg_hba.conf does not know."""
 ANYBODY_READS = 0o004
+GATHER_AT_MOST_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +176,7 @@ async def kept_streams(client: Client) -> tuple[list[judged.KeptStream], datetim
 
 
 async def told(client: Client) -> AsyncIterator[dict[str, Any]]:
-    """What every replica says of itself."""
+    """What every replica says of itself, until nobody has spoken for a while."""
     import json
 
     from tidemill.cli.status import GATHER_SECONDS
@@ -183,10 +184,10 @@ async def told(client: Client) -> AsyncIterator[dict[str, Any]]:
     inbox = client.new_inbox()
     subscription = await client.subscribe(inbox)
     await client.publish("$SRV.INFO", b"", reply=inbox)
-    deadline = asyncio.get_running_loop().time() + GATHER_SECONDS
-    while (left := deadline - asyncio.get_running_loop().time()) > 0:
+    deadline = asyncio.get_running_loop().time() + GATHER_AT_MOST_SECONDS
+    while asyncio.get_running_loop().time() < deadline:
         try:
-            message = await subscription.next_msg(left)
+            message = await subscription.next_msg(2 * GATHER_SECONDS)
         except TimeoutError:
             return
         if not message.data:  # "No responders", from the server itself.
