@@ -235,7 +235,7 @@ def test_the_site_is_built_and_only_the_link_that_was_planted_leads_nowhere(tmp_
     for name in ("mkdocs.yml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    for name in ("examples", "libs", "sources", "deploy"):  # Files that pages name.
+    for name in ("examples", "libs", "sources", "deploy", "tests"):  # Files that pages name.
         (tmp_path / name).symlink_to(ROOT / name)
     with (tmp_path / "docs" / "runs.md").open("a") as page:
         page.write("\n[planted](nowhere.md) [too](operate.md#nowhere)\n")
