@@ -55,8 +55,8 @@ async def test_a_new_password_of_postgres_counts_for_the_next_connection(
 @pytest.mark.parametrize("file_first", [True, False])
 async def test_a_new_password_of_nats_is_used_after_the_server_has_it(tmp_path: Path, file_first: bool) -> None:
     password = tmp_path / "password"
-    password.write_text("first")
-    server = NatsServer(tmp_path / "nats", config=USERS.format("first"))
+    password.write_text("hunter-first")
+    server = NatsServer(tmp_path / "nats", config=USERS.format("hunter-first"))
     server.start()
     connection = Connection(
         f"nats://service:${{file:{password}}}@127.0.0.1:{server.port}", "rotating", Metrics("rotating")
@@ -67,13 +67,13 @@ async def test_a_new_password_of_nats_is_used_after_the_server_has_it(tmp_path: 
             await connection.wait_connected()
             before = connection.epoch
             if file_first:
-                password.write_text("second")
-            replace_password(server, "second")
+                password.write_text("hunter-second")
+            replace_password(server, "hunter-second")
             if not file_first:
                 while connection.connected:
                     await asyncio.sleep(0.05)
                 await asyncio.sleep(0.5)  # Some attempts are refused meanwhile.
-                password.write_text("second")
+                password.write_text("hunter-second")
             while not (connection.connected and connection.epoch > before):
                 await asyncio.sleep(0.05)
             await connection.js.account_info()
@@ -86,6 +86,6 @@ async def test_a_new_password_of_nats_is_used_after_the_server_has_it(tmp_path: 
 def replace_password(server: NatsServer, password: str) -> None:
     """As an operator does: the configuration, and a signal to read it."""
     file = server.folder / "nats.conf"
-    file.write_text(file.read_text().replace('"first"', f'"{password}"'))
+    file.write_text(file.read_text().replace('"hunter-first"', f'"{password}"'))
     assert server.pid
     os.kill(server.pid, signal.SIGHUP)

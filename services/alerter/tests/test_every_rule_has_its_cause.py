@@ -20,6 +20,7 @@ FIRED_BY = {
         "test_a_disk_that_fills_is_told_and_resolved_when_there_is_room": ("disk_filling",),
         "test_nats_that_is_lost_is_told_by_postgres_alone": ("nats_down",),
         "test_a_channel_that_takes_nothing_is_told_through_another": ("channel_broken",),
+        "test_a_backup_that_does_not_come_is_missed_where_they_come_by_themselves": ("backup_old",),
     },
     "test_causes_of_collecting": {
         "test_a_run_that_gets_nothing_is_told_and_hides_the_files_it_did_not_get": ("run_failed", "documents_failing"),

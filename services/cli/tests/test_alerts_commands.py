@@ -112,7 +112,7 @@ def test_an_alert_from_its_beginning_to_its_silence(at: Any, eventually: Any) ->
 
 
 def test_rules_are_shown_and_checked(at_rest: Any) -> None:
-    assert "31 rules, 1 routes, 1 channels: all right" in alerts(at_rest, "check")
+    assert "32 rules, 1 routes, 1 channels: all right" in alerts(at_rest, "check")
     assert "switched off: queue_growing" in alerts(at_rest, "check")
     shown = alerts(at_rest, "rules")
     assert "run_failed" in shown and "RunFinished state=failed|blocked|timed_out" in shown

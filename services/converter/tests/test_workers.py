@@ -264,8 +264,9 @@ async def test_workers_are_used_again_and_replaced_when_worn(job: JobMaker) -> N
 async def test_a_spare_is_ready_while_the_others_work(workers: Workers, job: JobMaker) -> None:
     await settled(workers)
     task = asyncio.create_task(parts_of(workers, job("hang")))
-    await asyncio.sleep(0.5)
-    assert len(workers.pids) == 2
+    async with asyncio.timeout(20):
+        while len(workers.pids) < 2:
+            await asyncio.sleep(0.05)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
