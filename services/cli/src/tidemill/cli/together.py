@@ -23,6 +23,7 @@ from tidemill.cli.running import program
 from tidemill.cli.status import waiting
 from tidemill.common.bus.activity import to_the_second
 from tidemill.common.bus.client import CommandFailed, open_client
+from tidemill.common.bus.supervise import cancel
 from tidemill.common.config import Config, Sources, masked
 from tidemill.common.migrations import migrate
 from tidemill.common.servers import Addresses
@@ -127,9 +128,7 @@ class Together:
                 folder = OwnFolder(self._config, addresses, self._screen.say)
                 beside.append(asyncio.create_task(folder.run()))
             await self._stop.wait()
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+            await cancel(beside)  # Again and again: nats-py loses some cancellations.
             self._screen.end()
             self._screen.say("Stopping; Ctrl-C again ends at once.")
             await asyncio.gather(*running)
