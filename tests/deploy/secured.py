@@ -65,6 +65,8 @@ class Secured(System):
         await run_sql(self.postgres.url, roles_sql(SPECS, views, self.roles, "tidemill"))
 
     def revive(self) -> None:
+        if not self.replicas:
+            return  # Somebody else answers for them.
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="services")
         self._thread.start()
 

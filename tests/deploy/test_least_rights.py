@@ -56,7 +56,7 @@ def guarded() -> Iterator[Secured]:
         site.put("/prices.json", b'[{"id": 1, "price": 10}]')
         site.put("/stations", b'<a href="/station/1">one</a>')
         site.put("/station/1", b"<html><body><h1>Ribe</h1></body></html>")
-        with at_work(Secured(new_folder(), (), environment=settings, sources=sources_of(site))) as system:
+        with at_work(Secured(new_folder(), SERVICES, environment=settings, sources=sources_of(site))) as system:
             yield system
 
 
