@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import nats
 import psutil
 import yaml
+from nats.aio.client import Client
 from sqlalchemy import text
 
 from tidemill.common.database import open_engine
@@ -27,6 +28,20 @@ from tidemill.common.service import find_services
 from tidemill.common.testing.cluster import begin_used
 
 S = TypeVar("S", bound="System")
+
+
+async def messages_of(client: Client, stream: str) -> list[tuple[str, str]]:
+    """(kind, id) of every message that the stream holds."""
+    js = client.jetstream()
+    expected = (await js.stream_info(stream)).state.messages
+    subscription = await js.subscribe("", stream=stream, ordered_consumer=True)
+    found = []
+    while len(found) < expected:
+        message = await subscription.next_msg(timeout=10)
+        assert message.headers is not None
+        found.append((message.subject.split(".")[2], message.headers["Tidemill-Id"]))
+    return found
+
 
 SOURCE = {
     "source": "paper",
@@ -171,15 +186,7 @@ class System:
         async def read() -> list[tuple[str, str]]:
             connection = await nats.connect(self.nats.url)
             try:
-                js = connection.jetstream()
-                expected = (await js.stream_info(stream)).state.messages
-                subscription = await js.subscribe("", stream=stream, ordered_consumer=True)
-                found = []
-                while len(found) < expected:
-                    message = await subscription.next_msg(timeout=5)
-                    assert message.headers is not None
-                    found.append((message.subject.split(".")[2], message.headers["Tidemill-Id"]))
-                return found
+                return await messages_of(connection, stream)
             finally:
                 await connection.close()
 

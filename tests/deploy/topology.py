@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from tests.deploy.compose_file import FOLDER, env_file, image_commands, image_environment, load
-from tests.system import System
+from tests.system import System, messages_of
 from tidemill.common.bus.client import open_client
 from tidemill.common.servers import PostgresServer, free_port
 from tidemill.common.servers.nats import nats_binary
@@ -223,15 +223,7 @@ class Topology(System):
     def messages(self, stream: str) -> list[tuple[str, str]]:
         async def read() -> list[tuple[str, str]]:
             async with open_client(self.operator) as client:
-                js = client.jetstream()
-                expected = (await js.stream_info(stream)).state.messages
-                subscription = await js.subscribe("", stream=stream, ordered_consumer=True)
-                found = []
-                while len(found) < expected:
-                    message = await subscription.next_msg(timeout=10)
-                    assert message.headers is not None
-                    found.append((message.subject.split(".")[2], message.headers["Tidemill-Id"]))
-                return found
+                return await messages_of(client, stream)
 
         return asyncio.run(read())
 
