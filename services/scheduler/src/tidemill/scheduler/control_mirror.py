@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +11,7 @@ import nats.errors
 from sqlalchemy import delete, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from tidemill.common.bus.activity import woken
 from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.control import OFF, Bucket
 from tidemill.common.bus.step import Tx
@@ -79,8 +79,7 @@ class ControlMirror:
             self._changed.clear()
             if self._bus.connected and self._bus.control.known:
                 await self._try()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), LOOK_EVERY)
+            await woken(self._changed, LOOK_EVERY)
 
     async def _try(self) -> None:
         try:

@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
-from tidemill.common.bus.activity import to_the_second
+from tidemill.common.bus.activity import to_the_second, woken
 from tidemill.common.bus.dial import dialled
 from tidemill.common.config.references import without_references
 from tidemill.common.telemetry.metrics import BUS_CONNECTED, RECONNECTS, Metrics
@@ -99,8 +99,7 @@ class Connection:
     async def wait_connected(self) -> None:
         while not self.connected:
             self._changed.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), 0.5)
+            await woken(self._changed, 0.5)
 
     async def established(self) -> AsyncIterator[None]:
         """Once for every connection that is established, the present one first; for ever."""

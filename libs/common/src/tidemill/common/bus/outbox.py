@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tidemill.common.bus.activity import Activity
+from tidemill.common.bus.activity import Activity, woken
 from tidemill.common.bus.connection import Connection
 from tidemill.common.bus.headers import headers_of
 from tidemill.common.bus.publish import Confirmed, Publisher, Row
@@ -154,8 +154,7 @@ class Outbox:
             if server and clock() - cleaned >= CLEAN_EVERY:
                 cleaned = clock()
                 await self.clean(server)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), CLEAN_EVERY)
+            await woken(self._wake, CLEAN_EVERY)
             self._wake.clear()
             await asyncio.sleep(MARK_EVERY)
 
