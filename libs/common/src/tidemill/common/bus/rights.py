@@ -73,7 +73,9 @@ def permissions_of(service: str, uses: Uses) -> Permissions:
         *_room(stream_of(event) for event in again),
     }
     if uses.sees_queues:
-        publish |= {f"$JS.API.CONSUMER.LIST.{stream.name}" for stream in STREAMS}
+        # Of what waits the oldest message is read, for its age.
+        for look in ("CONSUMER.LIST", "DIRECT.GET"):
+            publish |= {f"$JS.API.{look}.{stream.name}" for stream in STREAMS}
     subscribe = {
         f"{inbox_of(service)}.>",
         f"tidemill.ctl.{service}.*",

@@ -169,6 +169,8 @@ class DeliveryStore:
         return found
 
     async def log(self, tx: Tx, taken: Taken, reply: Reply, seconds: float, now: datetime) -> None:
+        # The delivery is locked before its attempts, as by who takes it anew: in another order both would deadlock.
+        await tx.execute(select(self._deliveries.c.id).where(self._deliveries.c.id == taken.id).with_for_update())
         log = self._attempts
         statement = update(log).where(log.c.delivery == taken.id, log.c.attempt == taken.attempt)
         hold = now + reply.after if reply.after else None
