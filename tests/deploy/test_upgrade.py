@@ -22,6 +22,7 @@ from tests.system import System, at_work, new_folder
 from tidemill.cli.status import Running, running
 from tidemill.common.bus.client import open_client
 from tidemill.common.servers import NatsServer, PostgresServer
+from tidemill.common.testing import new_environment
 from tidemill.common.testing.site import site_in_a_thread
 
 pytestmark = [pytest.mark.chaos, pytest.mark.servers, pytest.mark.slow, pytest.mark.deploy, pytest.mark.timeout(1150)]
@@ -81,13 +82,13 @@ class Releases(System):
 
     def code_of(self, version: str) -> dict[str, str]:
         """Environment with that release's modules before those that are installed."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMILL_")}
-        environment |= self.addresses_of("")
+        environment = new_environment() | self.addresses_of("")
         if version == OLD:
             folders = sorted(str(path) for path in self.old.glob("*/*/src"))
+            del environment["TIDEMILL_RUNS_IN"]  # It knew no such setting.
             return environment | {"PYTHONPATH": os.pathsep.join(folders)}
         more = {"TIDEMILL_LOG__LEVEL": "nonsense"} if version == BROKEN else {}
-        return environment | {"TIDEMILL_RUNS_IN": "machine"} | more
+        return environment | more
 
     def tidemill(self, version: str, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 import secrets
 import signal
@@ -23,6 +22,7 @@ import pytest
 from tidemill.common.migrations import migrate
 from tidemill.common.servers import NatsServer, PostgresServer
 from tidemill.common.service import find_services
+from tidemill.common.testing import new_environment
 from tidemill.common.testing.otlp import OtlpReceiver
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
@@ -132,12 +132,11 @@ def test_a_planted_secret_works_and_is_seen_nowhere(
     )
     asyncio.run(migrate(database_url, find_services()))
     with OtlpReceiver() as collector, with_role(postgres_server, database_url, canaries["database"]) as url:
-        kept = {name: value for name, value in os.environ.items() if not re.match(r"TIDEMILL_|\w+_URL$", name)}
         mine = Mine(
             open_folder,
             nats_server,
             canaries | {"key": str(identity)},
-            kept
+            new_environment()
             | {
                 "NATS_URL": nats_server.url,
                 "DATABASE_URL": url,

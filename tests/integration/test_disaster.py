@@ -5,8 +5,6 @@
 
 import asyncio
 import json
-import os
-import re
 import shutil
 import signal
 import subprocess
@@ -29,6 +27,7 @@ from sqlalchemy import text
 
 from tests.system import SOURCE
 from tidemill.common.database import open_engine
+from tidemill.common.testing import new_environment
 
 pytestmark = [pytest.mark.servers, pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -55,7 +54,7 @@ class Machine:
 
     def run(self, *words: str) -> str:
         done = subprocess.run(
-            [TIDEMILL, *words], cwd=self.folder, env=environment(), capture_output=True, text=True, check=False
+            [TIDEMILL, *words], cwd=self.folder, env=new_environment(), capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -65,7 +64,7 @@ class Machine:
         words = [word for service in SERVICES for word in ("--service", service)]
         with said.open("wb") as output:
             self.process = subprocess.Popen(
-                [TIDEMILL, "up", *words], cwd=self.folder, env=environment(), stdout=output, stderr=output
+                [TIDEMILL, "up", *words], cwd=self.folder, env=new_environment(), stdout=output, stderr=output
             )
         wait_for(lambda: "Tidemill is ready" in said.read_text(), said.read_text)
 
@@ -132,11 +131,6 @@ class Machine:
             ),
             lambda: str(self.query("SELECT state, outcome, count(*) FROM converter.documents GROUP BY 1, 2")),
         )
-
-
-def environment() -> dict[str, str]:
-    settings = re.compile(r"TIDEMILL_.*|(NATS|DATABASE|REDIS|ARCHIVE)_URL")
-    return {name: value for name, value in os.environ.items() if not settings.fullmatch(name)}
 
 
 def wait_for(true: Any, said: Any) -> None:

@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tidemill.common.testing import new_environment
 from tidemill.common.testing.cluster import begin_used
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,11 +91,7 @@ def project() -> Iterator[Path]:
 
 def environment() -> dict[str, str]:
     """Ours, without settings of Tidemill, and with the commands of this installation first."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not re.match(r"TIDEMILL_|(NATS|DATABASE|REDIS|ARCHIVE)_URL", name)
-    }
+    kept = new_environment()
     return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}", "COLUMNS": "200"}
 
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import re
 import shutil
 import signal
@@ -23,6 +22,7 @@ from deploy.observability.dashboards import DASHBOARDS
 from tests.observability.promql import metrics_in
 from tests.observability.test_dashboards import PROMETHEUS, RULES, program
 from tidemill.common.servers import free_port
+from tidemill.common.testing import new_environment
 
 pytestmark = [pytest.mark.servers, pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -98,8 +98,7 @@ def prometheus() -> Iterator[Server]:
     """Beside a machine that has converted papers, fetched files, followed a site, reported and been backed up, each
     twice with a look in between: of a counter's first value nobody knows since when it is."""
     program("prometheus")
-    settings = re.compile(r"TIDEMILL_.*|(NATS|DATABASE|REDIS|ARCHIVE)_URL")
-    environment = {name: value for name, value in os.environ.items() if not settings.fullmatch(name)}
+    environment = new_environment()
     with TemporaryDirectory(prefix="tidemill-prometheus-") as made:
         folder = Path(made)
         port = free_port()

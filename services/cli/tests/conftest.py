@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from typer.testing import CliRunner
 
 from tidemill.cli.main import app
 from tidemill.common.servers import free_port
-from tidemill.common.testing import mill
+from tidemill.common.testing import mill, new_environment
 from tidemill.common.testing.cluster import begin_used
 
 TIDEMILL = Path(sys.executable).parent / "tidemill"
@@ -99,10 +98,7 @@ class Place:
     def __init__(self, folder: Path, brought: Path) -> None:
         self.folder = folder
         self._started: list[subprocess.Popen[str]] = []
-        names = re.compile(r"TIDEMILL_.*|(NATS|DATABASE|REDIS|ARCHIVE)_URL")
-        self.environment = {name: value for name, value in os.environ.items() if not names.fullmatch(name)}
-        self.environment["PYTHONPATH"] = str(brought)
-        self.environment |= {"COLUMNS": "300", "TIDEMILL_RUNS_IN": "machine"}
+        self.environment = new_environment() | {"PYTHONPATH": str(brought), "COLUMNS": "300"}
 
     def begin(self, *words: str, **environment: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(

@@ -1,6 +1,7 @@
 """What tests of every member share: real servers, and the material beside the repository."""
 
 import os
+import re
 from pathlib import Path
 
 
@@ -15,3 +16,11 @@ def shared_data() -> Path | None:
             beside = parent.parent / "shared" / "data"
             return beside if beside.is_dir() else None
     return None
+
+
+def new_environment() -> dict[str, str]:
+    """For the processes of a system of its own: this one's environment without addresses and settings of Tidemill.
+    They listen on loopback in a container, too."""
+    ours = re.compile(r"TIDEMILL_.*|(NATS|DATABASE|REDIS|ARCHIVE)_URL")
+    kept = {name: value for name, value in os.environ.items() if not ours.fullmatch(name)}
+    return kept | {"TIDEMILL_RUNS_IN": "machine"}
