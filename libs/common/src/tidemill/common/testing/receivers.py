@@ -149,9 +149,10 @@ class Postbox:
                 headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in head[1:] if line)}
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 method, path, _ = head[0].split(" ")
+                # Decided at once: who sees the post may change our mood for the next.
+                reply = self.answers.pop(0) if self.answers else self.always or http_answer(200, b"ok")
                 self.posts.append(Posted(path, headers, body, method))
                 await asyncio.sleep(random.random() * self.slow)
-                reply = self.answers.pop(0) if self.answers else self.always or http_answer(200, b"ok")
                 if reply == b"hang":
                     await asyncio.sleep(KEEP_WAITING)
                 if reply == b"drop":
