@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_SYSTEM_CERTS := 1
 unexport PYTHONDONTWRITEBYTECODE # Libraries compiled again at every start cost two seconds.
 
-.PHONY: help setup check types contracts units test run test-deploy release bench chaos lock format docs
+.PHONY: help setup check types contracts units test run test-deploy release bench chaos scan lock format docs
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -54,7 +54,10 @@ test: setup ## Every test, with real NATS and Postgres, and coverage over all pr
 
 chaos: setup ## The long form of the kill tests, and what takes too long for `make test`
 	$(RUN)pytest -q -m chaos tests/chaos --long
-	$(RUN)pytest -q -m long
+	$(RUN)pytest -q -m "long and not chaos"
+
+scan: setup ## Linters and scanners of others on what is deployed; each skips, and says so, where it is not on PATH
+	$(RUN)pytest -q -m long tests/deploy/test_scans.py tests/deploy/test_chart.py tests/deploy/test_compose.py
 
 test-deploy: setup ## The topology of Compose as processes: losses, growth, upgrade and rollback under load
 	$(RUN)pytest -q -s -m deploy tests/deploy

@@ -1,15 +1,17 @@
 """What `make test` adds to pytest: the longest tests begin first, and some run without being measured."""
 
+import gc
 import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 from coverage import Coverage
 
 LONGEST_FIRST = ("chaos", "slow")
-"""Marks; at the end of the run, only short tests are left to share among the workers."""
+"""Marks; each worker begins with its share of these, and at the end only short tests are left to share."""
 WHOLE_SYSTEMS = Path(__file__).parent
 ELSEWHERE = ("long", "deploy")
 """Marks of what `make chaos` and `make test-deploy` run."""
@@ -18,9 +20,18 @@ CHILDREN = "COVERAGE_PROCESS_CONFIG"
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items[:] = [item for item in items if not any(item.get_closest_marker(name) for name in ELSEWHERE)]
     items.sort(key=lambda item: [item.get_closest_marker(mark) is None for mark in LONGEST_FIRST])
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    # A worker begins with one of so many equal parts of the list, and a module shares its servers.
+    modules = [list(module) for _, module in groupby(items, key=lambda item: item.path)]
+    items[:] = [item for worker in range(workers) for module in modules[worker::workers] for item in module]
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests stay to the end: nobody needs to look again and again whether they are garbage."""
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -109,6 +109,7 @@ def test_nothing_is_lost_or_doubled_when_processes_are_killed(request: pytest.Fi
         assert_exactly_once(system, paper, 2 * len(paper.papers) + variants, documents)
 
 
+@pytest.mark.long
 def test_the_same_papers_twice_under_other_names_are_duplicates() -> None:
     paper = material()
     with running(("watcher", "converter-1")) as system:

@@ -67,6 +67,7 @@ async def documents(system: System) -> list[tuple[str, str, str]]:
         await connection.close()
 
 
+@pytest.mark.long
 def test_each_slot_is_one_run_and_each_outcome_counts_once(request: pytest.FixtureRequest, long_form: bool) -> None:
     seed = request.config.getoption("--seed") or random.randrange(1_000_000)
     print(f"--seed {seed}")

@@ -141,6 +141,7 @@ async def scrapers(tmp_path: Path, nats_url: str, database_url: str, redis_url: 
     await engine.dispose()
 
 
+@pytest.mark.long
 async def test_two_scrapers_under_kills_and_faults_find_what_the_site_says(scrapers: Scrapers, long_form: bool) -> None:
     chance = random.Random(7)
     replicas = ("one", "other")

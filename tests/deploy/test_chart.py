@@ -254,6 +254,7 @@ def test_the_readme_is_made_of_the_values() -> None:
 @pytest.mark.slow
 @pytest.mark.unmeasured
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_checkov_finds_nothing_in_what_is_rendered(tmp_path: Path) -> None:
     done = helm("template", RELEASE, ".", "--namespace", NAMESPACE, "--values", "ci/production.yaml")
     file = tmp_path / "rendered.yaml"
@@ -266,6 +267,7 @@ def test_checkov_finds_nothing_in_what_is_rendered(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.unmeasured
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_checkov_finds_what_is_planted(tmp_path: Path) -> None:
     done = helm("template", RELEASE, ".", "--namespace", NAMESPACE, "--values", "ci/minimal.yaml")
     planted = done.stdout.replace("runAsNonRoot: true", "runAsNonRoot: false")

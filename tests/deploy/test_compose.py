@@ -221,6 +221,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_prepare_makes_every_secret(prepared: Path) -> None:
     for name, secret in COMPOSE["secrets"].items():
         assert (prepared / secret["file"]).stat().st_size > 0, name
@@ -229,6 +230,7 @@ def test_prepare_makes_every_secret(prepared: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.servers
+@pytest.mark.long
 def test_the_bus_that_was_prepared_lets_services_in(prepared: Path) -> None:
     """nats-server itself, with its TLS, by the address that a service has in Compose."""
     port, secrets = free_port(), prepared / "secrets"

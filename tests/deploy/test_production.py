@@ -30,7 +30,7 @@ from tidemill.common.config import load_config
 from tidemill.common.database import open_engine
 from tidemill.common.testing.fixtures import NewDatabase
 
-pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.measured, pytest.mark.timeout(300)]
 
 SERVICES = tuple(spec.name for spec in SPECS)
 MACHINE = {"disk", "disk share"}

@@ -48,12 +48,14 @@ def test_hadolint_finds_what_is_planted(tmp_path: Path) -> None:
     assert {"DL3003", "DL3004", "DL3002"} <= set(hadolint(planted))
 
 
+@pytest.mark.long
 def test_checkov_finds_nothing_in_the_dockerfile() -> None:
     passed, failed = checkov("dockerfile", DOCKERFILE)
     assert failed == []
     assert passed > 20
 
 
+@pytest.mark.long
 def test_checkov_finds_what_is_planted_in_a_dockerfile(tmp_path: Path) -> None:
     planted = tmp_path / "Dockerfile"
     planted.write_text("FROM debian:latest\nEXPOSE 22\nUSER root\nCMD bash\n")

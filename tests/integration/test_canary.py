@@ -117,6 +117,7 @@ def with_role(postgres: PostgresServer, url: str, password: str) -> Iterator[str
     ask(url, f"DROP ROLE {role}")
 
 
+@pytest.mark.long
 def test_a_planted_secret_works_and_is_seen_nowhere(
     open_folder: Path, postgres_server: PostgresServer, nats_server: NatsServer, database_url: str
 ) -> None:

@@ -29,7 +29,18 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 GUIDE = ROOT / "docs" / "add-a-converter.md"
 MEASURED = ("geodata", "retention", "reconvert", "scrape-a-site")
 """Pages whose commands nothing else runs."""
-LONG = ("back-up", "change-configuration", "download-files", "game-day", "operate", "tutorial")
+LONG = (
+    "back-up",
+    "change-configuration",
+    "download-files",
+    "game-day",
+    "governance",
+    "operate",
+    "quality",
+    "runs",
+    "send-reports",
+    "tutorial",
+)
 """Pages that take half a minute each, and whose commands other tests run, too."""
 BLOCK = re.compile(r"^```(?:console runnable( servers)?|yaml written (\S+))\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 WRITTEN = re.compile(

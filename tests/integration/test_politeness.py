@@ -119,6 +119,7 @@ def most_in_a_second(site: Site) -> int:
     return max(sum(begin <= at < begin + 1 for at in times) for begin in times)
 
 
+@pytest.mark.long
 def test_four_replicas_keep_one_rate_and_ask_nothing_without_its_keeper(redis: Redis) -> None:
     with site_in_a_thread() as site, downloading(redis, site) as system:
         run = eventually(lambda: ask_for_a_run(system), "a run is accepted")

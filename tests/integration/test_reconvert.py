@@ -45,6 +45,7 @@ def tidemill(system: System, *words: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_a_corrected_source_file_corrects_what_was_converted_before() -> None:
     with running(("watcher", "converter-1")) as system:
         write(system, GAUGE)

@@ -158,6 +158,7 @@ def test_a_source_over_its_days(mill: System, site: Site) -> None:
     assert len(site.requests) >= 4
 
 
+@pytest.mark.long
 def test_after_a_stop_four_replicas_ask_for_nothing_more_nor_when_started_again(site: Site) -> None:
     downloaders = [f"downloader-{number}" for number in range(1, 5)]
     source = {

@@ -67,6 +67,7 @@ async def state(engine: AsyncEngine, query: str) -> list[tuple[object, ...]]:
         return [tuple(row) for row in found.all()] if found.returns_rows else []
 
 
+@pytest.mark.long
 async def test_each_report_is_mailed_once_though_the_reporter_is_killed(
     new_database: NewDatabase, nats_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

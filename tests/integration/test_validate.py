@@ -43,6 +43,7 @@ def validate(system: System, monkeypatch: pytest.MonkeyPatch, *words: str) -> tu
     return done.exit_code, json.loads(done.stdout)
 
 
+@pytest.mark.long
 def test_it_passes_with_a_scraper_killed_on_the_way(mill: tuple[System, Site], monkeypatch: pytest.MonkeyPatch) -> None:
     status, found = validate(mill[0], monkeypatch, "--step", "100")
     marks = {mark["mark"]: mark for mark in found["marks"]}

@@ -119,18 +119,23 @@ async def check(ground: Any, documents: list[str], runs: list[str]) -> None:
 @pytest.mark.parametrize(
     "point",
     [
-        "after fetch:2",
-        "after look-up:2",
-        "after inbox insert:2",
         "before commit:2",
         "after commit:2",
-        "mid publish:20",
         "after publish:2",
-        "before mark:2",
-        "after mark:2",
         "before ack:10",
-        "mid ack:10",
-        "after retry saved:1",
+        *(
+            pytest.param(point, marks=pytest.mark.long)
+            for point in (
+                "after fetch:2",
+                "after look-up:2",
+                "after inbox insert:2",
+                "mid publish:20",
+                "before mark:2",
+                "after mark:2",
+                "mid ack:10",
+                "after retry saved:1",
+            )
+        ),
     ],
 )
 async def test_a_kill_at_a_point_that_matters_changes_nothing(ground: Any, workers: Workers, point: str) -> None:

@@ -202,7 +202,7 @@ def test_a_silent_replica_is_lost_until_another_one_begins_in_its_place() -> Non
     assert [each.instance for each in lost([*known, sign("c", 30, 31)], {"c"})] == ["b"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGKILL, marks=pytest.mark.long), signal.SIGSTOP])
 def test_a_killed_or_frozen_replica_is_shown_within_fifteen_seconds(
     at, eventually, database_url: str, number: signal.Signals
 ) -> None:

@@ -177,7 +177,7 @@ async def test_what_a_spent_budget_keeps_from_a_run_is_told_before_it_times_out(
     # robots.txt, the search page, and two of four.
     mill.source(politeness="rate: 100/s, daily_budget: 4")
     await mill.start()
-    told = await mill.done(deadline=datetime.now(UTC) + timedelta(seconds=9))
+    told = await mill.done(deadline=datetime.now(UTC) + timedelta(seconds=15))
     assert told.kinds == {"stored": 2, "failed": 2}
     assert set(told.failures().values()) == {"budget_spent"}
     (held,) = told.of("run.held")
