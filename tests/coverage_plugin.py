@@ -1,6 +1,5 @@
 """What `make test` adds to pytest: the longest tests begin first, and some run without being measured."""
 
-import gc
 import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -27,11 +26,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # A worker begins with one of so many equal parts of the list, and a module shares its servers.
     modules = [list(module) for _, module in groupby(items, key=lambda item: item.path)]
     items[:] = [item for worker in range(workers) for module in modules[worker::workers] for item in module]
-
-
-def pytest_collection_finish() -> None:
-    """Thousands of tests stay to the end: nobody needs to look again and again whether they are garbage."""
-    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
