@@ -38,6 +38,7 @@ def ended(system: System) -> int:
         return -1
 
 
+@pytest.mark.long
 def test_the_ledger_is_right_whatever_is_killed(request: pytest.FixtureRequest) -> None:
     seed = request.config.getoption("--seed") or random.randrange(10_000)
     print(f"--seed {seed}")

@@ -227,6 +227,7 @@ def test_a_damaged_archive_makes_a_backup_of_the_rest_that_says_so(here: Here) -
 
 @pytest.mark.servers
 @pytest.mark.slow
+@pytest.mark.long
 def test_up_makes_one_by_itself_and_tells_when_it_cannot(place: Any, eventually: Callable[..., None]) -> None:
     backups = place.folder / "backups"
     (place.folder / "tidemill.yaml").write_text("backup: {folder: backups}\n")
