@@ -10,10 +10,11 @@ from typing import Any
 
 import nats
 import pytest
+from nats.aio.msg import Msg
 from typer.testing import CliRunner
 
 from tidemill.cli.main import app
-from tidemill.cli.run import Bar, described
+from tidemill.cli.run import Bar, Following, described
 from tidemill.common.events import DocumentFailed, DocumentUnchanged, Event, RunPlanned
 
 SOURCE = """
@@ -84,7 +85,7 @@ def test_a_run_from_its_beginning_to_its_retry(at: Any) -> None:
     waiting = at.begin("run", "paper", "--wait")
     [second] = until(lambda: [run for run in said(at, "runs", "list") if run["run"] != begun["run"]])
     publish(at, *outcomes(second["run"]))
-    output, _ = waiting.communicate(timeout=30)
+    output, _ = waiting.communicate(timeout=90)
     assert waiting.returncode == 1
     assert f"{second['run']} is partial (timeout): 1 unchanged, 1 failed" in output
 
@@ -99,7 +100,7 @@ def test_a_run_from_its_beginning_to_its_retry(at: Any) -> None:
 
 
 def until(found: Any) -> Any:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90  # A process that begins beside others takes its time.
     while not (result := found()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -180,3 +181,17 @@ def test_progress_is_one_line_of_what_is_known() -> None:
     assert described("r", standing, {"name": "a.pdf", "stage": "convert", "done": 12}) == (
         "r: running · 1/3 items · convert a.pdf 12"
     )
+
+
+async def test_who_follows_a_run_waits_for_a_scheduler_that_starts_again(nats_url: str) -> None:
+    client = await nats.connect(nats_url)
+    asking = asyncio.create_task((await Following.open(client, "paper")).status(run="one"))
+    await asyncio.sleep(0.5)
+    assert not asking.done()
+
+    async def answer(message: Msg) -> None:
+        await message.respond(b'{"runs": []}')
+
+    await client.subscribe("tidemill.ctl.scheduler.status", cb=answer)
+    assert await asking == {"runs": []}
+    await client.close()

@@ -90,7 +90,7 @@ async def _settle(url: str, source: str) -> None:
 
     async with open_client(url) as client:
         following = await Following.open(client, source)
-        standing = await _end_of_runs(client, following, source)
+        standing = await _end_of_runs(following, source)
         if not standing["runs"] and not any(one["last"] for one in standing["sources"]):
             await _run(client, following, source, "the demo's first day")
 
@@ -113,17 +113,15 @@ async def _run(client: Client, following: Following, source: str, why: str) -> d
         except CommandFailed as refused:
             if refused.code != UNDER_WAY or tries == TRIES - 1:
                 raise
-            await _end_of_runs(client, following, source)
+            await _end_of_runs(following, source)
         else:
             return await following.until_ended(begun)
     raise AssertionError
 
 
-async def _end_of_runs(client: Client, following: Following, source: str) -> Mapping[str, Any]:
+async def _end_of_runs(following: Following, source: str) -> Mapping[str, Any]:
     """How the source stood before."""
-    from tidemill.common.bus.client import request_command
-
-    standing = await request_command(client, SCHEDULER, "status", {"source": source})
+    standing = await following.status(source=source)
     for run in standing["runs"]:
         await following.until_ended(run)
     return standing

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 2.0
 """Between questions how the run stands; its end is told at once."""
+PATIENCE_SECONDS = 60.0
+NO_ANSWER = ("404", "504")
+"""Nobody listens, and nobody answered in time."""
 ENDED = ("complete", "partial", "blocked", "failed", "cancelled", "timed_out")
 OUTCOMES = ("new", "changed", "reappeared", "unchanged", "gone", "failed")
 
@@ -103,8 +107,6 @@ class Following:
 
     async def until_ended(self, run: Mapping[str, Any]) -> dict[str, Any]:
         """How it ended; meanwhile a bar on a terminal, elsewhere a line for each state."""
-        from tidemill.common.bus.client import request_command
-
         name = run["run"]
         standing: Mapping[str, Any] = run
         with Bar(name, live=sys.stderr.isatty()) as bar:
@@ -114,11 +116,23 @@ class Following:
                 try:
                     await asyncio.wait_for(self._heard.wait(), LOOK_SECONDS)
                 except TimeoutError:
-                    answer = await request_command(self._client, SCHEDULER, "status", {"run": name})
-                    (standing,) = answer["runs"]
+                    (standing,) = (await self.status(run=name))["runs"]
                     if standing["state"] in ENDED:  # Told while the connection was away.
                         return dict(standing)
             return self._finished[name]
+
+    async def status(self, **of: str) -> dict[str, Any]:
+        """What the scheduler says to that; one that is busy, or starts again, is asked again for a while."""
+        from tidemill.common.bus.client import CommandFailed, request_command
+
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return await request_command(self._client, SCHEDULER, "status", of)
+            except CommandFailed as error:
+                if error.code not in NO_ANSWER or time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _on_finished(self, message: Msg) -> None:
         from tidemill.common.events import RunFinished
