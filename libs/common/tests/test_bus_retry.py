@@ -2,15 +2,19 @@
 
 import base64
 import json
+import logging
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from tidemill.common.bus.client import CommandFailed, request_command
 from tidemill.common.bus.retry import MAX_DELIVERIES
 from tidemill.common.bus.step import Poison, Unavailable
 from tidemill.common.telemetry.metrics import value
+from tidemill.common.telemetry.tracing import current_ids
 
 pytestmark = pytest.mark.servers
 
@@ -158,6 +162,29 @@ async def test_one_trace_holds_all_attempts(ground: Any) -> None:
     assert [span.attributes["tidemill.attempt"] for span in works] == [1, 2, 3]
     assert {f"{span.context.trace_id:032x}" for span in works} == {trace}
     assert [span.attributes["outcome"] for span in works] == ["failed", "failed", "recorded"]
+
+
+async def test_lines_about_a_failure_say_whose_it_is(ground: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """They come from the task of a group, which speaks for many events."""
+    caplog.set_level(logging.DEBUG, "tidemill.common.bus.group")
+    trace = "a" * 32
+    with capture_logs([merge_contextvars, lambda _, __, line: line | {"trace_id": current_ids()[0]}]) as told:
+        async with ground.bus(ground.step(work=Failing(a=1, b=9), retry=(SOON,))):
+            for name in "ab":
+                headers = {"traceparent": f"00-{trace}-{'b' * 16}-01", "Tidemill-Run": f"demo-{name}"}
+                await ground.publish(name, headers=headers)
+            await ground.until(lambda: letters(ground))
+            await ground.until_recorded(1)
+            await ground.until_settled()
+    of_runs = [line for line in told if "run" in line]
+    assert sorted((line["run"], line["event"], line.get("attempt")) for line in of_runs) == [
+        ("demo-a", "handled", 2),
+        ("demo-a", "will be tried again", 1),
+        ("demo-b", "given up", None),
+        ("demo-b", "will be tried again", 1),
+    ]
+    assert {(line["source"], line["trace_id"]) for line in of_runs} == {("demo", trace)}
+    assert {line["run"] for line in of_runs if line["event_id"] == "b"} == {"demo-b"}
 
 
 async def test_a_replay_has_a_new_id_and_reaches_its_consumer_alone(ground: Any) -> None:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.common.config import LogSettings
-from tidemill.common.telemetry.logs import clean, configure_logs, get_logger, log_fields
+from tidemill.common.telemetry.logs import clean, configure_logs, get_logger, log_fields, on_behalf_of
 from tidemill.common.telemetry.tracing import Telemetry
 
 
@@ -86,6 +86,18 @@ async def test_the_current_trace_is_on_the_line(stream: io.StringIO) -> None:
     assert inside["trace_id"] == f"{span.get_span_context().trace_id:032x}"
     assert inside["span_id"] == f"{span.get_span_context().span_id:016x}"
     assert "trace_id" not in outside
+
+
+def test_a_line_on_behalf_of_an_event_is_in_its_trace(stream: io.StringIO) -> None:
+    trace, span = "a" * 32, "b" * 16
+    with on_behalf_of(f"00-{trace}-{span}-01", run="paper-1", source=""):
+        get_logger("tidemill.test").info("inside")
+    with on_behalf_of("", run="paper-1"):
+        get_logger("tidemill.test").info("in no trace")
+    inside, outside = lines(stream)
+    assert (inside["run"], inside["trace_id"], inside["span_id"]) == ("paper-1", trace, span)
+    assert "source" not in inside
+    assert outside["run"] == "paper-1" and "trace_id" not in outside
 
 
 async def test_fields_follow_the_task_and_do_not_leak_into_others(stream: io.StringIO) -> None:

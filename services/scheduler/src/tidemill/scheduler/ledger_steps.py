@@ -18,7 +18,7 @@ from tidemill.common.events import (
     RunFinished,
     RunPlanned,
 )
-from tidemill.common.telemetry.logs import get_logger
+from tidemill.common.telemetry.logs import get_logger, on_behalf_of
 from tidemill.common.telemetry.metrics import ITEMS, RUN_SECONDS, RUNS, Metrics
 from tidemill.scheduler.ledger import record_words
 from tidemill.scheduler.words import (
@@ -94,12 +94,11 @@ def tell(outgoing: Collection[Outgoing], metrics: Metrics) -> None:
                 for outcome in OUTCOMES:
                     metrics.of(ITEMS, source=event.source, outcome=outcome).inc(getattr(event, outcome))
             say = log.info if event.state == "complete" else log.warning
-            say(
-                "run corrected" if event.corrected else "run finished",
-                source=event.source,
-                run=event.run,
-                state=event.state,
-                reason=event.reason,
-                items=event.items,
-                failed=event.failed,
-            )
+            with on_behalf_of(one.traceparent, run=event.run, source=event.source):
+                say(
+                    "run corrected" if event.corrected else "run finished",
+                    state=event.state,
+                    reason=event.reason,
+                    items=event.items,
+                    failed=event.failed,
+                )

@@ -3,9 +3,16 @@
 import asyncio
 from collections.abc import Sequence
 
+import structlog
+
 from tidemill.common.bus.bus import Bus
+from tidemill.common.bus.step import Outgoing
+from tidemill.common.events import RunPlanned
+from tidemill.common.telemetry.logs import on_behalf_of
 from tidemill.common.telemetry.metrics import DUPLICATES_SUPPRESSED, Metrics
 from tidemill.watcher import store
+
+log = structlog.get_logger()
 
 GROUP = 64
 
@@ -41,9 +48,18 @@ class Recorder:
                 if not answer.done():
                     answer.set_exception(error)
             return
+        tell(recorded.events)
         for taken, answer in group:
             outcome = recorded.outcomes[taken.source, taken.path]
             if outcome == "known":
                 self._metrics.of(DUPLICATES_SUPPRESSED, layer="table").inc()
             if not answer.done():
                 answer.set_result(outcome)
+
+
+def tell(events: Sequence[Outgoing]) -> None:
+    """To the log: whoever looks for a run by its id finds where it came from."""
+    for one in events:
+        if isinstance(one.event, RunPlanned):
+            with on_behalf_of(one.traceparent, run=one.event.run, source=one.event.source):
+                log.info("file taken", path=one.event.items[0])

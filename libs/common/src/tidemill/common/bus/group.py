@@ -1,6 +1,7 @@
 """Group commit: many outcomes in one transaction, then their events are published, then their messages answered."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,6 +29,8 @@ from tidemill.common.telemetry.metrics import (
 from tidemill.common.telemetry.tracing import Telemetry, fail
 
 log = structlog.get_logger(__name__)
+_details = logging.getLogger(__name__)
+"""Asked first whether anybody wants to know: this happens for every event."""
 
 ENOUGH = 64
 MOST = 256
@@ -202,7 +205,8 @@ class Group:
 
     async def _refused(self, outcome: Outcome, error: Exception) -> None:
         """`record` cannot take this one. Whoever waits for it decides; else it is a failed attempt."""
-        log.warning("not recorded", consumer=self._step.name, event_id=outcome.item.id, error=describe(error))
+        with outcome.item.lines():
+            log.warning("not recorded", consumer=self._step.name, error=describe(error))
         if outcome.settled is not None:
             if not outcome.settled.done():
                 outcome.settled.set_exception(error)
@@ -213,7 +217,8 @@ class Group:
             self._leave(outcome)
             await self._commit([failure])
         else:
-            log.error("a failure cannot be recorded; its event comes again", event_id=outcome.item.id)
+            with outcome.item.lines():
+                log.error("a failure cannot be recorded; its event comes again", consumer=self._step.name)
             await outcome.item.nak(UNRECORDABLE_PAUSE)
             self._finish(outcome.item, "unrecordable")
             self._leave(outcome)
@@ -251,16 +256,22 @@ class Group:
             await item.nak(outcome.pause.total_seconds())
         else:
             await item.ack()
-        self._finish(item, _outcome_label(outcome) if is_first else "duplicate")
+        label = _outcome_label(outcome) if is_first else "duplicate"
+        self._finish(item, label)
         consumer = self._step.name
         if not is_first:
             self._metrics.of(DUPLICATES_SUPPRESSED, layer="inbox").inc()
         elif isinstance(outcome, Dead):
             self._metrics.of(DEAD_LETTERED, consumer=consumer, reason=outcome.reason).inc()
-            log.error("given up", consumer=consumer, event_id=item.id, reason=outcome.reason, error=outcome.error)
+            with item.lines():
+                log.error("given up", consumer=consumer, reason=outcome.reason, error=outcome.error)
         elif isinstance(outcome, Again) and outcome.counted:
             self._metrics.of(RETRIES, consumer=consumer).inc()
-            log.warning("will be tried again", consumer=consumer, event_id=item.id, error=outcome.error)
+            with item.lines():
+                log.warning("will be tried again", consumer=consumer, attempt=item.attempt, error=outcome.error)
+        elif _details.isEnabledFor(logging.DEBUG):
+            with item.lines():
+                log.debug("handled", consumer=consumer, outcome=label, attempt=item.attempt)
 
     def _finish(self, item: Item, label: str) -> None:
         self._metrics.of(HANDLED, consumer=self._step.name, outcome=label).inc()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -11,6 +12,8 @@ from opentelemetry.trace import Span
 from tidemill.common.bus.inbox import Past
 from tidemill.common.bus.message import Fetched
 from tidemill.common.bus.step import Delivery, Done
+from tidemill.common.telemetry.logs import on_behalf_of
+from tidemill.common.telemetry.tracing import traceparent
 
 
 @dataclass(slots=True)
@@ -37,6 +40,11 @@ class Item:
             self.message = message
         else:
             self.copies = [copy for copy in self.copies if copy.sequence != message.sequence] + [message]
+
+    def lines(self) -> AbstractContextManager[None]:
+        """What is logged inside says whose it is: a group's task speaks for many events."""
+        begun = traceparent(self.span) if self.span is not None else self.message.traceparent
+        return on_behalf_of(begun, run=self.run, source=self.source, event_id=self.id)
 
     async def ack(self) -> None:
         for message in (self.message, *self.copies):

@@ -19,7 +19,17 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, TraceIdRatioBased
-from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+)
 from opentelemetry.util.types import AttributeValue
 
 from tidemill.common.config.references import resolved
@@ -53,6 +63,11 @@ def context_from(traceparent: str) -> SpanContext | None:
         int(match[2], 16), int(match[3], 16), is_remote=True, trace_flags=TraceFlags(int(match[4], 16))
     )
     return context if context.is_valid else None
+
+
+def remote(traceparent: str) -> Span:
+    """The span that a W3C `traceparent` names, for what only needs its ids; an invalid one for anything else."""
+    return NonRecordingSpan(context_from(traceparent) or INVALID_SPAN_CONTEXT)
 
 
 def traceparent(span: Span | SpanContext | None = None) -> str:
