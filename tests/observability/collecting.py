@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,18 +127,29 @@ def victoria_logs(folder: Path) -> Iterator[Logs]:
         yield Logs(port)
 
 
+Told = tuple[str, str | None]
+"""The service of a span, and the name of the span above it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Jaeger:
     otlp: int
     query: int
 
-    def trace(self, trace_id: str) -> list[dict[str, Any]]:
-        """Its spans; none while it is not known."""
-        try:
-            found = json.loads(ask(f"http://127.0.0.1:{self.query}/api/traces/{trace_id}"))
-        except OSError:  # 404
-            return []
-        return [span for trace in found["data"] or () for span in trace["spans"]]
+    def find(self, service: str, tags: Mapping[str, str]) -> list[dict[str, Told]]:
+        """Traces with a span of the service that has these tags: each span by its name."""
+        told = ask(f"http://127.0.0.1:{self.query}/api/traces", service=service, tags=json.dumps(tags), lookback="1h")
+        return [_spans(trace) for trace in json.loads(told)["data"] or ()]
+
+
+def _spans(trace: Any) -> dict[str, Told]:
+    names = {span["spanID"]: span["operationName"] for span in trace["spans"]}
+    services = {key: process["serviceName"] for key, process in trace["processes"].items()}
+    above = {span["spanID"]: span["references"][0]["spanID"] for span in trace["spans"] if span["references"]}
+    return {
+        span["operationName"]: (services[span["processID"]], names.get(above.get(span["spanID"], "")))
+        for span in trace["spans"]
+    }
 
 
 @contextmanager
