@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Connection, MetaData, event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from tidemill.common.config.references import UnresolvedReference, refers, resolved
@@ -75,6 +75,14 @@ def _watch_statements(engine: AsyncEngine, metrics: Metrics) -> None:
         connection.info[BEGUN] = time.monotonic()
 
     def end(connection: Connection, cursor: object, statement: str, *_: object) -> None:
+        tell(connection, statement)
+
+    def fail(context: ExceptionContext) -> None:
+        """Those that were given up are the slowest of all."""
+        if context.connection is not None and context.statement is not None and not context.connection.invalidated:
+            tell(context.connection, context.statement)
+
+    def tell(connection: Connection, statement: str) -> None:
         seconds = time.monotonic() - connection.info.pop(BEGUN, float("inf"))
         if seconds >= SLOW_SECONDS:
             metrics.of(SLOW_STATEMENTS).inc()
@@ -82,3 +90,4 @@ def _watch_statements(engine: AsyncEngine, metrics: Metrics) -> None:
 
     event.listen(engine.sync_engine, "before_cursor_execute", begin)
     event.listen(engine.sync_engine, "after_cursor_execute", end)
+    event.listen(engine.sync_engine, "handle_error", fail)
