@@ -177,6 +177,18 @@ class System:
 
         return asyncio.run(ask())
 
+    def execute(self, *statements: str) -> None:
+        async def run() -> None:
+            engine = open_engine(self.postgres.url, pool=1)
+            try:
+                async with engine.begin() as connection:
+                    for statement in statements:
+                        await connection.execute(text(statement))
+            finally:
+                await engine.dispose()
+
+        asyncio.run(run())
+
     def count(self, what: str) -> int:
         return int(self.query(f"SELECT count(*) FROM {what}")[0][0])
 

@@ -1,26 +1,18 @@
 """A real Prometheus scrapes a machine at work: every panel has data, every rule sees what it is about."""
 
-import json
-import math
-import re
-import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-from urllib.parse import urlencode
-from urllib.request import urlopen
 
 import pytest
 
 from deploy.observability.dashboards import DASHBOARDS
+from tests.observability.prometheus import SCRAPE_SECONDS, Server, ended, wait_for
 from tests.observability.promql import metrics_in
-from tests.observability.test_dashboards import PROMETHEUS, RULES, program
+from tests.observability.test_dashboards import RULES, program
 from tidemill.common.servers import free_port
 from tidemill.common.testing import new_environment
 
@@ -29,7 +21,6 @@ pytestmark = [pytest.mark.servers, pytest.mark.long, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[2]
 TIDEMILL = Path(sys.executable).parent / "tidemill"
 SAMPLE = ROOT / "examples" / "szerencsemix" / "sample.pdf"
-SCRAPE_SECONDS = 2
 SECONDS = 240
 ONLY_WHEN_WRONG = {
     "tidemill_dead_lettered_total",
@@ -42,55 +33,6 @@ CONFIGURATION = """
 backup: {folder: backups}
 alerter: {look_every: 2s}
 """
-
-
-class Server:
-    """Prometheus with the files that we ship, only faster."""
-
-    def __init__(self, folder: Path, target: str) -> None:
-        self.url = f"http://127.0.0.1:{free_port()}"
-        shutil.copytree(PROMETHEUS, folder)
-        config = (folder / "prometheus.yaml").read_text()
-        hurried = re.sub(r"(scrape|evaluation)_interval: 15s", rf"\1_interval: {SCRAPE_SECONDS}s", config)
-        assert hurried != config
-        (folder / "prometheus.yaml").write_text(hurried)
-        (folder / "targets" / "one-machine.yaml").write_text(json.dumps([{"targets": [target]}]))
-        for path in (folder / "rules").glob("*.yaml"):
-            path.write_text(path.read_text().replace("interval: 30s", f"interval: {SCRAPE_SECONDS}s"))
-        with (folder / "log").open("wb") as log:
-            self.process = subprocess.Popen(
-                [
-                    program("prometheus"),
-                    f"--config.file={folder / 'prometheus.yaml'}",
-                    f"--storage.tsdb.path={folder / 'data'}",
-                    f"--web.listen-address={self.url.removeprefix('http://')}",
-                ],
-                stdout=log,
-                stderr=log,
-            )
-
-    def ask(self, path: str, **parameters: str) -> Any:
-        with urlopen(f"{self.url}/api/v1/{path}?{urlencode(parameters)}", timeout=10) as answer:
-            found = json.load(answer)
-        assert found["status"] == "success", found
-        return found["data"]
-
-    def numbers(self, query: str) -> list[float]:
-        result = self.ask("query", query=query)["result"]
-        values = (float(series["value"][1]) for series in result)
-        return [value for value in values if not math.isnan(value)]
-
-
-@contextmanager
-def ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +49,7 @@ def prometheus() -> Iterator[Server]:
             up = subprocess.Popen([TIDEMILL, "up", "--demo"], cwd=folder, env=environment, stdout=said, stderr=said)
         with ended(up):
             wait_for(lambda: "Tidemill is ready" in (folder / "up.txt").read_text(), folder / "up.txt")
-            server = Server(folder / "prometheus", f"127.0.0.1:{port}")
+            server = Server(folder / "prometheus", [f"127.0.0.1:{port}"])
             with ended(server.process):
                 wait_for(lambda: server.numbers('up{job="tidemill"}') == [1], folder / "prometheus" / "log")
                 for turn in range(2):
@@ -126,18 +68,6 @@ def work(folder: Path, environment: dict[str, str], turn: int) -> None:
     for source in ("szerencsemix-demo", "listings-demo"):
         tidemill("run", source, "--wait")
     tidemill("backup", "take", "--scheduled")
-
-
-def wait_for(true: Any, said: Path) -> None:
-    deadline = time.monotonic() + SECONDS
-    while True:
-        try:
-            if true():
-                return
-        except OSError:
-            pass
-        assert time.monotonic() < deadline, said.read_text()[-3000:]
-        time.sleep(0.2)
 
 
 def in_this_test(query: str) -> str:
