@@ -181,8 +181,8 @@ async def test_quality_that_rises_is_unusual_and_no_drop(station: Any) -> None:
 async def test_facts_and_silences_go_after_their_time(station: Any) -> None:
     old = station.clock() - timedelta(days=40)
     await station.sql(
-        "INSERT INTO alerter.signals (event, digest, minute, labels, count, at, says, run, traceparent) "
-        "VALUES ('RunFinished', 'a', :at, '{}', 1, :at, '', '', '')",
+        "INSERT INTO alerter.signals (event, digest, minute, labels, count, at, says, run, traceparent, noted_at) "
+        "VALUES ('RunFinished', 'a', :at, '{}', 1, :at, '', '', '', :at)",
         at=old,
     )
     await station.sql(

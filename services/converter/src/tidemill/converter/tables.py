@@ -173,6 +173,7 @@ versions = Table(
     Index(None, "record", "valid_from"),
     Index(None, "document"),
     Index(None, "recorded_from", postgresql_using="brin"),
+    Index(None, "recorded_to", postgresql_where=text("recorded_to IS NOT NULL")),
     postgresql_partition_by="LIST (dataset)",
     comment="What each record said from when on. Rows are added and closed, never deleted.",
 )

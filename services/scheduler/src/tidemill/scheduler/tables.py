@@ -68,6 +68,7 @@ slots = Table(
     Column("until", MOMENT, comment="Of a row that stands for many skipped slots: the last one."),
     Column("due_at", MOMENT, nullable=False),
     Column("decided_at", MOMENT, nullable=False, server_default=func.now()),
+    Index("ix_slots_skipped", "decided_at", postgresql_where=text("outcome = 'skipped'")),
     comment="Every slot that was due, with what was decided; the key makes a slot fire once.",
 )
 
@@ -133,6 +134,11 @@ runs = Table(
     Index("ix_runs_source_requested_at", "source", "requested_at"),
     Index("ix_runs_source_open", "source", postgresql_where=text("finished_at IS NULL")),
     Index("ix_runs_finished_at", "finished_at", postgresql_where=text("ended_by <> ''")),
+    Index(
+        "ix_runs_barren",
+        "finished_at",
+        postgresql_where=text("finished_at IS NOT NULL AND new + changed + gone + reappeared = 0"),
+    ),
     Index("ix_runs_source_waiting", "source", postgresql_where=text("state = 'waiting'")),
     Index("ix_runs_backfill", "backfill", postgresql_where=text("backfill IS NOT NULL")),
     comment="The run ledger: what was asked for, and how it ended.",

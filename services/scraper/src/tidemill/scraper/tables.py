@@ -86,6 +86,7 @@ targets = Table(
     ),
     UniqueConstraint("source", "item"),
     Index("ix_targets_source_seen_run", "source", "seen_run"),
+    Index("ix_targets_given_up", "source", postgresql_where=text("given_up AND gone_at IS NULL")),
     comment="Pages that sources list or listed, and what is known of each.",
 )
 
