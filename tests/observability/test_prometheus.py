@@ -16,12 +16,12 @@ from tests.observability.test_dashboards import RULES, program
 from tidemill.common.servers import free_port
 from tidemill.common.testing import new_environment
 
-pytestmark = [pytest.mark.servers, pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.servers, pytest.mark.long, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).parents[2]
 TIDEMILL = Path(sys.executable).parent / "tidemill"
 SAMPLE = ROOT / "examples" / "szerencsemix" / "sample.pdf"
-SECONDS = 240
+SECONDS = 400
 ONLY_WHEN_WRONG = {
     "tidemill_dead_lettered_total",
     "tidemill_slow_statements_total",
@@ -60,7 +60,8 @@ def prometheus() -> Iterator[Server]:
 
 def work(folder: Path, environment: dict[str, str], turn: int) -> None:
     def tidemill(*words: str) -> None:
-        subprocess.run([TIDEMILL, *words], cwd=folder, env=environment, capture_output=True, timeout=120, check=False)
+        command = [TIDEMILL, *words]
+        subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=SECONDS, check=False)
 
     for number in range(2):
         content = SAMPLE.read_bytes() + b"\n%% %d %d\n" % (turn, number)
