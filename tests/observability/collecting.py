@@ -171,12 +171,14 @@ def jaeger(folder: Path) -> Iterator[Jaeger]:
         yield opened
 
 
-def send_as_docker(port: int, container: str, lines: Iterable[str]) -> None:
-    """What its fluentd driver makes of lines that a container writes to stderr (compose.logs.yaml)."""
+def send_as_docker(port: int, lines: Iterable[tuple[str, str]]) -> None:
+    """What its fluentd driver makes of a container and a line that it writes to stderr (compose.logs.yaml)."""
+    sent = b""
+    for container, line in lines:
+        record = {"container_id": "0" * 64, "container_name": f"/{container}", "source": "stderr", "log": line}
+        sent += packed([container, int(time.time()), record])
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-        for line in lines:
-            record = {"container_id": "0" * 64, "container_name": f"/{container}", "source": "stderr", "log": line}
-            connection.sendall(packed([container, int(time.time()), record]))
+        connection.sendall(sent)
 
 
 def packed(value: Any) -> bytes:

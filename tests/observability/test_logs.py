@@ -52,11 +52,14 @@ def lines_of_run(kept: Logs, system: System, folder: Path, state: str) -> Sequen
     wait_for(lambda: system.query(query, state=state))
     ((run,),) = system.query(query, state=state)
     system.stop()
-    logs = sorted((system.folder / "log").glob("*.log"))
+    said = [
+        (f"tidemill-{log.stem}-1", line)
+        for log in sorted((system.folder / "log").glob("*.log"))
+        for line in log.read_text().splitlines()
+    ]
+    expected = sum(f'"{run}"' in line for _, line in said)
     with collector(folder, logs=kept.port, traces=free_port()) as collecting:
-        for log in logs:
-            send_as_docker(collecting.docker, f"tidemill-{log.stem}-1", log.read_text().splitlines())
-        expected = sum(f'"{run}"' in line for log in logs for line in log.read_text().splitlines())
+        send_as_docker(collecting.docker, said)
         return wait_for(lambda: found if len(found := kept.find(f'run:="{run}"')) >= expected else [])
 
 
