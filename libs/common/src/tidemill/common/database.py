@@ -1,12 +1,13 @@
 """One Postgres, one schema per service."""
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, MetaData, event
-from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy import MetaData, event
+from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from tidemill.common.config.references import UnresolvedReference, refers, resolved
@@ -17,7 +18,6 @@ log = structlog.get_logger(__name__)
 SLOW_SECONDS = 1.0
 SHOWN = 500
 """Letters of a slow statement."""
-BEGUN = "tidemill.begun"
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -71,23 +71,20 @@ def _fetch_password_again(engine: AsyncEngine, url: str) -> None:
 def _watch_statements(engine: AsyncEngine, metrics: Metrics) -> None:
     """Tell of those that take long, with the SQL but without what was asked about."""
 
-    def begin(connection: Connection, *_: object) -> None:
-        connection.info[BEGUN] = time.monotonic()
+    def watched(execute: Callable[..., None]) -> Callable[..., bool]:
+        def watch(cursor: object, statement: str, *rest: object) -> bool:
+            began = time.monotonic()
+            try:
+                execute(cursor, statement, *rest)
+            finally:  # Those that are given up are the slowest of all.
+                seconds = time.monotonic() - began
+                if seconds >= SLOW_SECONDS:
+                    metrics.of(SLOW_STATEMENTS).inc()
+                    log.warning("slow statement", seconds=round(seconds, 3), sql=" ".join(statement.split())[:SHOWN])
+            return True  # It is executed.
 
-    def end(connection: Connection, cursor: object, statement: str, *_: object) -> None:
-        tell(connection, statement)
+        return watch
 
-    def fail(context: ExceptionContext) -> None:
-        """Those that were given up are the slowest of all."""
-        if context.connection is not None and context.statement is not None and not context.connection.invalidated:
-            tell(context.connection, context.statement)
-
-    def tell(connection: Connection, statement: str) -> None:
-        seconds = time.monotonic() - connection.info.pop(BEGUN, float("inf"))
-        if seconds >= SLOW_SECONDS:
-            metrics.of(SLOW_STATEMENTS).inc()
-            log.warning("slow statement", seconds=round(seconds, 3), sql=" ".join(statement.split())[:SHOWN])
-
-    event.listen(engine.sync_engine, "before_cursor_execute", begin)
-    event.listen(engine.sync_engine, "after_cursor_execute", end)
-    event.listen(engine.sync_engine, "handle_error", fail)
+    # Events of the dialect: with a single one of the engine's, every statement and connection goes a longer way.
+    for way in ("do_execute", "do_execute_no_params", "do_executemany"):
+        event.listen(engine.sync_engine, way, watched(getattr(engine.dialect, way)))
