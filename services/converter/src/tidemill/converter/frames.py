@@ -54,9 +54,9 @@ class Unsendable(ValueError):
 
 
 def write_frame(pipe: BinaryIO, content: bytes) -> None:
+    """Into the pipe's buffer: whoever flushes it wakes the parent."""
     pipe.write(LENGTH.pack(len(content)))
     pipe.write(content)
-    pipe.flush()
 
 
 def read_frame(pipe: BinaryIO) -> Any:

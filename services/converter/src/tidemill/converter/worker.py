@@ -76,10 +76,11 @@ class Batches:
         self._count += 1
         self._size_bytes += len(content)
         if self._count >= frames.BATCH_ITEMS or self._size_bytes >= frames.BATCH_BYTES:
-            self.flush()
+            self.end()
+            self._replies.flush()
 
-    def flush(self) -> None:
-        """Send what is collected, if anything is."""
+    def end(self) -> None:
+        """End the batch, if anything is in it; the last one leaves together with the document's ending."""
         if not (self._records or self._rejected or self._accounting or self._warnings):
             return
         if self._records or self._rejected:
@@ -116,6 +117,7 @@ class Batches:
             raise frames.Unsendable(f"valid_from {described.valid_from} of the document has no time zone")
         self._described = True
         frames.write_frame(self._replies, frames.encode_described(described))
+        self._replies.flush()
         self._check_page(described.pages)
 
     def _tell_progress(self, progress: Progress) -> None:
@@ -126,6 +128,7 @@ class Batches:
             self._progress_at = now
             state = {"kind": "progress", "done": progress.done, "total": progress.total}
             frames.write_frame(self._replies, orjson.dumps(state))
+            self._replies.flush()
 
     def _check_page(self, page: int | None) -> None:
         if self._pages is not None and page is not None and page > self._pages:
@@ -160,7 +163,7 @@ def convert(job: frames.Job, replies: BinaryIO) -> dict[str, Any]:
         ending = {"outcome": Outcome.RESOURCE_LIMIT, "reason": "asked for more memory than there may be"}
     except Exception:  # noqa: BLE001 - whatever a plugin raises is its defect, and ours to report
         ending = {"outcome": Outcome.CRASHED, "reason": traceback.format_exc(limit=-8)}
-    batches.flush()
+    batches.end()
     return {
         "kind": "end",
         **ending,
@@ -199,12 +202,14 @@ def load(reference: str) -> Converter:
 def serve(requests: BinaryIO, replies: BinaryIO) -> None:
     """Answer requests until there are no more."""
     frames.write_frame(replies, b'{"kind":"ready"}')
+    replies.flush()
     while (request := frames.read_frame(requests)) is not None:
         if request["kind"] == "convert":
             answer = convert(frames.decode_job(request["job"]), replies)
         else:
             answer = describe(request["converter"], request["options"])
         frames.write_frame(replies, orjson.dumps(answer))
+        replies.flush()
 
 
 def limit(job: frames.Job) -> None:
