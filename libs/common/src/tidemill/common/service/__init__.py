@@ -1,7 +1,15 @@
 """What a service is, and how it runs."""
 
 from tidemill.common.bus.rights import Uses
-from tidemill.common.service.serving import Service, archive_url, main, run, run_services, stop_on_signals
+from tidemill.common.service.serving import (
+    Service,
+    archive_url,
+    main,
+    run,
+    run_services,
+    spare_the_collector,
+    stop_on_signals,
+)
 from tidemill.common.service.spec import (
     EVERY,
     Context,
@@ -30,5 +38,6 @@ __all__ = [
     "run",
     "run_services",
     "service_names",
+    "spare_the_collector",
     "stop_on_signals",
 ]
