@@ -1,6 +1,8 @@
 """Slots and lanes: what is urgent overtakes, what is not still advances, nothing is fetched that cannot be begun."""
 
 import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -96,6 +98,27 @@ async def test_nothing_is_fetched_beyond_the_free_slots(ground: Any) -> None:
         assert len(work.begun) == 4
         work.finish_all()
         await ground.until_recorded(30)
+
+
+@pytest.mark.parametrize(("lane", "together"), [("lo", range(20, 61)), ("hi", range(1, 41))])
+async def test_a_patient_step_records_more_at_a_time_unless_it_is_urgent(
+    ground: Any, lane: str, together: range
+) -> None:
+    sizes: list[int] = []
+
+    async def work(delivery: Any) -> str:
+        await asyncio.sleep(0.015 * int(delivery.id))  # The last after 0.9 s.
+        return str(delivery.event.sha256)
+
+    async def record(tx: Any, results: Sequence[Any]) -> list[Any]:
+        sizes.append(len(results))
+        return list(await ground.record(tx, results))
+
+    await ground.publish(*(f"{number:02}" for number in range(1, 61)), lane=lane)
+    step = ground.step(work=work, record=record, lanes=("hi", "lo"), slots=64, patience=timedelta(seconds=5))
+    async with ground.bus(step):
+        await ground.until_recorded(60)
+    assert max(sizes) in together
 
 
 async def test_both_lanes_have_durables_of_their_own(ground: Any) -> None:

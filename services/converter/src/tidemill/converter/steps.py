@@ -59,6 +59,9 @@ USES = Uses(
 RETRY = (timedelta(seconds=2), timedelta(seconds=30), timedelta(minutes=5))
 """For a converter that crashed. The same bytes mostly crash it again; anything else may be over by then."""
 
+PATIENCE = timedelta(seconds=1)
+"""A group takes as many statements for one page as for fifty; while more are converted, nobody waits for the first."""
+
 GONE_AT_ONCE = 32
 """One transaction holds the datasets for all of them."""
 
@@ -83,6 +86,7 @@ def converter_step(
         record=record,
         lanes=LANES,
         slots=slots,
+        patience=PATIENCE,
         retry=RETRY,
         version=version,
     )

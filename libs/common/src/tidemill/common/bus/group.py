@@ -36,7 +36,8 @@ ENOUGH = 64
 MOST = 256
 WITHIN = 0.05
 LONGEST = 0.25
-"""A group that grows is let grow: each of its statements costs the same for one outcome and for many."""
+"""A group that grows is let grow: each of its statements costs the same for one outcome and for many. Whatever the step
+has patience for, no longer where something of the first of several lanes waits in it."""
 TICK = 0.005
 ROOM = 2 * MOST
 """Outcomes that may wait; whoever brings more waits, and keeps a slot occupied meanwhile."""
@@ -109,24 +110,38 @@ class Group:
         await self._idle.wait()
 
     async def _gather(self) -> list[Outcome]:
-        """What comes until nothing has joined for 50 ms, or it is a quarter of a second; sooner when it is enough, or
+        """What comes until nothing has joined for 50 ms, or the step's patience ends; sooner when it is enough, or
         nothing else is at work that could join."""
-        group = [await self._waiting.get()]
-        weight = group[0].weight
-        clock = asyncio.get_running_loop().time
-        began = joined_at = clock()
-        while True:
-            while weight < MOST and not self._waiting.empty():
-                outcome = self._waiting.get_nowait()
-                group.append(outcome)
-                weight += outcome.weight
-                joined_at = clock()
-            if weight >= ENOUGH or clock() >= min(joined_at + WITHIN, began + LONGEST):
-                return group
-            joined = len(group)
+        group: list[Outcome] = []
+        weight, patience = 0, self._step.patience.total_seconds()
+        outcome: Outcome | None = await self._waiting.get()
+        began = asyncio.get_running_loop().time()
+        while outcome is not None:
+            group.append(outcome)
+            weight += outcome.weight
+            if self._is_urgent(outcome):
+                patience = min(patience, LONGEST)
+            outcome = await self._next(weight, began + patience)
+        return group
+
+    async def _next(self, weight: int, until: float) -> Outcome | None:
+        """What joins a group of this weight; None when it is to wait no longer."""
+        if weight < MOST and not self._waiting.empty():
+            return self._waiting.get_nowait()
+        if weight >= ENOUGH:
+            return None
+        if not self._more_to_come():
             await asyncio.sleep(TICK)
-            if self._waiting.empty() and joined == len(group) and not self._more_to_come():
-                return group
+            if self._waiting.empty() and not self._more_to_come():
+                return None
+        try:
+            async with asyncio.timeout(min(WITHIN, until - asyncio.get_running_loop().time())):
+                return await self._waiting.get()
+        except TimeoutError:
+            return None
+
+    def _is_urgent(self, outcome: Outcome) -> bool:
+        return outcome.item.message.lane is not None and outcome.item.message.lane == self._step.lanes[0]
 
     async def _commit(self, group: list[Outcome]) -> None:
         """Until it is done. The moment's errors are waited out and count nothing; on an error of the data everyone is

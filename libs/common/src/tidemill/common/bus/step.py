@@ -103,6 +103,8 @@ class Step(Generic[E, R]):
     slots: int = 16
     """Events at work at the same time in this process."""
     ack_wait: timedelta = timedelta(seconds=30)
+    patience: timedelta = timedelta(milliseconds=250)
+    """How long a result waits for others that are at work, to be recorded together with them."""
     retry: Sequence[timedelta] = (
         timedelta(seconds=2),
         timedelta(seconds=10),
