@@ -10,6 +10,7 @@ import structlog
 from nats.aio.msg import Msg
 from nats.js.api import Header
 
+from tidemill.common.bus.activity import woken
 from tidemill.common.bus.connection import Connection, NatsClient, ServerMessage
 from tidemill.common.bus.headers import Headers
 from tidemill.common.telemetry.metrics import DUPLICATES_SUPPRESSED, PUBLISHED, Metrics
@@ -96,11 +97,8 @@ class Publisher:
         epoch = self._connection.epoch
         deadline = asyncio.get_running_loop().time() + CONFIRM_WITHIN
         while nc.is_connected and self._connection.epoch == epoch and asyncio.get_running_loop().time() < deadline:
-            try:
-                await asyncio.wait_for(batch.done.wait(), GLANCE)
-            except TimeoutError:
-                continue
-            return
+            if await woken(batch.done, GLANCE):
+                return
 
     async def _on_reply(self, message: Msg) -> None:
         entry = self._open.pop(message.subject[len(self._prefix) + 1 :], None)

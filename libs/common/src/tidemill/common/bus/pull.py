@@ -10,6 +10,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.api import Header
 
+from tidemill.common.bus.activity import woken
 from tidemill.common.bus.connection import Connection, NatsClient, ServerMessage
 from tidemill.common.bus.message import Fetched
 
@@ -78,8 +79,7 @@ class Pull:
         assert self._nc is not None
         await self._nc.publish(self._subject, json.dumps(ask).encode(), f"{self._inbox}.{self._token}")
         if not linger:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._over.wait(), POLL_TIMEOUT)
+            await woken(self._over, POLL_TIMEOUT)
 
     async def withdraw(self) -> None:
         """End the present request. A message on its way is taken all the same: we listen until the server has
