@@ -221,14 +221,17 @@ class Archive:
             return known
         with _Packing(self._store, len(content)) as packing:
             packing.packer.feed(content)
-            return self._keep(packing)
+            packing.packer.finish()
+            return self._add(packing)
 
     def _keep(self, packing: "_Packing") -> Stored:
+        """What was not known before its end."""
         packer = packing.packer
         packer.finish()
-        known = self._known(packer.sha256, packer.size_bytes)
-        if known:
-            return known
+        return self._known(packer.sha256, packer.size_bytes) or self._add(packing)
+
+    def _add(self, packing: "_Packing") -> Stored:
+        packer = packing.packer
         self._store.store(packing.incoming, key(packer.sha256, compressed=packer.compressed))
         self._new.inc()
         self._written.inc(packer.stored_bytes)

@@ -249,8 +249,10 @@ class FolderArchive(ObjectArchive):
             incoming.file.flush()
             os.fsync(incoming.file.fileno())
             made = [folder for folder in (target.parent, target.parent.parent) if not folder.is_dir()]
-            target.parent.mkdir(parents=True, exist_ok=True)
+            if made:
+                target.parent.mkdir(parents=True, exist_ok=True)
             incoming.path.replace(target)
+            incoming.path = Path()  # Nothing is left of it there.
             for folder in (target.parent, *(folder.parent for folder in made)):
                 _sync_folder(folder)
 
