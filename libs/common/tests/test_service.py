@@ -1,6 +1,8 @@
 """A service that runs: what it waits for, what it says meanwhile, and how it ends."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -198,3 +200,12 @@ def test_a_service_without_servers_says_what_to_do(
         monkeypatch.delenv(name, raising=False)
     assert run(SPEC) == 1
     assert "start `tidemill up`, or set NATS_URL and DATABASE_URL" in capsys.readouterr().err
+
+
+def test_a_frugal_process_leaves_what_it_has_loaded_alone() -> None:
+    # In a process of its own: this one has more to do.
+    script = (
+        "import gc; from tidemill.common.service import be_frugal; be_frugal();"
+        "assert gc.get_freeze_count() > 10_000 and not gc.get_objects(2); assert gc.get_threshold()[0] > 700"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)

@@ -28,7 +28,7 @@ from tidemill.common.config import Config, Sources, masked
 from tidemill.common.migrations import migrate
 from tidemill.common.servers import Addresses
 from tidemill.common.servers.postgres import binary
-from tidemill.common.service import Service, ServiceSpec, archive_url, spare_the_collector, stop_on_signals
+from tidemill.common.service import Service, ServiceSpec, archive_url, be_frugal, stop_on_signals
 from tidemill.common.telemetry.health import HealthServer
 from tidemill.common.telemetry.logs import get_logger
 
@@ -94,7 +94,7 @@ class Together:
             addresses = await self._machine.start()
             await self._migrate(addresses)
             if not self._stop.is_set():
-                spare_the_collector()
+                be_frugal()
                 await self._serve(addresses, demo, begun)
         finally:
             await self._machine.stop()

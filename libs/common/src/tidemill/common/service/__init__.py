@@ -4,10 +4,10 @@ from tidemill.common.bus.rights import Uses
 from tidemill.common.service.serving import (
     Service,
     archive_url,
+    be_frugal,
     main,
     run,
     run_services,
-    spare_the_collector,
     stop_on_signals,
 )
 from tidemill.common.service.spec import (
@@ -33,11 +33,11 @@ __all__ = [
     "Uses",
     "Wiring",
     "archive_url",
+    "be_frugal",
     "find_services",
     "main",
     "run",
     "run_services",
     "service_names",
-    "spare_the_collector",
     "stop_on_signals",
 ]

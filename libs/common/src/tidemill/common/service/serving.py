@@ -1,13 +1,14 @@
 """How a service runs: alone, beside replicas, or with all others in one process."""
 
 import asyncio
+import ctypes
 import gc
 import json
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -49,6 +50,9 @@ GRACE = timedelta(seconds=5)
 """Beyond `shutdown_after`, for closing connections; then what is left is cancelled."""
 GARBAGE_AFTER = 10_000
 """New objects, until the youngest are searched for garbage; most of an event's are gone by themselves long before."""
+M_ARENA_MAX = -8
+"""Of malloc.h."""
+ARENAS = 2
 
 
 class Service:
@@ -253,11 +257,14 @@ def stop_on_signals(stop: asyncio.Event) -> None:
         asyncio.get_running_loop().add_signal_handler(number, ask)
 
 
-def spare_the_collector() -> None:
-    """What a process has loaded when it begins to serve stays, and is not searched for garbage again and again."""
+def be_frugal() -> None:
+    """For a process that begins to serve: what it has loaded stays, and is not searched for garbage again and again;
+    its threads share their free memory, as only one of them runs at a time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_AFTER)
+    with suppress(AttributeError):  # glibc's alone.
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
 
 
 def run(spec: ServiceSpec, assignments: Sequence[str] = ()) -> int:
@@ -279,7 +286,7 @@ def run(spec: ServiceSpec, assignments: Sequence[str] = ()) -> int:
         stop_on_signals(stop)
         await run_services([spec], config, stop, sources=sources, addresses=addresses)
 
-    spare_the_collector()
+    be_frugal()
     asyncio.run(serve())
     return 0
 
