@@ -14,7 +14,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from tests.deploy.test_scans import checkov, tool
+from tests.deploy.test_scans import checkov
+from tests.programs import program
 from tidemill.cli.main import app
 from tidemill.common.bus.topology import STREAMS
 from tidemill.common.config import load_config
@@ -34,7 +35,7 @@ ACCEPTED = {
 
 
 def helm(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [tool("helm"), *words]
+    command = [program("helm"), *words]
     return subprocess.run(command, cwd=CHART, capture_output=True, text=True, check=False, timeout=60)
 
 
@@ -96,7 +97,7 @@ def test_every_object_is_one_that_kubernetes_takes(rendered: list[dict[str, Any]
     file = tmp_path / "objects.yaml"
     file.write_text(yaml.safe_dump_all(own))
     for version in ("1.29.0", "1.37.0"):
-        command = [tool("kubernetes-validate"), "--strict", "--kubernetes-version", version, str(file)]
+        command = [program("kubernetes-validate"), "--strict", "--kubernetes-version", version, str(file)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "Couldn't find" not in done.stdout + done.stderr

@@ -25,6 +25,7 @@ from tests.deploy.compose_file import (
     replaced,
     variables,
 )
+from tests.programs import program
 from tidemill.cli.main import app
 from tidemill.common.bus.client import open_client
 from tidemill.common.config import load_config
@@ -41,10 +42,7 @@ USER = re.compile(r"^FROM (\S+) AS (\S+)|^USER (\S+)", re.MULTILINE)
 
 
 def compose(*words: str) -> subprocess.CompletedProcess[str]:
-    binary = shutil.which("docker-compose")
-    if binary is None:
-        pytest.skip("no docker-compose on PATH: .ci/run builds it where Go can be had")
-    command = [binary, "--project-directory", str(FOLDER), *words]
+    command = [program("docker-compose"), "--project-directory", str(FOLDER), *words]
     return subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=60, check=False)
 
 

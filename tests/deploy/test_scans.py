@@ -2,34 +2,37 @@
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.programs import program
+
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "deploy" / "docker" / "Dockerfile"
 pytestmark = [pytest.mark.slow, pytest.mark.unmeasured, pytest.mark.timeout(300)]
 
 
-def tool(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"no {name} on PATH: .ci/run installs it where PyPI can be had")
-    return found
-
-
 def hadolint(file: Path) -> list[str]:
-    command = [tool("hadolint"), "--format", "json", str(file)]
+    command = [program("hadolint"), "--format", "json", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     return [found["code"] for found in json.loads(done.stdout)]
 
 
 def checkov(framework: str, path: Path) -> tuple[int, list[str]]:
     """How many checks passed, and those that failed; nothing is fetched for it."""
-    command = [tool("checkov"), "--framework", framework, "--skip-download", "--compact", "--quiet", "--output", "json"]
+    command = [
+        program("checkov"),
+        "--framework",
+        framework,
+        "--skip-download",
+        "--compact",
+        "--quiet",
+        "--output",
+        "json",
+    ]
     command += ["--file", str(path)] if path.is_file() else ["--directory", str(path)]
     environment = {**os.environ, "BC_SKIP_MAPPING": "TRUE", "LOG_LEVEL": "ERROR"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200, env=environment)

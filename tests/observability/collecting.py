@@ -2,7 +2,6 @@
 Jaeger, and VictoriaLogs in the place of Loki, whose licence keeps it out of here. Only addresses and folders differ."""
 
 import json
-import shutil
 import socket
 import subprocess
 import time
@@ -14,9 +13,9 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-import pytest
 import yaml
 
+from tests.programs import program
 from tidemill.common.servers import free_port
 
 CONFIGURED = Path(__file__).parents[2] / "deploy" / "compose" / "observability"
@@ -24,13 +23,6 @@ OF_ITSELF = {"telemetry": {"metrics": {"level": "none"}}}
 """A collector's own metrics would have a fixed port."""
 PATIENCE_SECONDS = 100.0
 T = TypeVar("T")
-
-
-def program(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"no {name} on PATH: .ci/run builds it where Go can be had")
-    return found
 
 
 def wait_for(found: Callable[[], T], within: float = PATIENCE_SECONDS) -> T:

@@ -14,7 +14,8 @@ from typing import Any
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-from tests.observability.test_dashboards import PROMETHEUS, program
+from tests.observability.test_dashboards import PROMETHEUS
+from tests.programs import program
 from tidemill.common.servers import free_port
 
 SCRAPE_SECONDS = 2

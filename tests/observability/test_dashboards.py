@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from deploy.observability.__main__ import FOLDER, outdated
 from deploy.observability.dashboards import DASHBOARDS
 from deploy.observability.panels import COLUMNS
 from tests.observability.promql import grouped_by, metrics_in
+from tests.programs import program
 from tidemill.common.telemetry.metrics import METRICS
 
 ROOT = Path(__file__).parents[2]
@@ -142,14 +142,6 @@ def test_every_alert_is_tried_quiet_and_firing_and_every_record_for_its_value() 
         }
     asked = {case["expr"] for test in tried for case in test.get("promql_expr_test", ())}
     assert set(RECORDED) <= asked
-
-
-def program(name: str) -> str:
-    """Debian's package prometheus has both; without it the test skips, and says so."""
-    found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"{name} is not installed: apt-get install prometheus")
-    return found
 
 
 @pytest.mark.parametrize(

@@ -49,8 +49,7 @@ def test_a_run_is_read_over_all_services_in_the_order_of_time(tmp_path: Path) ->
 def lines_of_run(kept: Logs, system: System, folder: Path, state: str) -> Sequence[Line]:
     """Of the only one, once it is in that state and its services have ended."""
     query = "SELECT run FROM scheduler.runs WHERE state = :state"
-    wait_for(lambda: system.query(query, state=state))
-    ((run,),) = system.query(query, state=state)
+    ((run,),) = wait_for(lambda: system.query(query, state=state))
     system.stop()
     said = [
         (f"tidemill-{log.stem}-1", line)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.observability.prometheus import Server, ended, wait_for
-from tests.observability.test_dashboards import program
+from tests.programs import program
 from tests.system import System, at_work, new_folder
 from tidemill.common.servers import free_port
 

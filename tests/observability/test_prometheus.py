@@ -12,7 +12,8 @@ import pytest
 from deploy.observability.dashboards import DASHBOARDS
 from tests.observability.prometheus import SCRAPE_SECONDS, Server, ended, wait_for
 from tests.observability.promql import metrics_in
-from tests.observability.test_dashboards import RULES, program
+from tests.observability.test_dashboards import RULES
+from tests.programs import program
 from tidemill.common.servers import free_port
 from tidemill.common.testing import new_environment
 

@@ -13,7 +13,6 @@ from tidemill.common.archive import Archive, ChangedWhileReading
 from tidemill.common.bus.bus import Bus
 from tidemill.common.config.sources import SourceFile, Watch
 from tidemill.common.events import RunPlanned
-from tidemill.common.telemetry.logs import log_fields
 from tidemill.common.telemetry.metrics import FILES, WATCH_LATENCY_SECONDS
 from tidemill.common.telemetry.tracing import Telemetry, traceparent
 from tidemill.watcher import policy, store
@@ -95,8 +94,8 @@ class Intake:
             await self.bus.emit(tx, events)
         if events:
             (run,) = (one.event.run for one in events if isinstance(one.event, RunPlanned))
-            with log_fields(source=self.source.source, run=run):
-                log.warning("file refused", path=policy.printable(relative), reason=refused.detail)
+            path = policy.printable(relative)
+            log.warning("file refused", source=self.source.source, run=run, path=path, reason=refused.detail)
             self._count("refused", still)
         await self._put_refused_away(still, relative, refused)
 
