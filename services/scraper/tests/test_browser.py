@@ -93,7 +93,8 @@ def source(server: Hostile, *allowed: str, polite: dict[str, Any] | None = None,
     politeness = server.politeness(**{"allow_private": [server.host, *allowed]} | (polite or {}))
     return SourceFile.model_validate(
         {
-            "source": f"portal-{server.port}",
+            # The browser of this module keeps scripts per source, and a port may serve a later test again.
+            "source": server.name,
             "politeness": politeness.model_dump(),
             "scrape": {"search": search, "browser": True} | scrape,
             "extract": {"fields": {"title": {"from": {"css": "h1"}, "required": True}}},

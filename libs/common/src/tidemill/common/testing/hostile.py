@@ -1,6 +1,7 @@
 """A web server that misbehaves on purpose: what it sends is written out by the test, byte by byte."""
 
 import asyncio
+import itertools
 import socket
 import ssl
 import time
@@ -83,11 +84,16 @@ class Connection:
 Handler = Callable[[Asked, Connection], Awaitable[None]]
 
 
+_NUMBERS = itertools.count(1)
+
+
 @dataclass(eq=False)
 class Hostile:
     """On a free port of this machine. Paths without a handler are 404; robots.txt allows all unless it has one."""
 
     port: int = 0
+    name: str = field(default_factory=lambda: f"hostile-{next(_NUMBERS)}")
+    """Of this one alone in this process, which a port is not."""
     asked: list[Asked] = field(default_factory=list)
     connections: int = 0
     looked_at: float = 0.0
