@@ -96,6 +96,26 @@ def test_what_is_held_by_control_is_shown(at, nats_url: str) -> None:
     assert "held by control: stop.source.field (they asked us to) · 0 waiting" in at.here("status")[1]
 
 
+def test_the_last_good_backup_is_shown_and_an_attempt_that_failed_since(at, database_url: str) -> None:
+    def made(name: str, day: int, problem: str = "") -> None:
+        at = f"timestamptz '2026-03-0{day} 02:15Z'"
+        row = f"'/b', '{name}', {at}, {at}, '{problem}' = '', true, 1, '{problem}'"
+        value(database_url, f"INSERT INTO scheduler.backups VALUES ({row})")
+
+    assert at.here("migrate", "--service", "scheduler")[0] == 0
+    assert status_of(at)[1]["backup"] is None
+    made("first", 1, "the disk is full")
+    assert "no backup was good yet\n  the last attempt failed: the disk is full" in at.here("status")[1]
+    made("second", 2)
+    assert "last good backup: 2026-03-02 02:15 UTC, /b/second\n" in at.here("status")[1]
+    made("third", 3, "no room")
+    assert status_of(at)[1]["backup"] == {
+        "began_at": "2026-03-02T02:15:00+00:00",
+        "where": "/b/second",
+        "problem": "no room",
+    }
+
+
 @pytest.mark.parametrize(
     ("key", "waits"),
     [

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -96,6 +96,17 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Backup:
+    """The last good one, where there is one, and what came after it."""
+
+    began_at: str
+    """UTC; empty: none was good."""
+    where: str
+    problem: str
+    """Of the last attempt, where that failed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     services: Sequence[Running]
     sources: Sequence[Came]
@@ -108,6 +119,8 @@ class Status:
     """The same with reasons; without keys whose time has passed."""
     configuration: dict[str, Any]
     """The active version, what each replica says to it, and what was refused since."""
+    backup: Backup | None = None
+    """None: nobody has tried to make one."""
 
 
 def register(app: typer.Typer) -> None:
@@ -115,7 +128,8 @@ def register(app: typer.Typer) -> None:
 
 
 def status(output: OutputOption = Output.TABLE, assignments: Assignments = None) -> None:
-    """Show services with their readiness, streams, what waits, dead letters. Exit status 1 if a service cannot work."""
+    """Show services with their readiness, streams, what waits, dead letters, the last backup. Exit status 1 if a
+    service cannot work."""
     from tidemill.common.bus.client import CommandFailed
 
     at = addresses(read_config(assignments))
@@ -143,7 +157,9 @@ async def look(at: Addresses) -> Status:
         held = await controls(client.jetstream(), database.waiting)
     keys = [each.key for each in held]
     configuration = await find_state(at.database_url)
-    return Status(services, database.sources, streams, consumers, database.stores, keys, held, configuration)
+    return Status(
+        services, database.sources, streams, consumers, database.stores, keys, held, configuration, database.backup
+    )
 
 
 def lost(known: Sequence[Sign], answering: Set[str]) -> list[Sign]:
@@ -264,6 +280,13 @@ SELECT source, count(*), count(*) FILTER (WHERE outcome = 'converted'),
 FROM ({0}) documents (source, outcome, at) GROUP BY 1 ORDER BY 1
 """
 
+BACKUPS_TABLE = "SELECT to_regclass('scheduler.backups') IS NOT NULL"
+BACKUP = """
+WITH good AS (SELECT * FROM scheduler.backups WHERE good ORDER BY began_at DESC LIMIT 1)
+SELECT good.began_at, good.folder, good.name, last.problem
+FROM (SELECT * FROM scheduler.backups ORDER BY began_at DESC LIMIT 1) last LEFT JOIN good ON true
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Database:
@@ -271,6 +294,7 @@ class Database:
     sources: Sequence[Came]
     waiting: Mapping[tuple[str, str], int]
     """Events in the tables of retries, by service and source."""
+    backup: Backup | None
 
 
 async def look_into(url: str) -> Database:
@@ -297,9 +321,16 @@ async def look_into(url: str) -> Database:
             Came(source, documents, converted, incomplete, refused, at.astimezone(UTC).isoformat(timespec="seconds"))
             for source, documents, converted, incomplete, refused, at in rows
         ]
-        return Database(stores, sources, waits)
+        told = await connection.fetchrow(BACKUP) if await connection.fetchval(BACKUPS_TABLE) else None
+        return Database(stores, sources, waits, _backup(*told) if told else None)
     finally:
         await connection.close()
+
+
+def _backup(began_at: datetime | None, folder: str | None, name: str | None, problem: str) -> Backup:
+    if began_at is None:
+        return Backup("", "", problem)
+    return Backup(began_at.astimezone(UTC).isoformat(timespec="seconds"), f"{folder}/{name}", problem)
 
 
 async def controls(js: JetStreamContext, waits: Mapping[tuple[str, str], int]) -> list[Held]:
@@ -328,6 +359,13 @@ def show_configuration(state: dict[str, Any]) -> None:
     for row in state["replicas"]:
         if row["problem"] or row["restart"]:
             typer.echo(f"  {row['service']} {row['instance']}: {says(row)}")
+
+
+def show_backup(backup: Backup) -> None:
+    good = f"last good backup: {backup.began_at[:16].replace('T', ' ')} UTC, {backup.where}"
+    typer.echo(f"\n{good if backup.began_at else 'no backup was good yet'}")
+    if backup.problem:
+        typer.secho(f"  the last attempt failed: {backup.problem}", fg="yellow")
 
 
 def show(found: Status) -> None:
@@ -372,6 +410,8 @@ def show(found: Status) -> None:
         [each.dead_letters > 0 for each in found.stores],
     )
     show_configuration(found.configuration)
+    if found.backup is not None:
+        show_backup(found.backup)
     if any(each.refused for each in found.sources):
         typer.echo("\nWhat was refused, and why: `tidemill documents --outcome refused`")
     if any(each.dead_letters for each in found.stores):
