@@ -50,6 +50,7 @@ async def opened(spec: ServiceSpec, folder: Path, nats_url: str, database_url: s
                 sources=Sources(),
                 bus=bus,
                 engine=engine,
+                database_url=database_url,
                 archive=archive,
                 cache=open_cache(None, telemetry.metrics),
                 telemetry=telemetry,

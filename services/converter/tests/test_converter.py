@@ -173,6 +173,7 @@ async def converting(
             ),
             bus=bus,
             engine=engine,
+            database_url=database_url,
             archive=archive,
             cache=cache,
             telemetry=telemetry,

@@ -275,7 +275,7 @@ class Keeping:
 
 
 @pytest.fixture
-async def keeping(engine: AsyncEngine, nats_url: str, tmp_path: Path) -> AsyncIterator[Keeping]:
+async def keeping(engine: AsyncEngine, database_url: str, nats_url: str, tmp_path: Path) -> AsyncIterator[Keeping]:
     config = load_config(tmp_path, services={"scheduler": SPEC.settings})
     known = {
         "paper": SourceFile(source="paper", convert=Convert.model_validate({"with": "json"})),
@@ -294,6 +294,7 @@ async def keeping(engine: AsyncEngine, nats_url: str, tmp_path: Path) -> AsyncIt
             sources=Sources(by_name=known),
             bus=bus,
             engine=engine,
+            database_url=database_url,
             archive=await stack.enter_async_context(Archive.open(f"file://{tmp_path}/archive")),
             cache=open_cache(None, telemetry.metrics),
             telemetry=telemetry,

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import MetaData, event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from tidemill.common.config.references import UnresolvedReference, refers, resolved
@@ -18,6 +18,8 @@ log = structlog.get_logger(__name__)
 SLOW_SECONDS = 1.0
 SHOWN = 500
 """Letters of a slow statement."""
+TLS = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl")
+"""What libpq, and hosted servers, call it in an address."""
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -36,17 +38,19 @@ def service_metadata(schema: str) -> MetaData:
 def open_engine(
     url: str, *, pool: int = 5, application: str = "tidemill", statement_seconds: int | None = 60
 ) -> AsyncEngine:
-    """An engine on asyncpg for `postgresql://…` (`?host=/folder` for a socket); dead connections are noticed on use.
+    """An engine on asyncpg for `postgresql://…` (`?host=/folder` for a socket, `?sslmode=verify-full&sslrootcert=/file`
+    for TLS); dead connections are noticed on use.
     A statement may take `statement_seconds`, or as long as it takes. A password that is replaced in its file counts for
     the next connection."""
-    target = make_url(resolved(url)).set(drivername="postgresql+asyncpg")
+    target, tls = target_of(url)
     engine = create_async_engine(
         target,
         pool_size=pool,
         max_overflow=pool,
         pool_pre_ping=False,
         pool_timeout=10,
-        connect_args={
+        connect_args=tls
+        | {
             "timeout": 5,
             "command_timeout": statement_seconds,
             "server_settings": {"application_name": application, "jit": "off"},
@@ -56,6 +60,14 @@ def open_engine(
         _fetch_password_again(engine, url)
     _watch_statements(engine, Metrics(application.removeprefix("tidemill-")))
     return engine
+
+
+def target_of(url: str) -> tuple[URL, dict[str, Any]]:
+    """An address as SQLAlchemy takes it, and words for asyncpg: it knows TLS by libpq's names, but in a DSN alone."""
+    target = make_url(resolved(url)).set(drivername="postgresql+asyncpg")
+    tls = {name: target.query[name] for name in TLS if name in target.query}
+    dsn = URL.create("postgresql", query=tls).render_as_string()
+    return target.difference_update_query(TLS), {"dsn": dsn} if tls else {}
 
 
 def _fetch_password_again(engine: AsyncEngine, url: str) -> None:

@@ -11,11 +11,10 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
-from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from tidemill.common.config.references import resolved
+from tidemill.common.database import target_of
 from tidemill.common.revisions import VERSION_TABLE, Migrated, current, folder_of, revisions, schema_of
 
 T = TypeVar("T")
@@ -56,7 +55,8 @@ def scripts(spec: Migrated) -> ScriptDirectory:
 
 async def _under_lock(url: str, spec: Migrated, work: Callable[[Connection], T]) -> T:
     # No command timeout and no pool: a migration takes as long as it takes.
-    engine = create_async_engine(make_url(resolved(url)).set(drivername="postgresql+asyncpg"), poolclass=NullPool)
+    target, tls = target_of(url)
+    engine = create_async_engine(target, poolclass=NullPool, connect_args=tls)
     try:
         async with engine.begin() as connection:
             schema = schema_of(spec)

@@ -43,8 +43,7 @@ async def open_reporter(context: Context) -> AsyncIterator[Wiring]:
         gathering = replace(gathering, sources=sources)
 
     # A statement over millions of records takes longer than a service's statements may.
-    url = context.engine.url.render_as_string(hide_password=False)
-    patient = open_engine(url, pool=3, application="tidemill-reporter-facts", statement_seconds=None)
+    patient = open_engine(context.database_url, pool=3, application="tidemill-reporter-facts", statement_seconds=None)
     metrics = context.telemetry.metrics
     async with open_sending(context, settings) as sending:
         making = Making(context.bus, patient, lambda: gathering, settings.deadline, metrics, announce=sending.announce)

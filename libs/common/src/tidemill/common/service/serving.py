@@ -189,6 +189,7 @@ class Service:
             sources=self._following.sources,
             bus=bus,
             engine=engine,
+            database_url=self._addresses.database_url,
             archive=archive,
             cache=cache,
             telemetry=telemetry,

@@ -62,6 +62,8 @@ class Context:
     sources: Sources
     bus: Bus
     engine: AsyncEngine
+    database_url: str
+    """With references to secrets, for an engine of another kind."""
     archive: Archive
     cache: Cache
     telemetry: Telemetry

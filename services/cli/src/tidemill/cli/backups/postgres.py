@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tidemill.cli.backups.errors import BackupDamaged, BackupFailed
 from tidemill.cli.backups.sealed import Kept, Seal, unseal
 from tidemill.common.config.references import resolved
-from tidemill.common.database import open_engine
+from tidemill.common.database import TLS, open_engine
 from tidemill.common.servers import ServerFailed
 from tidemill.common.servers.postgres import binary
 
@@ -119,7 +119,7 @@ def environment_of(url: str) -> dict[str, str]:
         "PGUSER": target.username or "",
         "PGPASSWORD": target.password or "",
         "PGDATABASE": target.database or "",
-        "PGSSLMODE": target.query.get("sslmode") or target.query.get("ssl") or "",
+        **{f"PG{name.upper()}": target.query.get(name) or "" for name in TLS},
         "PGAPPNAME": "tidemill-backup",
     }
     plain = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
