@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from sqlalchemy import text
 from typer.testing import CliRunner
 
 from tests.deploy.compose_file import (
@@ -25,11 +27,13 @@ from tests.deploy.compose_file import (
     replaced,
     variables,
 )
+from tests.deploy.topology import DATABASE_TLS
 from tests.programs import program
 from tidemill.cli.main import app
 from tidemill.common.bus.client import open_client
 from tidemill.common.config import load_config
-from tidemill.common.servers import free_port
+from tidemill.common.database import open_engine
+from tidemill.common.servers import PostgresServer, free_port
 from tidemill.common.servers.nats import nats_binary
 from tidemill.common.service import find_services, service_names
 
@@ -109,7 +113,8 @@ def is_setting(variable: str) -> bool:
 def test_its_addresses_are_its_own_user_and_role_at_servers_that_are_there(name: str) -> None:
     environment = SERVICES[name]["environment"]
     assert environment["NATS_URL"] == f"tls://{name}:${{file:/run/secrets/nats}}@nats:4222?tls_ca=/run/secrets/ca.crt"
-    assert f"://tidemill_{name}:${{file:/run/secrets/database}}@postgres:5432/tidemill" in environment["DATABASE_URL"]
+    role = f"postgresql://tidemill_{name}:${{file:/run/secrets/database}}"
+    assert environment["DATABASE_URL"] == f"{role}@postgres:5432/tidemill?{DATABASE_TLS}"
     given = {each if isinstance(each, str) else (each["source"], each["target"]) for each in SERVICES[name]["secrets"]}
     assert given == {(f"nats-{name}", "nats"), (f"database-{name}", "database"), "redis", "ca.crt"}
 
@@ -255,3 +260,67 @@ async def comes_in(url: str) -> None:
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.servers
+@pytest.mark.long
+def test_the_database_that_was_prepared_lets_in_by_tls(prepared: Path, tmp_path: Path) -> None:
+    """Postgres itself by the words of compose.yaml, and the address that `migrate` has there."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    if not found:
+        pytest.skip("no Postgres of Debian, and that of the wheel was built without TLS")
+    server = Installed(tmp_path / "postgres", found[-1], prepared / "secrets")
+    server.start()
+    try:
+        url = SERVICES["migrate"]["environment"]["DATABASE_URL"].replace("@postgres:5432/tidemill", server.place)
+        url = url.replace("{file:/run/secrets/postgres}", f"{{file:{server.folder}/password}}")
+        url = url.replace("/run/secrets", str(prepared / "secrets"))
+        assert asyncio.run(encrypted(url)) is True
+        with pytest.raises(ssl.SSLError):
+            asyncio.run(encrypted(url.replace("ca.crt", "tls.crt")))  # Another authority.
+    finally:
+        server.stop()
+
+
+class Installed(PostgresServer):
+    """Another than that of the wheel, begun as compose.yaml has it."""
+
+    def __init__(self, folder: Path, program: Path, secrets: Path) -> None:
+        super().__init__(folder, tcp=True)
+        self._program = program
+        self._secrets = secrets
+
+    @property
+    def place(self) -> str:
+        return f"@localhost:{self._tcp_port}/postgres"
+
+    def prepare(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        super().prepare()
+        for name in ("database.crt", "database.key"):  # Readable for all in the container; here the folder is closed.
+            shutil.copy(self._secrets / name, self.folder)
+
+    def _initialise(self) -> None:
+        password = self.folder / "password"
+        password.write_text("fresh water")
+        password.chmod(0o644)
+        words = ("-U", "postgres", "--auth-host=scram-sha-256", f"--pwfile={password}")
+        self._run(self._program.parent / "initdb", "-D", self.data, *words)
+
+    def command(self) -> list[str | Path]:
+        (script,) = SERVICES["postgres"]["command"]
+        mine = f"{self._program} -D {self.data} -k {self.folder} -p {self._tcp_port} -h 127.0.0.1"
+        script = script.replace("docker-entrypoint.sh postgres", mine)
+        script = script.replace("/run/secrets", str(self.folder)).replace("/var/run/postgresql", str(self.data))
+        shell, *words = SERVICES["postgres"]["entrypoint"]
+        return [shutil.which(shell) or shell, *words, script]
+
+
+async def encrypted(url: str) -> object:
+    engine = open_engine(url)
+    try:
+        async with engine.connect() as connection:
+            return await connection.scalar(text("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"))
+    finally:
+        await engine.dispose()

@@ -56,7 +56,9 @@ alerter: {{routes: [{{to: [chat]}}], emergency: {{after: 1s}}}}
             postgres.kill()
             await _until(lambda: len(postbox.posts) == 1)
             assert b"Postgres cannot be reached" in postbox.posts[0].body
-            # A kill of the alerter in between does not make it forget, or say it again.
+            # A kill of the alerter does not make it forget, or say it again, once it knows that it was heard.
+            slips = config.common.data_dir / "alerter" / "emergency.json"
+            await _until(lambda: '"delivered"' in slips.read_text())
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
             watching = asyncio.create_task(standby.watch(config, Addresses("nats://127.0.0.1:1", postgres.url)))
