@@ -117,7 +117,8 @@ def _added_up(signals: Sequence[Signal]) -> Seen:
 def _of_measures(rule: Rule, facts: Facts) -> dict[Labels, Seen]:
     found: dict[Labels, Seen] = {}
     for sample in facts.samples.get(rule.measure or "", ()):
-        if not _meets(sample.labels, rule.where) or not _beyond(rule, sample.value):
+        # Most values are well, and a look at labels takes longer.
+        if not _beyond(rule, sample.value) or not _meets(sample.labels, rule.where):
             continue
         labels = _key(rule.labelled(sample.labels))
         known = found.get(labels)
