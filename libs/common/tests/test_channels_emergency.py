@@ -222,6 +222,7 @@ asyncio.run(work())
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_a_kill_repeats_at_most_what_was_being_sent(tmp_path: Path) -> None:
     async with open_postbox() as box:
         emergency(tmp_path, Clock()).keep(channels(chat=hook(box, give_up_after="100d")))

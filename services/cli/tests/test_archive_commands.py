@@ -116,6 +116,7 @@ def test_looking_makes_no_archive(project: Path) -> None:
     assert not (project / "data").exists()
 
 
+@pytest.mark.long
 def test_a_reader_that_has_seen_enough_is_no_failure(project: Path) -> None:
     sha256 = put(project, bytes(range(256)) * 20_000).sha256
     program = "import typer\nfrom tidemill.cli.archive import register\napp = typer.Typer()\nregister(app)\napp()"

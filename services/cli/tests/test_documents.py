@@ -226,6 +226,7 @@ async def test_without_a_watcher_conversions_are_listed(
     assert [(each["name"], each["outcome"]) for each in await listed()] == [("begun.pdf", "converting")]
 
 
+@pytest.mark.long
 async def test_a_reader_that_has_seen_enough_is_no_failure(
     new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:

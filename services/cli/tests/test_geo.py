@@ -201,6 +201,7 @@ def test_the_whole_of_openstreetmaps_extracts_has_the_counts_that_are_told_of_it
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_2000_listings_are_judged_as_by_brute_force(shared_osm: Path, whole: dict[str, Written]) -> None:
     places = open_places({kind: [one.path] for kind, one in whole.items()})
     columns = ["building_id", "region", "geometry", "lat", "lon"]

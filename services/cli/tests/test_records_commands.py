@@ -345,7 +345,11 @@ async def test_a_binary_file_is_not_shown_to_a_person(filled: str) -> None:
 @pytest.mark.servers
 @pytest.mark.parametrize(
     "words",
-    [("export", "json.item"), ("export", "json.item", "-o", "jsonl"), ("records", "json.item", "-o", "json")],
+    [
+        ("export", "json.item"),
+        pytest.param(("export", "json.item", "-o", "jsonl"), marks=pytest.mark.long),
+        pytest.param(("records", "json.item", "-o", "json"), marks=pytest.mark.long),
+    ],
     ids=" ".join,
 )
 async def test_a_reader_that_has_seen_enough_is_no_failure(filled: str, words: tuple[str, ...]) -> None:

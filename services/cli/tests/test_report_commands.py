@@ -109,6 +109,7 @@ def test_a_report_is_had_in_every_form(database: str, tmp_path: Path) -> None:
     assert (tmp_path / "tidemill-day-2026-03-02.zip").read_bytes().startswith(b"PK")
 
 
+@pytest.mark.long
 def test_all_forms_are_written_as_files_and_shown_with_where_they_are(database: str, tmp_path: Path) -> None:
     kept = report(date(2026, 3, 2))
     run(put(database, kept))
@@ -173,6 +174,7 @@ def channels(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.long
 def test_a_report_is_sent_when_somebody_asks_and_what_became_of_it_is_shown(
     database: str, channels: None, reporter: None
 ) -> None:

@@ -36,6 +36,7 @@ def test_sigterm_and_a_closed_terminal_are_as_clean_as_ctrl_c_and_ports_are_reme
     assert addresses[0] == addresses[1]
 
 
+@pytest.mark.long
 def test_a_second_ctrl_c_ends_it_at_once_and_leaves_nothing(place, eventually) -> None:
     up = place.up()
     up.process.send_signal(signal.SIGINT)
@@ -170,6 +171,7 @@ def test_the_demo_converts_the_sample_once_and_says_how_to_look_at_it(place) -> 
     assert (place.folder / "sources/szerencsemix.yaml").is_file()
 
 
+@pytest.mark.long
 def test_with_a_chosen_data_folder_the_printed_commands_name_it(place) -> None:
     up = place.begin_up("--demo", "--data", "else where")
     up.wait_for("is converted. Look at it", within=60)
