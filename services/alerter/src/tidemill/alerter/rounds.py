@@ -19,6 +19,7 @@ from tidemill.alerter.policy import Policy
 from tidemill.alerter.signals import Signal
 from tidemill.alerter.tell import events_of
 from tidemill.alerter.words import message_of
+from tidemill.common.bus.activity import to_the_second
 from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.step import Tx
 from tidemill.common.channels import Deliveries, To
@@ -96,7 +97,7 @@ class Rounds:
                 self._show()
             elif self._now() - mine_at > NOT_MINE * self._every:
                 self._hide()
-            await asyncio.sleep(self._every.total_seconds())
+            await asyncio.sleep(to_the_second(self._every.total_seconds()))
 
     async def what_is_wrong(self) -> str | None:
         """Why nobody outside should believe that alerts are watched; None when all is well."""

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.alerter.settings import AlerterSettings
+from tidemill.common.bus.activity import to_the_second
 from tidemill.common.bus.supervise import describe
 from tidemill.common.channels import Emergency, Message, To, one_line
 from tidemill.common.channels.cached import write_whole
@@ -101,7 +102,7 @@ async def watch(config: Config, addresses: Addresses) -> None:
     try:
         while not sending.done():
             look(folder, emergency, await _problem(engine), datetime.now(UTC))
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(to_the_second(LOOK_SECONDS))
         sending.result()
     finally:
         sending.cancel()

@@ -147,7 +147,7 @@ class Consumer:
     async def _keep_alive(self) -> None:
         """Long work keeps its message; so do results that wait for Postgres."""
         while True:
-            await asyncio.sleep(self._step.ack_wait.total_seconds() / 3)
+            await asyncio.sleep(to_the_second(self._step.ack_wait.total_seconds() / 3))
             for item in list(self._in_hand.values()):
                 await item.in_progress()
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from tidemill.common.bus.activity import to_the_second
 from tidemill.common.channels.masking import said
 from tidemill.common.channels.posting import verdict_of
 from tidemill.common.config.heartbeat import HeartbeatSettings
@@ -61,7 +62,7 @@ class Heartbeat:
     async def run(self) -> None:
         while True:
             await self.round()
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(to_the_second(LOOK_EVERY))
 
     async def round(self) -> Decision:
         """Send a sign if it is time, and all is well."""
