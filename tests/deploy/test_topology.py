@@ -3,17 +3,20 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import pytest
 from rich.console import Console
 from rich.table import Table
 
 from tests.deploy.load import Load, assert_exactly_once, put_homes, sources
+from tests.deploy.partitioned import AWAY, Partitioned, missing
 from tests.deploy.topology import Topology
 from tests.system import at_work, new_folder
 from tidemill.common.service import service_names
 from tidemill.common.testing.site import Site, site_in_a_thread
 
+T = TypeVar("T", bound=Topology)
 pytestmark = [pytest.mark.chaos, pytest.mark.servers, pytest.mark.slow]
 
 LIGHT = {
@@ -25,14 +28,17 @@ SLOW_HOMES = 1_000
 PAGE_SECONDS = 2.0
 WINDOW_SECONDS = 30.0
 GROWTH = 3.5
+SHOWN_SECONDS = 15.0
+CUT_SECONDS = 45.0
+"""Longer than a message is left with who took it."""
 AWAY_SECONDS = 15.0
 """Longer than it takes until the next run is due."""
 
 
 @contextmanager
-def topology(replicas: list[str], slow: Site | None = None) -> Iterator[tuple[Topology, Load]]:
+def topology(replicas: list[str], slow: Site | None = None, kind: type[T] = Topology) -> Iterator[tuple[T, Load]]:
     with site_in_a_thread() as site:
-        system = Topology(new_folder(), replicas, environment=LIGHT, sources=sources(site, slow))
+        system = kind(new_folder(), replicas, environment=LIGHT, sources=sources(site, slow))
         load = Load(system, site)
         with at_work(system):
             began = system.wait_until_ready(within=240)
@@ -126,6 +132,31 @@ def test_two_replicas_of_each_service_take_over_from_whatever_is_lost() -> None:
         took.note("redis is back", "12 pages", load.seconds_of_wave(within=180))
         system.revive()
         system.wait_until_ready(within=240)
+        load.end()
+        load.wait_until_all_is_there()
+        took.show(assert_exactly_once(load))
+
+
+@pytest.mark.deploy
+@pytest.mark.timeout(400)
+def test_a_replica_that_is_cut_off_is_shown_and_costs_nothing() -> None:
+    if why := missing():
+        pytest.skip(why)
+    took = Took()
+    with topology(["watcher-1", "converter-1", AWAY], kind=Partitioned) as (system, load):
+        load.begin(waves=False)
+        took.note("nothing", "paper", load.seconds_of_paper())
+        system.cut()
+        begun = time.monotonic()
+        shown = system.cli("status", check=False).stdout
+        assert time.monotonic() - begun < SHOWN_SECONDS
+        (lost,) = [line for line in shown.splitlines() if "lost: does not answer" in line]
+        assert f"-{system.services[AWAY].pid}-" in lost
+        took.note(f"{AWAY} is cut off", "paper", load.seconds_of_paper())
+        time.sleep(CUT_SECONDS)
+        system.mend()
+        system.wait_until_ready(AWAY)
+        took.note(f"{AWAY} is back", "paper", load.seconds_of_paper())
         load.end()
         load.wait_until_all_is_there()
         took.show(assert_exactly_once(load))

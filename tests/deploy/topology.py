@@ -159,13 +159,15 @@ class Topology(System):
     def settings_of(self, _replica: str) -> Mapping[str, str]:
         return {}
 
+    def command_of(self, replica: str) -> list[str]:
+        return [sys.executable if word == "python" else word for word in image_commands()[replica.partition("-")[0]]]
+
     def _spawn(self, replica: str) -> subprocess.Popen[bytes]:
         service = replica.partition("-")[0]
         self.ports.setdefault(replica, free_port())
-        command = [sys.executable if word == "python" else word for word in image_commands()[service]]
         with (self.folder / "log" / f"{replica}.log").open("ab") as log:
             return subprocess.Popen(
-                command,
+                self.command_of(replica),
                 cwd=self.folder / "config",
                 env=self.environment_of(service, replica),
                 stdout=log,
