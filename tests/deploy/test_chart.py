@@ -103,6 +103,16 @@ def test_every_object_is_one_that_kubernetes_takes(rendered: list[dict[str, Any]
         assert "Couldn't find" not in done.stdout + done.stderr
 
 
+def test_kubectl_reads_every_object(rendered: list[dict[str, Any]]) -> None:
+    """Without a cluster: those of Kubernetes as what they say they are, those of operators as they come."""
+    command = [program("kubectl"), "annotate", "--local", "--filename", "-", "tidemill/read=yes", "--output", "name"]
+    text = yaml.safe_dump_all(rendered)
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    kinds = [line.partition("/")[0].partition(".")[0] for line in done.stdout.split()]
+    assert sorted(kinds) == sorted(each["kind"].lower() for each in rendered)
+
+
 def test_no_pod_is_root_or_may_become_so(rendered: list[dict[str, Any]]) -> None:
     for name, pod in pods(rendered):
         assert pod["securityContext"]["runAsNonRoot"] is True, name
