@@ -98,10 +98,11 @@ async def watch(config: Config, addresses: Addresses) -> None:
     folder = config.common.data_dir / FOLDER
     emergency = Emergency(folder, Metrics(FOLDER))
     engine = open_engine(addresses.database_url, pool=1, application="tidemill-alerter-standby")
+    asking = engine.execution_options(isolation_level="AUTOCOMMIT")
     sending = asyncio.create_task(emergency.run())
     try:
         while not sending.done():
-            look(folder, emergency, await _problem(engine), datetime.now(UTC))
+            look(folder, emergency, await _problem(asking), datetime.now(UTC))
             await asyncio.sleep(to_the_second(LOOK_SECONDS))
         sending.result()
     finally:

@@ -1,11 +1,11 @@
 """One question to Postgres again and again: is it there, what waits to be published, is a retry due, who is dead?"""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import TextClause, text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tidemill.common.bus.control import Control
 from tidemill.common.bus.dead_letters import DeadLetters
@@ -32,14 +32,15 @@ class Pulse:
     metrics: Metrics
     problem: str | None = None
     _idle: float = IDLE
-    _reader: AsyncEngine = field(init=False)
-    _question: TextClause = field(init=False)
+    _question: str = field(init=False)
+    _held: AsyncConnection | None = None
+    _driver: Any = None
+    """Of asyncpg, below the held one."""
 
     def __post_init__(self) -> None:
-        self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         outbox, retries = self.tables.outbox.fullname, self.tables.retries.fullname
         letters = self.tables.dead_letters.fullname
-        self._question = text(
+        self._question = (
             "SELECT unsent, oldest, "
             f"(SELECT extract(epoch FROM min(due_at) - now())::float8 FROM {retries}) AS due_in, "
             f"(SELECT count(*) FROM {retries} WHERE due_at IS NOT NULL) AS retries, "
@@ -51,6 +52,12 @@ class Pulse:
 
     async def beat(self) -> None:
         """Ask, and do what is due, until cancelled."""
+        try:
+            await self._beat()
+        finally:
+            await self._let_go()
+
+    async def _beat(self) -> None:
         while True:
             looking = asyncio.create_task(self._look())
             # Not `wait_for`: it waits for the end of the cancellation, which a server that hangs delays, too.
@@ -63,21 +70,37 @@ class Pulse:
                 self.problem = f"Postgres does not answer: {describe(error)}"
             else:
                 self.problem = None
-                self.outbox.note(seen.unsent, seen.oldest)
-                self.metrics.of(RETRIES_WAITING).set(seen.retries)
-                self.metrics.of(DEAD_LETTERS).set(seen.waiting_dead)
-                if seen.handled_dead:
+                self.outbox.note(seen["unsent"], seen["oldest"])
+                self.metrics.of(RETRIES_WAITING).set(seen["retries"])
+                self.metrics.of(DEAD_LETTERS).set(seen["waiting_dead"])
+                if seen["handled_dead"]:
                     await self.dead_letters.sweep()
                 self._idle = IDLE
-                if seen.due_in is not None and seen.due_in <= 0:
+                due_in = seen["due_in"]
+                if due_in is not None and due_in <= 0:
                     await self._release_due()
-                elif seen.due_in is not None:
-                    self._idle = min(IDLE, seen.due_in)
+                elif due_in is not None:
+                    self._idle = min(IDLE, due_in)
             await self.outbox.activity.rest(EVERY, self._idle)
 
-    async def _look(self) -> Any:
-        async with self._reader.connect() as connection:
-            return (await connection.execute(self._question)).one()
+    async def _look(self) -> Mapping[str, Any]:
+        """By a connection that is held, past SQLAlchemy: a service at rest does little else, with cold caches."""
+        if self._held is None:
+            self._held = await self.engine.connect()
+            self._driver = (await self._held.get_raw_connection()).driver_connection
+        try:
+            seen: Mapping[str, Any] = await self._driver.fetchrow(self._question)
+        except BaseException:
+            await self._let_go(broken=True)
+            raise
+        return seen
+
+    async def _let_go(self, *, broken: bool = False) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            if broken:
+                await held.invalidate()
+            await held.close()
 
     async def _release_due(self) -> None:
         found = DUE_SLICE

@@ -77,6 +77,7 @@ class Deliveries:
         now: Callable[[], datetime] = _now,
     ) -> None:
         self._engine = engine
+        self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._store = DeliveryStore(tables)
         self._senders = senders
         self._metrics = metrics
@@ -138,7 +139,7 @@ class Deliveries:
 
     async def _start_due(self) -> list[asyncio.Task[None]]:
         now = self._now()
-        async with self._engine.connect() as connection:
+        async with self._reading.connect() as connection:
             queues = await self._store.queues(connection, now)
         self._waiting = bool(queues)
         self._measure({name: (queue.waiting, (now - queue.oldest).total_seconds()) for name, queue in queues.items()})
