@@ -232,6 +232,15 @@ def test_prepare_makes_every_secret(prepared: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
+def test_certificates_are_ones_that_strict_clients_take(prepared: Path) -> None:
+    """As Python 3.13 is one, which is in the images."""
+    command = ["openssl", "verify", "-x509_strict", "-CAfile", "ca.crt", "tls.crt", "database.crt"]
+    done = subprocess.run(command, cwd=prepared / "secrets", capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
 @pytest.mark.servers
 @pytest.mark.long
 def test_the_bus_that_was_prepared_lets_services_in(prepared: Path) -> None:
