@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,8 +46,8 @@ class Partitioned(Topology):
         assert self._way
         self._way.send_signal(signal.SIGCONT)
 
-    def command_of(self, replica: str) -> list[str]:
-        command = super().command_of(replica)
+    def command(self, service: str, words: Sequence[str], replica: str = "") -> Sequence[str]:
+        command = super().command(service, words, replica)
         if replica != AWAY:
             return command
         script = f"ip link set lo up; {shlex.join(self._relay('inside'))} & exec {shlex.join(command)}"

