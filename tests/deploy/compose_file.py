@@ -47,7 +47,7 @@ def load(name: str = "compose.yaml", **values: str) -> dict[str, Any]:
 def variables() -> dict[str, set[str]]:
     """Every variable that a file asks for, with its defaults."""
     found: dict[str, set[str]] = {}
-    for file in ("compose.yaml", "compose.logs.yaml"):
+    for file in ("compose.yaml", "compose.logs.yaml", "compose.browser.yaml"):
         for match in _VARIABLE.finditer((FOLDER / file).read_text()):
             if match["name"]:
                 found.setdefault(match["name"], set()).add(match["default"] or "")

@@ -57,9 +57,10 @@ def compose(*words: str) -> subprocess.CompletedProcess[str]:
         ["--profile", "minimal", "--profile", "observability"],
         ["--env-file", ".env.example", "--env-file", "cluster.env", "--profile", "cluster"],
         ["-f", "compose.yaml", "-f", "compose.logs.yaml", "--profile", "minimal", "--profile", "observability"],
+        ["-f", "compose.yaml", "-f", "compose.browser.yaml", "--profile", "minimal"],
         ["--profile", "tools"],
     ],
-    ids=["minimal", "observability", "cluster", "logs", "tools"],
+    ids=["minimal", "observability", "cluster", "logs", "browser", "tools"],
 )
 def test_compose_itself_takes_every_profile(words: list[str]) -> None:
     done = compose(*words, "config", "--format", "json")

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.deploy.compose_file import FOLDER, load
 from tests.deploy.engine import Engine, engine, image_of
 from tests.deploy.load import PAPER
 from tests.deploy.topology import NATS, Topology
@@ -24,6 +25,25 @@ TARGETS = (*service_names(), "cli", "nats")
 MATCHES = len(json.loads(PAPER.with_suffix(".truth.json").read_text())["matches"])
 GRACE_SECONDS = 30
 RIGHTS = "id -u; grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status; touch /opt/x 2>&1 || true"
+
+
+CHROMIUM = """
+import asyncio
+from tidemill.scraper.chromium import Chromium
+async def look():
+    await (await Chromium.open()).close()
+asyncio.run(look())
+"""
+
+
+def confined(given: Mapping[str, Any]) -> list[str]:
+    """A container of the service, with the rights and limits that it is given."""
+    assert given["read_only"] and given["init"]
+    limits = given["deploy"]["resources"]["limits"]
+    options = ["--read-only", "--init", f"--cpus={limits['cpus']}", f"--memory={limits['memory']}"]
+    options += [f"--pids-limit={limits['pids']}", *(f"--cap-drop={each}" for each in given["cap_drop"])]
+    options += [f"--security-opt={each.replace('seccomp:', f'seccomp={FOLDER}/')}" for each in given["security_opt"]]
+    return options + [f"--tmpfs={each}" for each in given.get("tmpfs", ())]
 
 
 @dataclass
@@ -48,13 +68,7 @@ class Containers(Topology):
 
     def command(self, service: str, words: Sequence[str], replica: str = "") -> Sequence[str]:
         given = self.compose[service]
-        assert given["read_only"] and given["init"]
-        limits = given["deploy"]["resources"]["limits"]
-        options = ["--read-only", "--init", *(("--name", self.name_of(replica)) if replica else ())]
-        options += [f"--cpus={limits['cpus']}", f"--memory={limits['memory']}", f"--pids-limit={limits['pids']}"]
-        options += [f"--cap-drop={each}" for each in given["cap_drop"]]
-        options += [f"--security-opt={each}" for each in given["security_opt"]]
-        options += [f"--tmpfs={each}" for each in given.get("tmpfs", ())]
+        options = [*confined(given), *(("--name", self.name_of(replica)) if replica else ())]
         options += [f"--volume={each}" for each in (*self.secrets_of(given), *self.volumes_of(given))]
         environment = {name: self.local(service, value) for name, value in given.get("environment", {}).items()}
         if replica:
@@ -99,6 +113,18 @@ def test_an_image_of_ours_runs_as_the_user_of_its_volumes(built: Engine, target:
     ((shown,)) = json.loads(built.ask("image", "inspect", image_of(target)))
     assert shown["User"] == "10001:10001"
     assert shown["Healthcheck"]["Test"][0] == ("NONE" if target == "cli" else "CMD")
+
+
+def test_chromium_starts_in_its_sandbox_by_the_rights_of_compose_browser(built: Engine) -> None:
+    print(f"\nscraper-browser: built in {built.build_target('scraper-browser'):.0f} s")
+    scraper, more = (load(name)["services"]["scraper"] for name in ("compose.yaml", "compose.browser.yaml"))
+    image = image_of("scraper-browser")
+    refused = subprocess.run(
+        built.run(*confined(scraper), image, "python", "-c", CHROMIUM), capture_output=True, text=True, check=False
+    )
+    assert "NoBrowser" in refused.stderr, "compose.browser.yaml is not needed any more"
+    opened = built.run(*confined(scraper | more), image, "python", "-c", CHROMIUM)
+    subprocess.run(opened, check=True, timeout=120)
 
 
 def test_services_in_their_images_convert_a_paper_and_end_when_they_are_told(built: Engine) -> None:
