@@ -41,7 +41,8 @@ class Engine:
     def podman(self, *words: str) -> list[str]:
         controllers = UNIFIED / "cgroup.controllers"
         hybrid = controllers.exists() and controllers.read_text().strip()
-        return [*(WITHOUT_UNIFIED if hybrid else []), "podman", "--cgroup-manager=cgroupfs", *self.storage, *words]
+        command = ["env", "DISABLE_HC_SYSTEMD=true", "podman", "--cgroup-manager=cgroupfs", *self.storage, *words]
+        return [*WITHOUT_UNIFIED, *command] if hybrid else command
 
     def ask(self, *words: str) -> str:
         done = subprocess.run(self.podman(*words), capture_output=True, text=True, check=False, timeout=120)

@@ -24,9 +24,9 @@ pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.deploy, pytest.
 TARGETS = (*service_names(), "cli", "nats")
 MATCHES = len(json.loads(PAPER.with_suffix(".truth.json").read_text())["matches"])
 GRACE_SECONDS = 30
+
+# What a container finds of itself.
 RIGHTS = "id -u; grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status; touch /opt/x 2>&1 || true"
-
-
 CHROMIUM = """
 import asyncio
 from tidemill.scraper.chromium import Chromium
@@ -61,7 +61,7 @@ class Containers(Topology):
 
     def environment_of(self, _service: str, _replica: str = "") -> dict[str, str]:
         """Of podman itself; `command` has what a container gets."""
-        return os.environ | {"DISABLE_HC_SYSTEMD": "true"}
+        return dict(os.environ)
 
     def server_command(self, name: str) -> Sequence[str | Path]:
         return self.command(name, self.compose[name]["command"]) if name in NATS else super().server_command(name)
