@@ -179,25 +179,30 @@ def ask(system: System, verb: str, parameters: dict[str, Any], service: str = "s
     return asyncio.run(asked())
 
 
-def alert(system: System, rule: str, state: str = "firing") -> str:
-    """The summary of the alert, once it is in that state."""
+def alert(system: System, rule: str, state: str = "firing", source: str | None = None) -> str:
+    """The summary of the alert, once it is in that state; of any source, or of this one."""
     query = "SELECT summary FROM alerter.alerts WHERE rule = :rule AND state = :state"
-    found: str = eventually(lambda: system.query(query, rule=rule, state=state))[0][0]
+    values = {"rule": rule, "state": state} | ({"source": source} if source else {})
+    if source:
+        query += " AND labels ->> 'source' = :source"
+    found: str = eventually(lambda: system.query(query, **values))[0][0]
     return found
 
 
 def test_a_site_that_breaks_is_told_and_its_end_with_the_duration(mill: System, outside: Outside) -> None:
     outside.statuses["/prices.json"] = 404
     ask(mill, "run", {"source": "prices"})
-    assert "prices: run prices-" in alert(mill, "run_failed")
+    assert "prices: run prices-" in alert(mill, "run_failed", source="prices")
     eventually(lambda: "[error] prices: run prices-" in outside.texts())
-    ((hidden,),) = eventually(
-        lambda: mill.query("SELECT hidden FROM alerter.alerts WHERE rule = 'documents_failing' AND state = 'firing'")
-    )
+    consequence = """
+        SELECT hidden FROM alerter.alerts
+        WHERE rule = 'documents_failing' AND state = 'firing' AND labels ->> 'source' = 'prices' AND hidden <> ''
+    """
+    ((hidden,),) = eventually(lambda: mill.query(consequence))
     assert hidden.startswith("inhibited by run_failed-")  # The consequence is shown, and not told.
     outside.statuses.clear()
     ask(mill, "run", {"source": "prices"})
-    alert(mill, "run_failed", "resolved")
+    alert(mill, "run_failed", "resolved", source="prices")
     query = """
         SELECT a.traceparent, told.headers ->> 'traceparent' FROM alerter.alerts a
         JOIN alerter.outbox told ON told.event_id LIKE a.id || '/%' AND told.subject = 'tidemill.alert.fired.run_failed'
