@@ -11,7 +11,7 @@ from tidemill.common.bus.control import Control
 from tidemill.common.bus.dead_letters import DeadLetters
 from tidemill.common.bus.outbox import Outbox
 from tidemill.common.bus.retry import DUE_SLICE, Retries
-from tidemill.common.bus.supervise import describe
+from tidemill.common.bus.supervise import cancel, describe
 from tidemill.common.bus.tables import BusTables
 from tidemill.common.telemetry.metrics import DEAD_LETTERS, RETRIES_WAITING, Metrics
 
@@ -61,7 +61,11 @@ class Pulse:
         while True:
             looking = asyncio.create_task(self._look())
             # Not `wait_for`: it waits for the end of the cancellation, which a server that hangs delays, too.
-            await asyncio.wait({looking}, timeout=TIMEOUT)
+            try:
+                await asyncio.wait({looking}, timeout=TIMEOUT)
+            except asyncio.CancelledError:
+                await cancel([looking])
+                raise
             if not looking.done():
                 self.problem = f"Postgres does not answer within {TIMEOUT:g} s"
             try:

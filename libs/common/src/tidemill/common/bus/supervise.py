@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 import structlog
 
@@ -66,7 +67,7 @@ class Supervisor:
             pause = min(pause * 2, LONGEST_PAUSE)
 
 
-async def cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
+async def cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """End these tasks; one that will not end is left behind, and told of."""
     running = set(tasks)
     for _ in range(CANCEL_TIMES):
