@@ -12,9 +12,10 @@ import psutil
 from sqlalchemy import text
 
 from tidemill.common.bus.bus import Bus
-from tidemill.common.bus.step import Tx
+from tidemill.common.bus.step import Outgoing, Tx
 from tidemill.common.config.sources import SourceFile
 from tidemill.common.database import open_engine
+from tidemill.common.events import RunRequested
 from tidemill.common.migrations import migrate
 from tidemill.common.servers import NatsServer, PostgresServer
 from tidemill.common.telemetry.tracing import Telemetry
@@ -115,7 +116,7 @@ async def measure(nats_url: str, database_url: str) -> tuple[float, ...]:
             bus, engine, lambda name, version: SOURCE, Allowed(), telemetry.metrics, lambda: datetime.now(UTC)
         )
         moving = asyncio.create_task(phases.run())
-        await closed(engine, "before", await see(engine, "before", 0))
+        await closed(bus, engine, "before", await see(engine, "before", 0))
         async with engine.begin() as tx:
             await tx.execute(text("UPDATE scraper.jobs SET state = 'done', outcome = 'new'"))
             await tx.execute(VISITED)
@@ -131,7 +132,7 @@ async def measure(nats_url: str, database_url: str) -> tuple[float, ...]:
         bare = time.monotonic() - began
         entries = await see(engine, "after", CHANGED)
         before, cpu = peak(), cpu_seconds()
-        seconds = await closed(engine, "after", entries)
+        seconds = await closed(bus, engine, "after", entries)
         cpu, memory = cpu_seconds() - cpu, peak()
         async with engine.connect() as connection:
             counted = await connection.execute(
@@ -188,11 +189,14 @@ async def list_page(tx: Tx, run: str, numbers: range, changed: int) -> None:
     await store.see_targets(tx, entries)
 
 
-async def closed(engine: Any, run: str, _: float) -> float:
-    """Seconds from the end of the last search until all that is to be asked for is in the queue."""
+async def closed(bus: Bus, engine: Any, run: str, _: float) -> float:
+    """Seconds from the end of the last search until all that is to be asked for is in the queue. The service is at
+    work, as it is while it searches: it states an event."""
+    event = RunRequested(source="bench", run=run, trigger="manual", requested_at=datetime.now(UTC))
     began = time.monotonic()
-    async with engine.begin() as tx:
+    async with bus.transaction() as tx:
         await tx.execute(text("UPDATE scraper.jobs SET state = 'done' WHERE run = :run"), {"run": run})
+        await bus.emit(tx, [Outgoing(run, event)])
     while True:
         async with engine.connect() as connection:
             phase = (

@@ -124,6 +124,14 @@ class Mill:
             result = await connection.execute(text(statement), values)
             return result.all() if result.returns_rows else None
 
+    async def noted(self, condition: str) -> None:
+        """Wait until that holds of all requests: they are written down once a second."""
+
+        async def holds() -> bool:
+            return bool((await self.sql(f"SELECT {condition} FROM scraper.requests"))[0][0])
+
+        await self.until(holds)
+
     async def until(self, true: Callable[[], Awaitable[bool]], within: float = 30) -> None:
         async with asyncio.timeout(within):
             while not await true():

@@ -59,10 +59,11 @@ class Phases:
         """Until cancelled."""
         try:
             while True:
-                if self._bus.control.known:
-                    for run in await decide.find_idle_runs(self._engine):
-                        await self._step(run)
-                await self._bus.rest(EVERY, IDLE)
+                ended = await decide.find_idle_runs(self._engine) if self._bus.control.known else []
+                for run in ended:
+                    await self._step(run)
+                # One phase that has ended is followed by the next, which may have nothing to ask for.
+                await self._bus.rest(EVERY, EVERY if ended else IDLE)
         finally:
             for task in self._planning.values():
                 task.cancel()
