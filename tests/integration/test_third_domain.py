@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -50,8 +51,18 @@ def sources_of(site: Site) -> list[dict[str, Any]]:
     ]
 
 
+@dataclass(frozen=True)
+class Tides:
+    system: System
+    site: Site
+    pages: dict[str, Any]
+    """The first run of each source that has runs."""
+    file: dict[str, Any]
+
+
 @pytest.fixture(scope="module")
-def tides() -> Iterator[tuple[System, Site]]:
+def tides() -> Iterator[Tides]:
+    """All of it is in: tests of this module may run apart, on other workers."""
     with TemporaryDirectory() as folder, site_in_a_thread() as site:
         installed = Path(folder)
         install(PACKAGE, installed)
@@ -65,7 +76,13 @@ def tides() -> Iterator[tuple[System, Site]]:
             while "status" not in asked(system, "status", {}):
                 assert time.monotonic() < deadline
                 time.sleep(0.2)
-            yield system, site
+            pages, file = run_to_its_end(system, "tide-pages"), run_to_its_end(system, "tide-file")
+            (system.inbox / "cux.txt").write_bytes(b"CUX;2026-07-21T06:00Z;310\n")
+            deadline = time.monotonic() + 30
+            while len(levels(system)) < 5:
+                assert time.monotonic() < deadline, (pages, file, levels(system))
+                time.sleep(0.2)
+            yield Tides(system, site, pages, file)
 
 
 def levels(system: System) -> dict[str, int]:
@@ -73,15 +90,9 @@ def levels(system: System) -> dict[str, int]:
     return dict(system.query("SELECT key, level_cm FROM tides.reading"))  # type: ignore[arg-type]
 
 
-def test_pages_files_and_folders_end_in_one_dataset(tides: tuple[System, Site]) -> None:
-    system, _ = tides
-    pages, file = run_to_its_end(system, "tide-pages"), run_to_its_end(system, "tide-file")
+def test_pages_files_and_folders_end_in_one_dataset(tides: Tides) -> None:
+    system, pages, file = tides.system, tides.pages, tides.file
     assert (pages["state"], pages["new"], file["state"], file["new"]) == ("complete", 2, "complete", 1), (pages, file)
-    (system.inbox / "cux.txt").write_bytes(b"CUX;2026-07-21T06:00Z;310\n")
-    deadline = time.monotonic() + 30
-    while len(levels(system)) < 5:
-        assert time.monotonic() < deadline, levels(system)
-        time.sleep(0.2)
     assert levels(system) == {
         "ESB/2026-07-21T05:00Z": 112,
         "ESB/2026-07-21T06:00Z": 118,
@@ -92,8 +103,8 @@ def test_pages_files_and_folders_end_in_one_dataset(tides: tuple[System, Site]) 
     assert system.query("SELECT reason, raw FROM converter.rejected") == [("no_level", "RIB;2026-07-21T07:00Z;-")]
 
 
-def test_what_the_domain_wants_reported_stands_in_the_report(tides: tuple[System, Site]) -> None:
-    system, _ = tides
+def test_what_the_domain_wants_reported_stands_in_the_report(tides: Tides) -> None:
+    system = tides.system
     day = datetime.now(UTC).date().isoformat()
     answer = asked(system, "build", {"about": day}, service="reporter")
     assert answer.get("kind") == "day", answer
@@ -109,8 +120,8 @@ def test_what_the_domain_wants_reported_stands_in_the_report(tides: tuple[System
     assert told["ESB"]["level"] == 115 and told["CUX"]["level"] == 310
 
 
-def test_a_page_that_leaves_takes_its_records_with_it(tides: tuple[System, Site]) -> None:
-    system, site = tides
+def test_a_page_that_leaves_takes_its_records_with_it(tides: Tides) -> None:
+    system, site = tides.system, tides.site
     site.put("/stations", b'<a href="/station/ESB">Esbjerg</a>')
     del site.files["/station/RIB"]
     run = run_to_its_end(system, "tide-pages")
