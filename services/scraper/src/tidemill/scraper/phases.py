@@ -59,20 +59,25 @@ class Phases:
         """Until cancelled."""
         try:
             while True:
-                ended = await decide.find_idle_runs(self._engine) if self._bus.control.known else []
-                for run in ended:
-                    await self._step(run)
-                # One phase that has ended is followed by the next, which may have nothing to ask for.
-                await self._bus.rest(EVERY, EVERY if ended else IDLE)
+                # A phase that has ended is followed by the next, which may have nothing to ask for.
+                await self._bus.rest(EVERY, EVERY if await self._move_on() else IDLE)
         finally:
             for task in self._planning.values():
                 task.cancel()
             await asyncio.gather(*self._planning.values(), return_exceptions=True)
 
+    async def _move_on(self) -> bool:
+        """Take the next step of runs whose phase has ended; whether there were any that nobody holds."""
+        control, moved = self._bus.control, False
+        if not control.known:
+            return False
+        for run in await decide.find_idle_runs(self._engine):
+            if not (control.paused(run.source) or control.cancelled(run.run)):
+                await self._step(run)
+                moved = True
+        return moved
+
     async def _step(self, run: OpenRun) -> None:
-        control = self._bus.control
-        if control.paused(run.source) or control.cancelled(run.run):
-            return
         source = self._source_of(run.source, run.config_version)
         if source is None or source.scrape is None:
             log.warning("the source scrapes nothing any more", source=run.source, run=run.run)
