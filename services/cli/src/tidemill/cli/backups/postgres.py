@@ -119,7 +119,8 @@ def environment_of(url: str) -> dict[str, str]:
         "PGUSER": target.username or "",
         "PGPASSWORD": target.password or "",
         "PGDATABASE": target.database or "",
-        **{f"PG{name.upper()}": target.query.get(name) or "" for name in TLS},
+        "PGSSLMODE": target.query.get("ssl") or "",  # As SQLAlchemy calls it.
+        **{f"PG{name.upper()}": target.query[name] for name in TLS if name in target.query},
         "PGAPPNAME": "tidemill-backup",
     }
     plain = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
