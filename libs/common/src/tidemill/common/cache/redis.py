@@ -20,7 +20,8 @@ from tidemill.common.telemetry.metrics import CACHE_CONNECTED, Metrics
 
 log = logging.getLogger(__name__)
 
-TIMEOUT_SECONDS = 0.5
+TIMEOUT_SECONDS = 2.0
+"""As for the limits: a machine that is busy for a moment has not lost its Redis."""
 PAUSES = (0.5, 1.0, 2.0, 5.0)
 """Between attempts while Redis is lost. A look-up in between does not even try."""
 CONNECTIONS = 8

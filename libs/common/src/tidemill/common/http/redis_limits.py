@@ -21,7 +21,8 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-TIMEOUT_SECONDS = 0.5
+TIMEOUT_SECONDS = 2.0
+"""As for NATS and Postgres: a machine that is busy for a moment has not lost its Redis."""
 PAUSE_SECONDS = 0.5
 """After a failure; whoever asks in between does not even try."""
 CONNECTIONS = 8
