@@ -81,6 +81,7 @@ def test_five_sets_of_values_are_tried() -> None:
         ("services.scrapper.enabled=true", "scrapper"),
         ("autoscaling.kind=magic", "kind"),
         ("image.digests.scraper=latest", "scraper"),
+        ("services.scraper.image=scraper-browser", "services.scraper.seccompProfile"),
     ],
 )
 def test_wrong_values_are_refused(wrong: str, says: str) -> None:
@@ -126,6 +127,8 @@ def test_no_pod_is_root_or_may_become_so(rendered: list[dict[str, Any]]) -> None
             assert held["allowPrivilegeEscalation"] is False, name
             assert held["readOnlyRootFilesystem"] is True, name
             assert held["capabilities"] == {"drop": ["ALL"]}, name
+            image = container["image"].rpartition("/")[2].partition(":")[0]
+            assert ("seccompProfile" in held) == (image == "scraper-browser"), name
 
 
 def test_every_container_has_limits_and_every_service_probes(rendered: list[dict[str, Any]]) -> None:

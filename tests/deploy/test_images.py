@@ -123,6 +123,7 @@ def test_chromium_starts_in_its_sandbox_by_the_rights_of_compose_browser(built: 
         built.run(*confined(scraper), image, "python", "-c", CHROMIUM), capture_output=True, text=True, check=False
     )
     assert "NoBrowser" in refused.stderr, "compose.browser.yaml is not needed any more"
+    assert "in Compose by compose.browser.yaml" in refused.stderr
     opened = built.run(*confined(scraper | more), image, "python", "-c", CHROMIUM)
     subprocess.run(opened, check=True, timeout=120)
 

@@ -487,6 +487,27 @@ async def test_a_chromium_that_is_not_there_is_named_with_the_remedy(monkeypatch
     assert (caught.value.slug, caught.value.retry) == ("browser", False)
 
 
+@pytest.mark.parametrize(
+    ("complaints", "reason", "remedy"),
+    [
+        (("[7:1130/06:FATAL:zygote_host.cc:128] No usable sandbox!", "#0 0x55f"), "usable sandbox", "browser.yaml"),
+        (("[7:1130/06:ERROR:dbus.cc:9] no bus", "error while loading libnss3.so"), "libnss3.so", "apt-get install"),
+    ],
+)
+async def test_a_chromium_that_does_not_start_is_told_by_its_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complaints: tuple[str, ...], reason: str, remedy: str
+) -> None:
+    pytest.importorskip("playwright")
+    program = tmp_path / "chromium"
+    program.write_text("".join(["#!/bin/sh\n", *(f"echo '{each}' >&2\n" for each in complaints), "exit 1\n"]))
+    program.chmod(0o755)
+    monkeypatch.setenv("TIDEMILL_CHROMIUM", str(program))
+    with pytest.raises(NoBrowser) as caught:
+        await Chromium.open()
+    assert reason in str(caught.value)
+    assert remedy in str(caught.value)
+
+
 async def test_without_the_extra_the_remedy_names_it() -> None:
     code = "import sys; sys.modules['playwright'] = None; sys.modules['playwright.async_api'] = None; import asyncio; "
     code += "from tidemill.scraper import fetch; from tidemill.scraper.browser import Browser; "

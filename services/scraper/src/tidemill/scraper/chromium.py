@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import os
+import re
 import shutil
 import sys
 import time
@@ -47,6 +48,11 @@ END_SECONDS = 5.0
 REMEDY = (
     "install Chromium (`apt-get install chromium`, or `playwright install chromium`), or say where it is in the "
     f"environment variable {VARIABLE}"
+)
+
+SANDBOX_REMEDY = (
+    "its sandbox needs namespaces of its own: in Compose by compose.browser.yaml, on Kubernetes by "
+    "services.scraper.seccompProfile, on a machine by the sysctl that its message names"
 )
 
 
@@ -102,7 +108,9 @@ class Chromium:
         except BaseException as error:
             await playwright.stop()
             if isinstance(error, Error):
-                raise NoBrowser(f"Chromium does not start: {_first_line(error)}; {REMEDY}") from None
+                reason = _reason(error)
+                remedy = SANDBOX_REMEDY if "sandbox" in reason else REMEDY
+                raise NoBrowser(f"Chromium does not start: {reason}; {remedy}") from None
             raise
 
     @property
@@ -197,5 +205,8 @@ def _is_helper(process: psutil.Process) -> bool:
         return False
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+def _reason(error: Exception) -> str:
+    """Playwright's first line, and what Chromium itself gave as its reason, which Playwright tells further down."""
+    said = re.findall(r"\[err\] (.+)", str(error))
+    own = next((line for line in said if "FATAL" in line), said[-1] if said else "")
+    return ": ".join(filter(None, (str(error).strip().partition("\n")[0], own.strip())))
