@@ -29,6 +29,8 @@ PAGE_SECONDS = 2.0
 WINDOW_SECONDS = 30.0
 GROWTH = 3.5
 SHOWN_SECONDS = 15.0
+GREETED_SECONDS = 3.0
+"""After it began a replica has told of the others that they live."""
 CUT_SECONDS = 45.0
 """Longer than a message is left with who took it."""
 AWAY_SECONDS = 15.0
@@ -146,6 +148,7 @@ def test_a_replica_that_is_cut_off_is_shown_and_costs_nothing() -> None:
     with topology(["watcher-1", "converter-1", AWAY], kind=Partitioned) as (system, load):
         load.begin(waves=False)
         took.note("nothing", "paper", load.seconds_of_paper())
+        time.sleep(GREETED_SECONDS)
         system.cut()
         begun = time.monotonic()
         shown = system.cli("status", check=False).stdout

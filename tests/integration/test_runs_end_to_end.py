@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.system import System, running
-from tidemill.common.bus.client import open_client, request_command
+from tidemill.common.bus.client import answers, open_client, request_command
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
@@ -203,15 +203,6 @@ def answering(system: System, service: str) -> int:
 
     async def asked() -> int:
         async with open_client(system.nats.url) as client:
-            inbox = client.new_inbox()
-            answers = await client.subscribe(inbox)
-            await client.publish(f"$SRV.PING.{service}", b"", reply=inbox)
-            count = 0
-            while True:
-                try:
-                    message = await answers.next_msg(0.5)
-                except TimeoutError:
-                    return count
-                count += bool(message.data)
+            return len([each async for each in answers(client, f"$SRV.PING.{service}", lambda: 1.0)])
 
     return asyncio.run(asked())

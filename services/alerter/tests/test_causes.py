@@ -267,7 +267,9 @@ async def test_a_replica_that_is_gone_without_leave_is_lost_until_another_one_ta
     async with station.engine.begin() as tx:
         for instance in ("one", "two"):
             await acknowledge(tx, Acknowledgement("converter", instance, 1, 1))
-    await station.sql("UPDATE config.acknowledgements SET at = at - interval '1 hour'")  # They are at work for long.
+    await station.sql(
+        "UPDATE config.acknowledgements SET began_at = began_at - interval '1 hour'"
+    )  # They are at work for long.
     await station.look()
     assert not {"replica_lost", "service_down"} & (await station.states()).keys()
     await _silent(station, "one")

@@ -28,7 +28,7 @@ SELECT reply, 'chat', '', reply, 'alert.firing', '', '{}', 'given_up', now(), no
 FROM (VALUES ('550 the last one', 1), ('999 an older one', 2)) AS given_up(reply, ago)
 """
 SILENT = """
-INSERT INTO config.acknowledgements (service, instance, version, running, restart, at, seen_at)
+INSERT INTO config.acknowledgements (service, instance, version, running, restart, began_at, seen_at)
 SELECT 'watcher', instance, 1, 1, '{}', now() - interval '1 hour', now() - ago * interval '1 minute'
 FROM (VALUES ('a', 5), ('b', 10)) AS silent(instance, ago)
 """

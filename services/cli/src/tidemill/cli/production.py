@@ -177,22 +177,18 @@ async def kept_streams(client: Client) -> tuple[list[judged.KeptStream], datetim
 
 async def told(client: Client) -> AsyncIterator[dict[str, Any]]:
     """What every replica says of itself, until nobody has spoken for a while."""
-    import json
-
     from tidemill.cli.status import GATHER_SECONDS
+    from tidemill.common.bus.client import answers
 
-    inbox = client.new_inbox()
-    subscription = await client.subscribe(inbox)
-    await client.publish("$SRV.INFO", b"", reply=inbox)
-    deadline = asyncio.get_running_loop().time() + GATHER_AT_MOST_SECONDS
-    while asyncio.get_running_loop().time() < deadline:
-        try:
-            message = await subscription.next_msg(2 * GATHER_SECONDS)
-        except TimeoutError:
-            return
-        if not message.data:  # "No responders", from the server itself.
-            return
-        yield json.loads(message.data)
+    clock = asyncio.get_running_loop().time
+    begun = spoken = clock()
+
+    def within() -> float:
+        return min(GATHER_AT_MOST_SECONDS, spoken - begun + 2 * GATHER_SECONDS)
+
+    async for each in answers(client, "$SRV.INFO", within):
+        spoken = clock()
+        yield each
 
 
 async def takes_anybody(url: str) -> bool:

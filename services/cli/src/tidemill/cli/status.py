@@ -164,7 +164,7 @@ async def look(at: Addresses) -> Status:
 
 def lost(known: Sequence[Sign], answering: Set[str]) -> list[Sign]:
     """Replicas that are silent and did not take leave, less as many as began in their place: after the last sign of
-    life, of which there is one in ten seconds. So long a replica that has just begun counts as such a successor."""
+    life, which is given at the latest for a replica that begins meanwhile."""
     found: list[Sign] = []
     for service in sorted({each.service for each in known}):
         ours = [each for each in known if each.service == service]
@@ -198,24 +198,16 @@ async def find_signs(url: str) -> list[Sign]:
 
 async def running(client: Client, health_url: str, expected: Set[str] = frozenset()) -> list[Running]:
     """Those that answer; it is waited longer for those that are `expected`."""
-    answers: list[dict[str, Any]] = []
-    inbox = client.new_inbox()
-    subscription = await client.subscribe(inbox)
-    await client.publish("$SRV.INFO", b"", reply=inbox)
-    readiness = await read_health(health_url) if health_url else {}
-    begun = asyncio.get_running_loop().time()
+    from tidemill.common.bus.client import answers
+
+    told_by: list[dict[str, Any]] = []
     missing = set(expected)
-    while (left := begun + (LATE_SECONDS if missing else GATHER_SECONDS) - asyncio.get_running_loop().time()) > 0:
-        try:
-            message = await subscription.next_msg(left)
-        except TimeoutError:
-            break
-        if not message.data:  # "No responders", from the server itself.
-            break
-        answers.append(json.loads(message.data))
-        missing.discard(_instance(answers[-1]))
+    readiness = await read_health(health_url) if health_url else {}
+    async for answer in answers(client, "$SRV.INFO", lambda: LATE_SECONDS if missing else GATHER_SECONDS):
+        told_by.append(answer)
+        missing.discard(_instance(answer))
     found = []
-    for answer in sorted(answers, key=lambda answer: (answer["name"], answer["id"])):
+    for answer in sorted(told_by, key=lambda answer: (answer["name"], answer["id"])):
         told = readiness.get(answer["name"], {})
         said = (answer.get("metadata") or {}).get("wrong")
         wrong = told.get("wrong", {}) if told else json.loads(said or "{}")

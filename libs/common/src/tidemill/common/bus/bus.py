@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Self
@@ -17,7 +17,7 @@ from nats.js.kv import KeyValue
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.bus import janitor
-from tidemill.common.bus.client import CommandFailed, request
+from tidemill.common.bus.client import CommandFailed, answers, request
 from tidemill.common.bus.commands import Commands
 from tidemill.common.bus.connection import Connection, NatsClient
 from tidemill.common.bus.consume import Consumer
@@ -229,6 +229,12 @@ class Bus:
     def state_fact(self, name: str, value: str) -> None:
         """What `nats service info` shows of this instance from now on."""
         self._facts[name] = value
+
+    async def facts(self, within: Callable[[], float]) -> AsyncGenerator[Mapping[str, str]]:
+        """What each replica of this service states, until `within()` seconds have passed."""
+        async with aclosing(answers(self._connection.nc, f"$SRV.INFO.{self._service}", within)) as told:
+            async for each in told:
+                yield each.get("metadata") or {}
 
     @property
     def connected(self) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -57,6 +57,27 @@ async def open_client(url: str) -> AsyncIterator[Client]:
         yield client
     finally:
         await client.close()
+
+
+async def answers(nc: Client, subject: str, within: Callable[[], float]) -> AsyncGenerator[dict[str, Any]]:
+    """What all who listen on a subject say, until `within()` seconds have passed since they were asked: it is called
+    again after each."""
+    inbox = nc.new_inbox()
+    subscription = await nc.subscribe(inbox)
+    try:
+        await nc.publish(subject, b"", reply=inbox)
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        while (left := begun + within() - clock()) > 0:
+            try:
+                message = await subscription.next_msg(left)
+            except TimeoutError:
+                return
+            if not message.data:  # "No responders", from the server itself.
+                return
+            yield json.loads(message.data)
+    finally:
+        await subscription.unsubscribe()
 
 
 async def request_command(

@@ -63,6 +63,7 @@ def permissions_of(service: str, uses: Uses) -> Permissions:
         subject_pattern(CommandDone).replace("*", service),
         subject_pattern(JobDead).replace("*", service),
         f"tidemill.progress.{service}.*",
+        f"$SRV.INFO.{service}",
         *uses.asks,
         *_streams(),
         *_dead_letters(),

@@ -61,6 +61,7 @@ acknowledgements = Table(
     Column("restart", ARRAY(Text), nullable=False, comment="Settings that wait for a restart of the process."),
     Column("at", MOMENT, nullable=False, server_default=func.now()),
     Column("seen_at", MOMENT, nullable=False, server_default=func.now(), comment="Its last sign of life."),
+    Column("began_at", MOMENT, nullable=False, server_default=func.now()),
     comment="What each replica says to the active version. Written by the services themselves.",
 )
 
@@ -139,22 +140,20 @@ async def acknowledge(connection: AsyncConnection, said: Acknowledgement) -> Non
     await connection.execute(text("DELETE FROM config.acknowledgements WHERE seen_at < now() - interval '1 day'"))
 
 
-async def give_sign_of_life(connection: AsyncConnection, service: str, instance: str) -> None:
-    await _for(
-        connection,
-        "UPDATE config.acknowledgements SET seen_at = now() WHERE service = :service AND instance = :instance",
-        service,
-        instance,
+async def give_sign_of_life(connection: AsyncConnection, service: str, *instances: str) -> None:
+    await connection.execute(
+        text(
+            "UPDATE config.acknowledgements SET seen_at = now() WHERE service = :service AND instance = ANY(:instances)"
+        ),
+        {"service": service, "instances": list(instances)},
     )
 
 
 async def take_leave(connection: AsyncConnection, service: str, instance: str) -> None:
     """This replica ends in order."""
-    await _for(
-        connection,
-        "DELETE FROM config.acknowledgements WHERE service = :service AND instance = :instance",
-        service,
-        instance,
+    await connection.execute(
+        text("DELETE FROM config.acknowledgements WHERE service = :service AND instance = :instance"),
+        {"service": service, "instance": instance},
     )
 
 
@@ -178,7 +177,6 @@ class Sign:
     service: str
     instance: str
     began_at: datetime
-    """When it said something new last; of a replica that nothing happened to, when it began."""
     seen_at: datetime
 
 
@@ -188,12 +186,8 @@ async def signs(connection: AsyncConnection) -> list[Sign]:
         return []
     rows = await connection.execute(
         text(
-            "SELECT service, instance, at, seen_at FROM config.acknowledgements "
+            "SELECT service, instance, began_at, seen_at FROM config.acknowledgements "
             "WHERE seen_at > now() - interval '1 day' ORDER BY service, seen_at, instance"
         )
     )
     return [Sign(*row) for row in rows]
-
-
-async def _for(connection: AsyncConnection, statement: str, service: str, instance: str) -> None:
-    await connection.execute(text(statement), {"service": service, "instance": instance})

@@ -7,7 +7,7 @@ import os
 import secrets
 import socket
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import replace
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -25,6 +25,7 @@ from tidemill.common.config.versions import (
     active_version,
     find_version,
     give_sign_of_life,
+    signs,
     take_leave,
 )
 from tidemill.common.service.spec import ServiceSpec, Wiring
@@ -35,6 +36,7 @@ LOOK_EVERY_SECONDS = 10.0
 """Also without being told."""
 READ_AGAIN_SECONDS = 60.0
 LEAVE_SECONDS = 2.0
+GREET_SECONDS = 1.0
 PROCESS = ("data_dir", "database_url", "health", "log", "nats_url", "redis_required", "runs_in", "sources_dir")
 """Settings that belong to the process: the services in it share them, and they were used before any was opened."""
 
@@ -59,6 +61,7 @@ class Following:
         self._restart: Sequence[str] = ()
         self._said: Acknowledgement | None = None
         self._seen_at = 0.0
+        self._greeted = False
         self._metrics = Metrics(spec.name)
 
     async def adopt(self, engine: AsyncEngine) -> None:
@@ -90,6 +93,8 @@ class Following:
                 if await self._follow(engine, wiring):
                     return
                 await self._answer(bus, engine, wiring)
+                if not self._greeted and bus.connected:
+                    await self._greet(bus, engine)
                 self._lost = False
             except Exception as error:  # noqa: BLE001 - the database may be away in many ways; it is asked again
                 if not self._lost:
@@ -208,6 +213,19 @@ class Following:
         else:
             return
         self._said, self._seen_at = said, now
+
+    async def _greet(self, bus: Bus, engine: AsyncEngine) -> None:
+        """Note of the others who answer that they live: for a replica that was silent since before this one began, this
+        one was started in its place."""
+        async with engine.connect() as connection:
+            known = {each.instance for each in await signs(connection) if each.service == self._spec.name}
+        missing = known - {self.instance}
+        async with aclosing(bus.facts(lambda: GREET_SECONDS if missing else 0)) as told:
+            async for facts in told:
+                missing.discard(facts.get("instance", ""))
+        async with engine.begin() as connection:
+            await give_sign_of_life(connection, self._spec.name, *(known - missing))
+        self._greeted = True
 
 
 def _sentence(complaints: Mapping[str, str]) -> str:

@@ -102,19 +102,20 @@ CONFIG_PROBLEM = Query(
         WHERE problem <> '' AND seen_at > now() - interval '{GONE_AFTER_SECONDS} seconds' GROUP BY service
     """,
 )
-# A replica that was started in the place of another one said something after that one's last sign of life.
+# A replica that was started in the place of another one began after that one's last sign of life.
 REPLICAS_LOST = Query(
     measure="replicas_lost",
     tables=["config.acknowledgements"],
     sql=f"""
         WITH known AS (
-            SELECT service, instance, at, seen_at, seen_at > now() - interval '{GONE_AFTER_SECONDS} seconds' AS lives
+            SELECT service, instance, began_at, seen_at,
+                seen_at > now() - interval '{GONE_AFTER_SECONDS} seconds' AS lives
             FROM config.acknowledgements WHERE seen_at > now() - interval '1 day'
         ), silent AS (SELECT service, count(*) AS n, min(seen_at) AS first,
                 (array_agg(instance ORDER BY seen_at))[1] AS one FROM known
             WHERE NOT lives GROUP BY service)
         SELECT silent.service, greatest(0, silent.n - (SELECT count(*) FROM known new WHERE new.service = silent.service
-                AND new.lives AND new.at > silent.first)) AS value,
+                AND new.lives AND new.began_at > silent.first)) AS value,
             silent.one || ' gave its last sign of life at ' || to_char(silent.first AT TIME ZONE 'UTC',
                 'YYYY-MM-DD HH24:MI:SS') || ' UTC' AS says
         FROM silent
