@@ -491,6 +491,7 @@ async def test_a_chromium_that_is_not_there_is_named_with_the_remedy(monkeypatch
     ("complaints", "reason", "remedy"),
     [
         (("[7:1130/06:FATAL:zygote_host.cc:128] No usable sandbox!", "#0 0x55f"), "usable sandbox", "browser.yaml"),
+        (("[1:FATAL:zygote_host.cc:2] Zygote process exited", "[1:ERROR:io.cc:5] cpu0"), "Zygote proc", "browser.yaml"),
         (("[7:1130/06:ERROR:dbus.cc:9] no bus", "error while loading libnss3.so"), "libnss3.so", "apt-get install"),
     ],
 )

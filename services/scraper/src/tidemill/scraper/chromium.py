@@ -50,6 +50,8 @@ REMEDY = (
     f"environment variable {VARIABLE}"
 )
 
+SANDBOX = ("sandbox", "zygote")
+"""Chromium's words where it may not make the namespaces of its sandbox, which its first child, the zygote, lives in."""
 SANDBOX_REMEDY = (
     "its sandbox needs namespaces of its own: in Compose by compose.browser.yaml, on Kubernetes by "
     "services.scraper.seccompProfile, on a machine by the sysctl that its message names"
@@ -109,7 +111,7 @@ class Chromium:
             await playwright.stop()
             if isinstance(error, Error):
                 reason = _reason(error)
-                remedy = SANDBOX_REMEDY if "sandbox" in reason else REMEDY
+                remedy = SANDBOX_REMEDY if any(word in reason for word in SANDBOX) else REMEDY
                 raise NoBrowser(f"Chromium does not start: {reason}; {remedy}") from None
             raise
 
