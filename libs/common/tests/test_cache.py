@@ -3,9 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
@@ -14,6 +12,7 @@ from hypothesis import strategies as st
 from tidemill.common.cache import Cache, InProcessCache, open_cache
 from tidemill.common.cache.redis import RedisCache
 from tidemill.common.telemetry.metrics import Metrics, value
+from tidemill.common.testing.wire import Wire
 
 MINUTE = timedelta(minutes=1)
 
@@ -155,47 +154,6 @@ class TestInProcessCache(CacheContract):
                 until, content_expected = expected[found]
                 assert now < until
                 assert content_found == content_expected
-
-
-class Wire:
-    """A way to Redis that can be cut and mended."""
-
-    def __init__(self, redis_url: str) -> None:
-        self._target = urlsplit(redis_url)
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._port = 0
-        self.silent = False
-        self.connections = 0
-
-    async def mend(self) -> None:
-        self._server = await asyncio.start_server(self._relay, "127.0.0.1", self._port)
-        self._port = self._server.sockets[0].getsockname()[1]
-
-    async def cut(self) -> None:
-        if self._server:
-            self._server.close()
-        for writer in self._writers:
-            writer.close()
-        self._writers.clear()
-
-    @property
-    def url(self) -> str:
-        return f"redis://:@127.0.0.1:{self._port}{self._target.path}"
-
-    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        there_reader, there_writer = await asyncio.open_connection(self._target.hostname, self._target.port)
-        self._writers |= {writer, there_writer}
-        await asyncio.gather(self._pump(reader, there_writer), self._pump(there_reader, writer))
-
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while data := await reader.read(65536):
-                if not self.silent:
-                    writer.write(data)
-            writer.close()
 
 
 @pytest.mark.servers

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -21,6 +20,7 @@ from tidemill.common.http.pacing import FAILURES, LEASE_SECONDS, Outcome, Terms
 from tidemill.common.http.redis_limits import PAUSE_SECONDS, RedisLimits
 from tidemill.common.telemetry.metrics import Metrics, value
 from tidemill.common.testing.hostile import hostile_server, most_in_a_second
+from tidemill.common.testing.wire import Wire
 
 T = TypeVar("T")
 
@@ -213,44 +213,6 @@ class TestInProcessLimits(LimitsContract):
         limits.answers = True
         await fetch(limits, terms=one)
         await limits.close()
-
-
-class Wire:
-    """A way to Redis that can be cut and mended."""
-
-    def __init__(self, redis_url: str) -> None:
-        self._target = urlsplit(redis_url)
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-        self.port = 0
-
-    @property
-    def url(self) -> str:
-        return f"redis://:hunter2@127.0.0.1:{self.port}{self._target.path}"
-
-    async def mend(self) -> None:
-        self._server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def cut(self) -> None:
-        if self._server:
-            self._server.close()
-        for writer in self._writers:
-            writer.close()
-        self._writers.clear()
-
-    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection(self._target.hostname, self._target.port)
-        self._writers |= {writer, there_writer}
-        await asyncio.gather(self._pump(reader, there_writer), self._pump(there_reader, writer))
-
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65536):
-                writer.write(data)
-        except OSError:
-            pass
-        writer.close()
 
 
 class TestMachineLimits(LimitsContract):
