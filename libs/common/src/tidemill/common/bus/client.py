@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import nats.errors
@@ -77,7 +77,8 @@ async def answers(nc: Client, subject: str, within: Callable[[], float]) -> Asyn
                 return
             yield json.loads(message.data)
     finally:
-        await subscription.unsubscribe()
+        with suppress(nats.errors.Error, OSError):
+            await subscription.unsubscribe()
 
 
 async def request_command(
