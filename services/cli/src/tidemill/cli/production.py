@@ -95,7 +95,7 @@ def active_config(config: Config, content: Content | None) -> Config:
     from tidemill.common.config import load_config
 
     models = {spec.name: spec.settings for spec in services_named()}
-    return load_config(config.folder, services=models, cli=config.given, content=content)
+    return load_config(config.folder, services=models, cli=config.given, environ=config.environ, content=content)
 
 
 def of_bus(bus: Bus, at: Addresses, anonymous: bool) -> Iterator[Finding]:

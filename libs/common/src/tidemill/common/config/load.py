@@ -52,6 +52,8 @@ class Config:
     """Whose overlays are laid over the files."""
     given: Mapping[str, str] = field(default_factory=dict)
     """What the command line set."""
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """All variables of the process, as they were when this was read."""
 
     def service(self, name: str) -> Any:
         """The section of a service, as its own model."""
@@ -72,12 +74,13 @@ def load_config(
     files in the folder.
     """
     folder = folder.resolve()
+    environ = dict(os.environ) if environ is None else environ
     environment = chosen_environment(environ)
     layer = Layer()
     found: list[Problem] = []
     layers: tuple[Callable[[], Layer], ...] = (
         lambda: _file_layer(folder, content, environment),
-        lambda: _environment_layer(os.environ if environ is None else environ),
+        lambda: _environment_layer(environ),
         lambda: _command_layer(cli or {}),
     )
     for read in layers:
@@ -107,6 +110,7 @@ def load_config(
         origins=layer.setting_origins(settings),
         environment=environment,
         given=dict(cli or {}),
+        environ=environ,
     )
 
 

@@ -165,6 +165,7 @@ class Following:
             self._given.folder,
             services={self._spec.name: self._spec.settings},
             cli=self._given.given,
+            environ=self._given.environ,
             content=version.content,
         )
         sources = load_sources(
@@ -241,7 +242,11 @@ async def as_applied(config: Config, spec: ServiceSpec, engine: AsyncEngine) -> 
         if version is None:
             return config
         return load_config(
-            config.folder, services={spec.name: spec.settings}, cli=config.given, content=version.content
+            config.folder,
+            services={spec.name: spec.settings},
+            cli=config.given,
+            environ=config.environ,
+            content=version.content,
         )
     except Exception as error:  # noqa: BLE001 - the service itself waits for its database, and says so
         get_logger("tidemill").warning("the active configuration cannot be read yet", error=describe(error))
