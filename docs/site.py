@@ -17,7 +17,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[1]
 OF_THE_ROOT = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "LICENSE")
 LISTED = {"decisions": "Decisions", "runbooks": "Runbooks"}
-FENCE = re.compile(r"^```(\w+) (?:runnable|written)\b.*$", re.MULTILINE)
+FENCE = re.compile(r"^```(\w+) .*$", re.MULTILINE)
 LINK = re.compile(r"\[([^\]]*)\]\((?!https?:|#|mailto:)([^)\s]+)\)")
 
 

@@ -257,3 +257,7 @@ def test_the_site_is_built_and_only_the_link_that_was_planted_leads_nowhere(tmp_
     assert len(warnings) == 2, done.stderr
     assert "nowhere.md" in warnings[0] + warnings[1]
     assert "#nowhere" in warnings[0] + warnings[1]
+    for page in (ROOT / "docs").rglob("*.md"):  # A block whose mark is not known swallows what follows it.
+        outside = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        shown = (tmp_path / "site" / page.relative_to(ROOT / "docs")).with_suffix(".html").read_text()
+        assert shown.count("<h2 id=") == len(re.findall("^## ", outside, re.MULTILINE)), page
