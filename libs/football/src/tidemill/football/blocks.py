@@ -3,15 +3,19 @@
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from operator import itemgetter
 from statistics import median_low
 
 from tidemill.football.anchors import DAYS, PRICE, SERIAL, TIME, Anchor
-from tidemill.football.words import SAME_LINE, Word, by_left, by_middle, lines_of, phrases_of
+from tidemill.football.headings import parse_heading
+from tidemill.football.words import SAME_LINE, Word, by_left, by_middle, lines_of, phrases_of, text_of
 
 _LABELS = {"H": "H", "D": "D", "V": "V", "1": "H", "X": "D", "2": "V", "Hazai": "H", "Döntetlen": "D", "Vendég": "V"}
 _LABEL_SETS = ({"H", "D", "V"}, {"1", "X", "2"}, {"Hazai", "Döntetlen", "Vendég"})
+_TITLES = {"Kezdési", "idő", "Sorszám", "Fogadási", "esemény", "Kim", "M.k"}
+_TURNED_MARK = {"M", "k", ".", ".k", ".k.M"}
+"""What the head `M.k.` falls into where it is turned by a quarter."""
 
 
 @dataclass(slots=True)
@@ -174,11 +178,12 @@ def _fill(block: Block, words: list[Word]) -> None:
             near.words.append(word)
     block.loose = lines_of(loose)
     _take_head(block)
+    block.loose = [line for line in block.loose if not _is_head(line)]
     _take_damaged(block)
 
 
 def _take_head(block: Block) -> None:
-    """Read the head above the rows, and drop what stands above it.
+    """Read the head above the rows, and drop what stands above it, but for headings that it follows.
 
     The head of a column that is empty may follow on the same line: the first labels are ours.
     """
@@ -191,8 +196,23 @@ def _take_head(block: Block) -> None:
             found = {_LABELS[w.text]: w.centre - block.origin for w in reversed(line) if w.text in _LABELS}
             block.head.outcomes = sorted(found.items(), key=itemgetter(1))
             block.head.kim = next((w.centre - block.origin for w in line if w.text.rstrip(".") == "Kim"), None)
-            block.loose = block.loose[index + 1 :]
+            if line[0].middle > block.rows[0].middle:
+                return
+            above = [other for other in block.loose[:index] if not _is_head(other)]
+            headings = list(takewhile(_is_heading, reversed(above)))
+            block.loose = [*reversed(headings), *block.loose[index + 1 :]]
             return
+
+
+def _is_heading(line: Sequence[Word]) -> bool:
+    return parse_heading(text_of(line)) is not None
+
+
+def _is_head(line: Sequence[Word]) -> bool:
+    """Whether a line is (a part of) a head, which may be printed once more below a heading."""
+    texts = {word.text.rstrip(".") or "." for word in line}
+    others = texts - _TITLES - _TURNED_MARK
+    return not others or others in _LABEL_SETS
 
 
 def _mark(block: Block) -> float | None:

@@ -1,0 +1,49 @@
+"""What is printed between and around the rows of a table is no part of a row."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from conversions import convert
+from paper import Heading, Paper, Row, Style, print_paper
+
+WIDE = Style(page=(680, 500), size=7, offer_only=True)
+STYLES = {"one column": WIDE, "two columns": Style(page=(808, 500), columns=2, size=5.5, offer_only=True)}
+DAY = Heading("Péntek (2025. július 18.)", is_day=True)
+LEAGUE = Heading("Labdarúgás, Képzelt bajnokság")
+HEAD = Heading("Fogadási esemény Kim. H D V")
+
+
+def row(number: int, market: str = "", **cells: str) -> Row:
+    event = f"Haza{number} FC - Vendeg{number} SE"
+    prices = cells or {"H": "1,50", "D": "3,50", "V": "5,50"}
+    return {"time": f"P 1{number}:00", "serial": f"1000{number}", "event": event, "market": market, **prices}
+
+
+def goals(number: int) -> Row:
+    return row(number, "Gólszám 2,5 (H: kev., V: több)", H="1,80", V="1,90") | {"serial": f"2000{number}"}
+
+
+def matches(items: list[Heading | Row], style: Style) -> list[tuple[Any, ...]]:
+    document = convert(print_paper(Paper(57, "2025-07-18", items), style)).document
+    assert document["rejected"] == []
+    return [
+        (m["date"], m["league"], m["home"], m["away"], [k["market_text"] for k in m["markets"]])
+        for m in document["matches"]
+    ]
+
+
+def match(number: int, *markets: str, league: str = "Képzelt bajnokság") -> tuple[Any, ...]:
+    return "2025-07-18", league, f"Haza{number} FC", f"Vendeg{number} SE", ["", *markets]
+
+
+@pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
+@pytest.mark.parametrize("head", ["each", "none"])
+def test_a_head_may_stand_below_each_league(head: str, style: Style) -> None:
+    other = Heading("Labdarúgás, Mintakupa")
+    items = [DAY, LEAGUE, HEAD, row(1), goals(1), row(2), other, HEAD, row(3), goals(3)]
+    assert matches(items, replace(style, head=head)) == [
+        match(1, "Gólszám 2,5 (H: kev., V: több)"),
+        match(2),
+        match(3, "Gólszám 2,5 (H: kev., V: több)", league="Mintakupa"),
+    ]
