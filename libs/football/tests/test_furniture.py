@@ -47,3 +47,19 @@ def test_a_head_may_stand_below_each_league(head: str, style: Style) -> None:
         match(2),
         match(3, "Gólszám 2,5 (H: kev., V: több)", league="Mintakupa"),
     ]
+
+
+@pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
+@pytest.mark.parametrize(
+    "notice",
+    [
+        "Rövidítések:",
+        "Megjegyzések:",
+        "Ezt a fogadási ajánlat kivonatot a kiadó adta ki.",
+        "Játsszon felelősen és mértékkel: ez a hirdetés szélesebb mint az esemény rovata és nem tartozik hozzá",
+    ],
+)
+def test_a_notice_below_a_row_is_no_name(notice: str, style: Style) -> None:
+    items = [DAY, LEAGUE, row(1), goals(1), row(2), goals(2), row(3), Heading(notice)]
+    market = "Gólszám 2,5 (H: kev., V: több)"
+    assert matches(items, style) == [match(1, market), match(2, market), match(3)]

@@ -53,6 +53,7 @@ STYLES = {
     "crosses for missing prices": replace(TWO, empty="x", ruled=False),
     "headings at the left": replace(TWO, headings="left"),
     "headings centred": replace(TWO, headings="centre", ruled=False),
+    "a title close above rows without a head": replace(TIGHT, size=7, columns=1, head="none", wraps="bottom"),
     "the day over all columns": replace(TWO, day_over_all=True),
     "no folio": replace(TWO, folio=False),
     "en dashes": replace(TWO, dash="–"),

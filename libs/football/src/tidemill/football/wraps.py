@@ -4,18 +4,24 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from statistics import median
 
 from tidemill.football.anchors import PRICE
 from tidemill.football.blocks import Block, RowWords
 from tidemill.football.cells import texts
-from tidemill.football.columns import Columns
+from tidemill.football.columns import Columns, TextColumns
 from tidemill.football.headings import names_a_sport, parse_heading
-from tidemill.football.words import Word, text_of
+from tidemill.football.spelling import fold
+from tidemill.football.words import Word, phrases_of, text_of
 
 _MOST_LINES = 5
 """Of one cell."""
 _REACH = 2.2
 """The next line of a cell is at most so many heights away from the last."""
+_SAME_TYPE = 0.2
+"""The lines of a cell are set in one size; titles and folios are larger."""
+_NOTES = ("rovidites", "megjegyzes", "ezt a fogadasi ajanlat")
+"""How the notes below the last row of the offer begin."""
 
 
 class Alignment(Enum):
@@ -65,19 +71,43 @@ def settle(blocks: Sequence[Block], columns: Columns, usual: Alignment) -> Align
 
 def _stack(block: Block, columns: Columns) -> list[_Item]:
     """Rows and loose lines of a block, from top to bottom."""
-    lines = [_Loose(line, line[0].middle, line[0].height, _may_continue(block, line, columns)) for line in block.loose]
-    return sorted([*block.rows, *lines], key=lambda item: item.middle)
+    size = _size_of_type(block)
+    lines = [
+        _Loose(line, line[0].middle, line[0].height, _may_continue(block, line, columns, size)) for line in block.loose
+    ]
+    stack: list[_Item] = sorted([*block.rows, *lines], key=lambda item: item.middle)
+    return stack
 
 
-def _may_continue(block: Block, line: list[Word], columns: Columns) -> bool:
+def _size_of_type(block: Block) -> float:
+    """Of most events and markets."""
+    heights = [phrase[0].height for row in block.rows for phrase in row.phrases]
+    return median(heights) if heights else block.rows[0].height
+
+
+def _may_continue(block: Block, line: list[Word], columns: Columns, size: float) -> bool:
     left, height = line[0].left - block.origin, line[0].height
     if left < columns.texts.begin - height or any(PRICE.fullmatch(word.text) for word in line):
         return False
+    if abs(height - size) > _SAME_TYPE * size or _crosses_cells(line, block.origin, columns.texts):
+        return False
     text = text_of(line)
+    if fold(text).startswith(_NOTES):
+        return False
     if parse_heading(text) is None:
         return True
     at_market = columns.texts.market is not None and abs(left - columns.texts.market) < 0.2 * height
     return at_market and not names_a_sport(text)
+
+
+def _crosses_cells(line: Sequence[Word], origin: float, columns: TextColumns) -> bool:
+    """Whether a text begins in the first cell and runs on into the second: no cell is as wide, a notice is."""
+    if columns.market is None or columns.divide is not None:
+        return False
+    edge, height = origin + max(columns.event, columns.market), line[0].height
+    if any(abs(word.left - edge) < 0.2 * height for word in line):
+        return False
+    return any(phrase[0].left < edge - height and phrase[-1].right > edge + height for phrase in phrases_of(line))
 
 
 def _owners(stack: Sequence[_Item], alignment: Alignment) -> _Owners:
