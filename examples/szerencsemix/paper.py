@@ -60,6 +60,8 @@ class Style:
     """A head on `each` column, on the `first` column of the paper alone, on `none`, or `split` over two lines."""
     headings: str = "event"
     """Where league headings begin: event, left or centre."""
+    narrow_headings: bool = False
+    """They are no wider than the cell of the event, and may take several lines."""
     folio: bool = True
     dash: str = "-"
     blank: str = " "
@@ -180,7 +182,8 @@ class _Layout:
             y += high
 
     def _height(self, item: Heading | Row, wide: float) -> float:
-        lines = 1 if isinstance(item, Heading) else max(len(lines) for lines in self._cells(item, wide).values())
+        cells = {"": self._heading_lines(item, wide)} if isinstance(item, Heading) else self._cells(item, wide)
+        lines = max(len(lines) for lines in cells.values())
         return lines * self.line + self.style.padding
 
     def _columns(self, left: float, wide: float) -> dict[str, tuple[float, float]]:
@@ -274,9 +277,19 @@ class _Layout:
             page.box(left, y, wide, high, 0.8, stroke=True)
         event = self._columns(left, wide)["event"][0] + 2
         x = {"event": event, "left": left + 2, "centre": left + (wide - long) / 2}[style.headings]
-        self.say(page, x, baseline, text, "F2")
+        lines = self._heading_lines(heading, wide)
+        for index, line in enumerate(lines):
+            self.say(page, x, baseline + index * self.line, line, "F2")
         if heading.pages:
-            self.say(page, x + long + 3, baseline, f"\uf153 : {heading.pages}. oldal")
+            x += width(lines[0], self.bold, style.size)
+            self.say(page, x + 3, baseline, f"\uf153 : {heading.pages}. oldal")
+
+    def _heading_lines(self, heading: Heading, wide: float) -> list[str]:
+        """A league's name may be longer than the cell of the event."""
+        style = self.style
+        start, stop = self._columns(0, wide)["event"]
+        limit = stop - start - 2 if style.narrow_headings and not heading.is_day else 10 * wide
+        return self._wrapped(self._spelt(heading.text), limit)
 
     def _head(self, page: Page, left: float, y: float, wide: float) -> float:
         high = self.line + 3

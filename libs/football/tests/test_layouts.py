@@ -53,6 +53,11 @@ STYLES = {
     "crosses for missing prices": replace(TWO, empty="x", ruled=False),
     "headings at the left": replace(TWO, headings="left"),
     "headings centred": replace(TWO, headings="centre", ruled=False),
+    "headings over two lines": replace(TWO, page=(700, 1134), narrow_headings=True),
+    "headings over two lines, cells in the middle": replace(
+        TWO, page=(700, 1134), narrow_headings=True, wraps="middle"
+    ),
+    "headings over two lines, tight": replace(TIGHT, page=(700, 1134), narrow_headings=True, wraps="bottom"),
     "a title close above rows without a head": replace(TIGHT, size=7, columns=1, head="none", wraps="bottom"),
     "the day over all columns": replace(TWO, day_over_all=True),
     "no folio": replace(TWO, folio=False),

@@ -47,11 +47,15 @@ def parse_heading(text: str) -> DayHeading | LeagueHeading | None:
     day = parse_day_heading(text)
     if day:
         return DayHeading(day)
-    line = _CONTINUED.sub("", _PAGE_REFERENCE.sub("", clean(text)))
+    line = _CONTINUED.sub("", without_page_reference(text))
     found = _LEAGUE.match(line)
     if not found or line.count("(") != line.count(")") or line[0].islower() or fold(line).startswith("szuper odds"):
         return None
     return LeagueHeading(found[1].strip(), found[2].strip(" :►"))
+
+
+def without_page_reference(text: str) -> str:
+    return _PAGE_REFERENCE.sub("", clean(text))
 
 
 def names_a_sport(text: str) -> bool:

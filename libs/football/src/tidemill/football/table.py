@@ -9,7 +9,7 @@ from tidemill.football.cells import cut
 from tidemill.football.columns import Columns, learn_columns
 from tidemill.football.dates import parse_day_heading
 from tidemill.football.glyphs import Box
-from tidemill.football.headings import parse_heading
+from tidemill.football.headings import names_a_sport, parse_heading, without_page_reference
 from tidemill.football.rows import Line, Row
 from tidemill.football.words import Word, box_of, lines_of, text_of
 from tidemill.football.wraps import Alignment, settle
@@ -75,7 +75,7 @@ def _in_order(block: Block, columns: Columns, last_event: str, place: Callable[[
         line = Line(place(box_of(item)), text_of(item))
         last = items[-1] if items else None
         if isinstance(last, Line) and middle < heading_ends and _may_end_a_heading(line.text):
-            items[-1] = Line(last.box, f"{last.text} {line.text}")
+            items[-1] = Line(last.box, f"{without_page_reference(last.text)} {line.text}")
             continue
         items.append(line)
         heading_ends = middle + _WRAPPED_HEADING * item[0].height if parse_heading(line.text) else 0.0
@@ -83,7 +83,9 @@ def _in_order(block: Block, columns: Columns, last_event: str, place: Callable[[
 
 
 def _may_end_a_heading(text: str) -> bool:
-    return parse_heading(text) is None and " - " not in text
+    """No league follows a league without a row between them; `Eb, női, rájátszás` only looks like one."""
+    is_tail = parse_heading(text) is None or not (parse_day_heading(text) or names_a_sport(text))
+    return is_tail and " - " not in text
 
 
 def _boxed_row(anchor: Anchor, place: Callable[[Box], Box]) -> Row:

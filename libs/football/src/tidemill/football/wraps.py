@@ -76,7 +76,17 @@ def _stack(block: Block, columns: Columns) -> list[_Item]:
         _Loose(line, line[0].middle, line[0].height, _may_continue(block, line, columns, size)) for line in block.loose
     ]
     stack: list[_Item] = sorted([*block.rows, *lines], key=lambda item: item.middle)
+    for above, line, below in zip(stack, stack[1:], stack[2:], strict=False):
+        if isinstance(above, _Loose) and isinstance(line, _Loose) and _ends_a_heading(above, line, below):
+            line.may_continue = False
     return stack
+
+
+def _ends_a_heading(above: _Loose, line: _Loose, below: _Item) -> bool:
+    """Whether a line is the second one of a heading: it is nearer to that than to what comes next."""
+    nearer = line.middle - above.middle < below.middle - line.middle - 0.02 * line.height
+    is_heading = not above.may_continue and parse_heading(text_of(above.words)) is not None
+    return nearer and is_heading and all(word.text != "-" for word in line.words)
 
 
 def _size_of_type(block: Block) -> float:
