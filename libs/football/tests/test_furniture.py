@@ -63,3 +63,11 @@ def test_a_notice_below_a_row_is_no_name(notice: str, style: Style) -> None:
     items = [DAY, LEAGUE, row(1), goals(1), row(2), goals(2), row(3), Heading(notice)]
     market = "Gólszám 2,5 (H: kev., V: több)"
     assert matches(items, style) == [match(1, market), match(2, market), match(3)]
+
+
+@pytest.mark.parametrize("texts", ["left", "centre", "right"])
+def test_rows_may_all_lack_a_market(texts: str) -> None:
+    names = ["Aba", "Bonyhád-Völgységi Labdarúgó Klub", "Cegléd", "Dunaszekcsői Sportegyesület", "Eger", "Füzesabonyi"]
+    items = [row(number) | {"event": f"{name} - Győr"} for number, name in enumerate(names)]
+    found = matches([DAY, LEAGUE, *items], replace(WIDE, texts=texts))
+    assert [(home, away) for _, _, home, away, _ in found] == [(name, "Győr") for name in names]
