@@ -71,3 +71,12 @@ def test_rows_may_all_lack_a_market(texts: str) -> None:
     items = [row(number) | {"event": f"{name} - Győr"} for number, name in enumerate(names)]
     found = matches([DAY, LEAGUE, *items], replace(WIDE, texts=texts))
     assert [(home, away) for _, _, home, away, _ in found] == [(name, "Győr") for name in names]
+
+
+@pytest.mark.parametrize("turned", [0, 2])
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+def test_serials_may_come_in_pieces_and_words_whole(pieces: int, turned: int) -> None:
+    texts = [f"Félidő/végeredmény ({one}/{two})" for one in ("Haza1 FC", "Döntetlen", "Vendeg1 SE") for two in "HDV"]
+    items = [row(1, text, H="9,50") | {"kim": f"0{kim}"} for kim, text in enumerate(texts, start=1)]
+    style = replace(WIDE, head="none", folio=False, empty="*", pieces=pieces, turned=turned, rotate=90 * turned)
+    assert matches([DAY, LEAGUE, row(1), *items], style) == [match(1, *texts)]

@@ -55,6 +55,8 @@ _FIGURES = re.compile(r"[A-Za-z]{0,3}\.?[\d:,]+")
 _CONTROL = re.compile("[\x01\x03-\x08\x0e-\x1f\x7f-\x9f\ufffd]")
 _PRIVATE = re.compile("[\ue000-\uf8ff]")
 _SERIAL = re.compile(r"\d{5}")
+_PRICE = re.compile(r"\d,\d\d")
+_MANY_PRICES = 10
 _LONG_WORD = 5
 _FEW_LONG_WORDS = 0.1
 """Of a text whose words come in pieces and out of order, hardly any is longer; of others, a third."""
@@ -120,10 +122,15 @@ class PageReader:
 
 
 def _may_hold_rows(text: str) -> bool:
-    """Whether geometry has anything to find: a serial, a title page, or text in pieces and out of order."""
+    """Whether geometry has anything to find: a serial, a title page, many prices, or text in pieces and out of order.
+
+    Serials come in pieces too, where a writer cuts its runs; prices that are put together again tell then.
+    """
     if _SERIAL.search(text) or "vfolyam" in text.lower():
         return True
     words = text.split()
+    if len(_PRICE.findall("".join(words))) >= _MANY_PRICES:
+        return True
     return sum(len(word) > _LONG_WORD for word in words) < _FEW_LONG_WORDS * len(words)
 
 
