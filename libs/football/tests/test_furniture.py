@@ -80,3 +80,11 @@ def test_serials_may_come_in_pieces_and_words_whole(pieces: int, turned: int) ->
     items = [row(1, text, H="9,50") | {"kim": f"0{kim}"} for kim, text in enumerate(texts, start=1)]
     style = replace(WIDE, head="none", folio=False, empty="*", pieces=pieces, turned=turned, rotate=90 * turned)
     assert matches([DAY, LEAGUE, row(1), *items], style) == [match(1, *texts)]
+
+
+@pytest.mark.parametrize("rows", range(1, 5))
+def test_a_league_beside_a_day_heads_the_second_column(rows: int) -> None:
+    first, second = [row(number) for number in range(rows)], [row(number) for number in range(rows, 2 * rows + 1)]
+    style = Style(page=(808, 88 + 12 * (rows + 3)), columns=2, size=5.5, padding=6, offer_only=True)
+    found = matches([DAY, LEAGUE, *first, Heading("Labdarúgás, Mintakupa"), *second], style)
+    assert [league for _, league, *_ in found] == ["Képzelt bajnokság"] * rows + ["Mintakupa"] * (rows + 1)

@@ -11,7 +11,7 @@ from tidemill.football.dates import parse_day_heading
 from tidemill.football.glyphs import Box
 from tidemill.football.headings import names_a_sport, parse_heading, without_page_reference
 from tidemill.football.rows import Line, Row
-from tidemill.football.words import Word, box_of, lines_of, text_of
+from tidemill.football.words import Word, box_of, lines_of, phrases_of, text_of
 from tidemill.football.wraps import Alignment, settle
 
 _WRAPPED_HEADING = 1.7
@@ -56,7 +56,7 @@ def _opening_day(words: Sequence[Word], anchors: Sequence[Anchor]) -> list[Word]
     for line in lines_of(above):
         if parse_day_heading(text_of(line)):
             beside = sum(abs(word.middle - line[0].middle) < line[0].height for word in above)
-            return line if beside == len(line) else []
+            return line if beside == len(line) and len(phrases_of(line)) == 1 else []
     return []
 
 
