@@ -88,3 +88,17 @@ def test_a_league_beside_a_day_heads_the_second_column(rows: int) -> None:
     style = Style(page=(808, 88 + 12 * (rows + 3)), columns=2, size=5.5, padding=6, offer_only=True)
     found = matches([DAY, LEAGUE, *first, Heading("Labdarúgás, Mintakupa"), *second], style)
     assert [league for _, league, *_ in found] == ["Képzelt bajnokság"] * rows + ["Mintakupa"] * (rows + 1)
+
+
+@pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
+def test_an_event_may_be_printed_in_its_first_row_alone(style: Style) -> None:
+    bare = [goals(1) | {"event": ""}, row(1, "Hendikep 0:1") | {"event": "", "serial": "30001"}]
+    items = [DAY, LEAGUE, row(1), *bare, row(2), goals(2) | {"event": ""}, row(3)]
+    market = "Gólszám 2,5 (H: kev., V: több)"
+    assert matches(items, style) == [match(1, market, "Hendikep 0:1"), match(2, market), match(3)]
+
+
+def test_a_row_without_an_event_at_another_hour_is_rejected() -> None:
+    items = [DAY, LEAGUE, row(1), goals(2) | {"event": ""}, row(3), row(4)]
+    document = convert(print_paper(Paper(57, "2025-07-18", items), WIDE)).document
+    assert [rejected["reason"] for rejected in document["rejected"]] == ["no_main_row"], document["rejected"]

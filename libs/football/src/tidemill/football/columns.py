@@ -187,7 +187,8 @@ def _text_columns(rows: Sequence[Sequence[_Placed]], known: TextColumns | None) 
     others = [phrase for phrase in phrases if phrase.is_long and abs(phrase.left - event) > phrase.height]
     if not others:
         return TextColumns(event, known.market if known else None)
-    if not any(sum(phrase.is_long for phrase in row) > 1 for row in rows):
+    have_markets = any(sum(phrase.is_long for phrase in row) > 1 for row in rows)
+    if not have_markets and 2 * sum(phrase.has_dash for phrase in others) > len(others):
         return _without_markets(others, event, known)
     market = _usual(Counter(phrase.edge for phrase in others))
     if _is_flush_left(phrases, event, market):
@@ -196,7 +197,7 @@ def _text_columns(rows: Sequence[Sequence[_Placed]], known: TextColumns | None) 
 
 
 def _without_markets(others: Sequence[_Placed], event: float, known: TextColumns | None) -> TextColumns:
-    """Columns of a page on which no row has two texts: what begins elsewhere is an event too, if not flush left."""
+    """Columns of a page on which no row has two texts: events that begin elsewhere are centred, or flush right."""
     if known and known.divide is not None:
         return known
     return TextColumns(min(event, *(phrase.left for phrase in others)), known.market if known else None)

@@ -158,11 +158,14 @@ class Offer:
     def _resolve(self, row: Row) -> tuple[Event | None, str]:
         """Event and market of a row; where no gap tells them apart, the event of the row before does."""
         event, market = clean(row.event), clean(row.market)
-        if self._current and not (event and market):
+        if self._current and bool(event) != bool(market):
             known = "-".join(self._current.event.identity).replace(" ", "")
             rest = _without(event or market, known)
             if rest and (rest == clean(row.overrun) or classify(rest).key != OTHER):
                 return self._current.event, rest
+            # Where an event is printed in its main row alone, nothing shows which cell the text of the next one is in.
+            if classify(event or market).key != OTHER or (market and parse_event(market) is None):
+                return self._current.event, event or market
         return parse_event(event), market
 
     def _read_market(
