@@ -216,6 +216,18 @@ def test_the_same_pair_may_meet_twice_in_an_issue() -> None:
     assert [(match["date"], len(match["markets"])) for match in matches] == [("2025-07-18", 1), ("2025-07-22", 2)]
 
 
+def test_the_women_of_two_clubs_may_play_while_the_men_do() -> None:
+    event, women = "Brann Bergen - Rosenborg", Heading("Labdarúgás, Képzelt bajnokság, női")
+    men = row("P 20:00", "00002", event, H="1,50", D="3,50", V="5,50")
+    other = row("P 20:00", "00003", event, H="2,50", D="3,50", V="2,50")
+    more = row("P 20:00", "00004", event, "Hendikep 0:1", H="4,60", D="3,50", V="1,60")
+    matches = convert(printed(men, women, other, more)).document["matches"][1:]
+    assert [(match["league"], match["serial"], len(match["markets"])) for match in matches] == [
+        ("Képzelt bajnokság", "00002", 1),
+        ("Képzelt bajnokság, női", "00003", 2),
+    ]
+
+
 def test_an_unknown_market_is_kept_word_for_word_and_counted() -> None:
     odd = row(
         "P 10:00", "00002", "Elso FC - Masodik FC", "Hány szögletzászló dől ki? (H: 0, V: 1+)", H="1,10", V="6,00"

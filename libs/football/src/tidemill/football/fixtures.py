@@ -59,8 +59,12 @@ class Fixture:
 
     key: str
     event: Event
+    league: str = ""
     rows: dict[str, tuple[str, Prices]] = field(default_factory=dict)
     """Serial and prices of each market row so far, by its key."""
+
+    def has_serial(self, serial: str) -> bool:
+        return any(known == serial for known, _ in self.rows.values())
 
     def add_row(self, market: Market, text: str, serial: str, kim: str, prices: Prices) -> str | Prices:
         """The key of a market row within the match; or the prices of the row that it repeats.

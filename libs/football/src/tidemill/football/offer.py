@@ -174,11 +174,13 @@ class Offer:
         day = match_day(self._day, row.day) if self._day else None
         appointment = Appointment(event.identity, day, row.time)
         fixture, records = self._fixtures.get(appointment), []
+        if fixture and not text and fixture.league != league and not fixture.has_serial(row.serial):
+            fixture = None  # The women of two clubs may play while the men do: the league alone tells.
         position = Position(page, row.box)
         if fixture is None:
             if text:
                 return _Unfit("no_main_row", f"no row before this one opens {event.home} - {event.away}")
-            fixture = Fixture(":".join((row.serial, *event.identity)), event)
+            fixture = Fixture(":".join((row.serial, *event.identity)), event, league)
             self._fixtures[appointment] = fixture
             records.append(match_record(fixture, row, day, league, position))
             self._undated += day is None
