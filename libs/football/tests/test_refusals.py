@@ -274,6 +274,17 @@ def test_an_issue_printed_twice_counts_once(paper: Paper, truth: dict[str, Any])
     assert duplicates == 206 + 5
 
 
+@pytest.mark.parametrize("order", [(0, 5, 4, 3, 2, 1, 6), (1, 3, 2, 4, 5, 0, 6)])
+def test_pages_out_of_order_are_read_by_their_numbers(
+    order: tuple[int, ...], paper: Paper, truth: dict[str, Any]
+) -> None:
+    pages = lay_out(paper, STYLE)
+    conversion = convert(bind([pages[index] for index in order], STYLE))
+    assert conversion.outcome is Outcome.CONVERTED
+    assert rows(conversion.document) == rows(truth)
+    assert any("out of order" in warning for warning in conversion.warnings)
+
+
 Trick = Callable[[Page, float, float, str], None]
 
 TRICKS: dict[str, Trick] = {

@@ -11,7 +11,7 @@ from tidemill.football.dates import BUDAPEST
 from tidemill.football.offer import Offer
 from tidemill.football.pages import Page, PageReader
 from tidemill.football.pdf import open_pdf
-from tidemill.football.verdict import check_rows, find_issue, find_losses, find_suspects
+from tidemill.football.verdict import check_rows, find_issue, find_losses, find_suspects, in_reading_order
 from tidemill.plugin import (
     API_VERSION,
     Described,
@@ -67,7 +67,10 @@ class SzerencsemixConverter:
         check_rows(pages, container)
         issue, day = find_issue(pages)
         yield _described(issue, day, len(pages))
-        yield from _records(pages, find_suspects(pages, container))
+        ordered = in_reading_order(pages)
+        if ordered != pages:
+            yield Progress(len(pages), len(pages), "The pages of the offer are out of order: read by their numbers.")
+        yield from _records(ordered, find_suspects(pages, container))
         losses = find_losses(pages, container)
         if losses:
             raise Refusal(Outcome.INCOMPLETE, " ".join(losses))

@@ -66,6 +66,19 @@ def find_issue(pages: Sequence[Page]) -> tuple[int | None, date | None]:
     return issue, day
 
 
+def in_reading_order(pages: Sequence[Page]) -> list[Page]:
+    """Pages of the offer by their own numbering (`Ajánlat: 3`), in the places that they take together in the file.
+
+    What a heading says holds over page breaks: read in another order, rows would stand under a foreign one.
+    """
+    folios = {page.number: page.imprint.folio for page in pages if page.has_rows and page.imprint.folio}
+    if len(set(folios.values())) < len(folios):  # Printed twice: nothing tells which page follows which.
+        return list(pages)
+    numbered = [page for page in pages if page.number in folios]
+    ordered = iter(sorted(numbered, key=lambda page: page.imprint.folio or 0))
+    return [next(ordered) if page.number in folios else page for page in pages]
+
+
 def find_suspects(pages: Sequence[Page], container: Container) -> list[Page]:
     """Pages that may have held rows and could not be read."""
     unread = {*_LOST} if container.objects_lost else {*_LOST} - {State.BLANK}
