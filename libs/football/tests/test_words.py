@@ -1,9 +1,12 @@
 """Words come from where glyphs stand, not from the order in which they were drawn."""
 
+import unicodedata
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.football.glyphs import Glyphs
+from tidemill.football.glyphs import Glyphs, folded
 from tidemill.football.words import find_words, lines_of, phrases_of, text_of, whole
 
 SIZE = 10.0
@@ -100,3 +103,22 @@ def test_a_cell_of_several_lines_reads_from_top_to_bottom() -> None:
         *set_in_type(["korea"], 0, y=70),
     ]
     assert text_of(find_words(glyphs(*placed))) == "Felso/vege - Del-korea"
+
+
+@pytest.mark.parametrize("blank", ["\xa0", "\u2002", "\u2003", "\u2007", "\u2009", "\u202f", "\u3000"])
+def test_a_blank_of_any_width_is_a_blank(blank: str) -> None:
+    assert folded(f"P{blank}12:00") == "P 12:00"
+
+
+@pytest.mark.parametrize("mark", ["\u200b", "\u200c", "\u200d", "\u200e", "\u2060", "\ufeff"])
+def test_a_mark_without_a_width_parts_no_word(mark: str) -> None:
+    placed = set_in_type(["abcd"], 0.0)
+    placed.insert(2, (folded(mark), placed[2][1], 50.0))
+    assert read(glyphs(*placed)) == [["abcd"]]
+
+
+@pytest.mark.parametrize("text", ["Győri ETO", "Újpest", "Čelik", "Ångström"])
+def test_accents_of_their_own_go_on_their_letters(text: str) -> None:
+    apart = unicodedata.normalize("NFD", text)
+    assert folded(apart).replace(" ", "") == text.replace(" ", "")
+    assert len(folded(apart)) == len(apart)

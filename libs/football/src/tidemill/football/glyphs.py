@@ -1,6 +1,8 @@
 """The characters of a PDF page and their boxes, read from pdfium in one sweep."""
 
 import ctypes
+import re
+import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,10 +21,13 @@ _Boxes = tuple[list[float], list[float], list[float], list[float]]
 _FOLDED = (
     *((mark, "-") for mark in "\x02\ufffe"),  # How pdfium marks a hyphen at the end of a line.
     *((dash, "-") for dash in "\u00ad\u2010\u2011\u2012\u2013\u2014\u2015\u2212"),
-    *((blank, " ") for blank in "\x00\xa0\u2009\u202f\u200b\ufeff"),
+    *((blank, " ") for blank in "\x00\xa0\u3000\ufeff"),
+    *((chr(blank), " ") for blank in (*range(0x2000, 0x2010), *range(0x2028, 0x2030), *range(0x205F, 0x2065))),
     ("\u2019", "'"),
 )
-"""Characters that are set for another's sake, each for one."""
+"""Characters that are set for another's sake, each for one; those without a width part no word in two."""
+_ACCENT = re.compile("[\u0300-\u036f]")
+_ACCENTED = re.compile("[^\\W\\d_][\u0300-\u036f]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +108,19 @@ def read_text(textpage: Any) -> str:
     text = bytes(buffer)[: 2 * count].decode("utf-16-le", "replace")
     if written != count or len(text) != count:  # Beyond the basic plane, or characters that pdfium leaves out.
         text = "".join(map(_character, (pdfium.FPDFText_GetUnicode(textpage, index) for index in range(count))))
-    for printed, folded in _FOLDED:
-        text = text.replace(printed, folded)
-    return text
+    return folded(text)
+
+
+def folded(text: str) -> str:
+    """One dash, one blank, and accents that are glyphs of their own on their letters; as long as before."""
+    for printed, plain in _FOLDED:
+        text = text.replace(printed, plain)
+    return _ACCENTED.sub(_composed, text) if _ACCENT.search(text) else text
+
+
+def _composed(letter: re.Match[str]) -> str:
+    """A letter with the accents that are glyphs of their own, and a blank for each of those."""
+    return unicodedata.normalize("NFC", letter[0]).ljust(len(letter[0]))
 
 
 def _character(code: int) -> str:
