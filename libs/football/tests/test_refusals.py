@@ -181,6 +181,13 @@ def test_active_content_is_left_alone_and_mentioned(issue: bytes, truth: dict[st
     assert any("JavaScript" in warning for warning in conversion.warnings)
 
 
+@pytest.mark.parametrize("layers, warned", [("/OFF [9 0 R]", True), ("/OFF []", False), ("/ON [9 0 R]", False)])
+def test_layers_that_are_switched_off_are_mentioned(layers: str, warned: bool, issue: bytes) -> None:
+    catalog = f"/Type /Catalog /OCProperties << /OCGs [9 0 R] /D << {layers} >> >>"
+    conversion = convert(issue.replace(b"/Type /Catalog", catalog.encode()))
+    assert any("layers" in warning for warning in conversion.warnings) is warned
+
+
 def test_a_picture_of_a_page_is_a_scan() -> None:
     refused(convert(scanned()), Outcome.SCANNED)
 

@@ -15,6 +15,7 @@ _CATALOG = re.compile(rb"/Type\s*/Catalog\b")
 _REFERENCE = re.compile(rb"(\d{1,10})\s+\d{1,5}\s+R\b")
 _REFERRING = re.compile(rb"/(\w+)\s*(\[[^\[\]]*\]|\d{1,10}\s+\d{1,5}\s+R\b)")
 _PAGE_KEYS = {b"Contents", b"Kids", b"Parent", b"Annots", b"Info", b"Metadata", b"Prev", b"Next", b"First", b"Last"}
+_LAYERS_OFF = re.compile(rb"/OFF\s*\[\s*\d")
 _ACTIVE = {
     b"/JavaScript": "JavaScript",
     b"/Launch": "an action that starts a program",
@@ -46,6 +47,8 @@ def examine(content: bytes, inflate_limit: int) -> Container:
     held = [name for mark, name in _ACTIVE.items() if mark in content]
     if held:
         warnings.append(f"The file holds {', '.join(held)}: left alone, neither run nor unpacked.")
+    if b"/OCProperties" in content and _LAYERS_OFF.search(content):
+        warnings.append("The file has layers that are switched off: rows on them are read, though nobody sees them.")
     tail = content[-_TAIL:]
     if b"%%EOF" in tail and b"startxref" in tail:
         return Container(content, tuple(warnings))
