@@ -102,3 +102,18 @@ def test_a_row_without_an_event_at_another_hour_is_rejected() -> None:
     items = [DAY, LEAGUE, row(1), goals(2) | {"event": ""}, row(3), row(4)]
     document = convert(print_paper(Paper(57, "2025-07-18", items), WIDE)).document
     assert [rejected["reason"] for rejected in document["rejected"]] == ["no_main_row"], document["rejected"]
+
+
+@pytest.mark.parametrize("texts", ["left", "centre", "right"])
+def test_the_last_line_of_a_wrapped_event_need_not_hold_its_dash(texts: str) -> None:
+    names = [f"Alsófalvai {word} Sportegyesület" for word in ("Vasas", "Bányász", "Honvéd", "Kohász", "Postás")]
+    market = "Gólszám 2,5 (H: kev., V: több)"
+    items: list[Heading | Row] = [DAY, LEAGUE]
+    for number, name in enumerate(names):
+        event = f"{name} - Felsőfalva"
+        items += [row(number) | {"event": event}, goals(number) | {"event": event}]
+    style = replace(WIDE, page=(420, 500), texts=texts, wraps="bottom", padding=4)
+    found = matches(items, style)
+    assert [(home, away, markets) for _, _, home, away, markets in found] == [
+        (name, "Felsőfalva", ["", market]) for name in names
+    ]

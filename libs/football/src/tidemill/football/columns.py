@@ -223,6 +223,6 @@ def _divided(rows: Sequence[Sequence[_Placed]], known: TextColumns | None) -> Te
         return known
     divide = max((right for right, _ in gaps), key=lambda at: sum(right <= at < left for right, left in gaps))
     divide = median(left for right, left in gaps if right <= divide < left) / 2 + divide / 2
-    event_first = 2 * sum(first.has_dash for first, _ in pairs) >= len(pairs)
+    event_first = sum(first.has_dash for first, _ in pairs) >= sum(second.has_dash for _, second in pairs)
     begin = min(phrase.left - 3 * phrase.height for row in rows for phrase in row if phrase.is_long)
     return TextColumns(*((begin, divide) if event_first else (divide, begin)), divide)
