@@ -117,3 +117,12 @@ def test_the_last_line_of_a_wrapped_event_need_not_hold_its_dash(texts: str) -> 
     assert [(home, away, markets) for _, _, home, away, markets in found] == [
         (name, "Felsőfalva", ["", market]) for name in names
     ]
+
+
+@pytest.mark.parametrize("wraps", ["top", "middle", "bottom"])
+def test_a_market_does_not_end_with_a_plus(wraps: str) -> None:
+    ends = ["Igen és több", "Igen és kevesebb", "Nem és több", "Nem és kevesebb"]
+    texts = [f"Mindkét csapat szerez gólt + Gólszám 2,5 ({end}, mint 2,5)" for end in ends]
+    items = [row(1, text, H="9,50") | {"kim": f"0{kim}"} for kim, text in enumerate(texts, start=1)]
+    style = replace(WIDE, page=(380, 500), head="none", wraps=wraps)
+    assert matches([DAY, LEAGUE, row(1), *items, row(2)], style) == [match(1, *texts), match(2)]

@@ -177,4 +177,5 @@ def _beside(stack: Sequence[_Item]) -> list[RowWords]:
 
 
 def _misreads(market: str) -> bool:
-    return market.count("(") != market.count(")") or market[:1] in {"(", ")", "+", "/"} or market[:1].islower()
+    is_cut = market[:1] in {"(", ")", "+", "/"} or market[:1].islower() or market[-1:] in {"+", "/", ","}
+    return is_cut or market.count("(") != market.count(")")
