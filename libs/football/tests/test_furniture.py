@@ -126,3 +126,12 @@ def test_a_market_does_not_end_with_a_plus(wraps: str) -> None:
     items = [row(1, text, H="9,50") | {"kim": f"0{kim}"} for kim, text in enumerate(texts, start=1)]
     style = replace(WIDE, page=(380, 500), head="none", wraps=wraps)
     assert matches([DAY, LEAGUE, row(1), *items, row(2)], style) == [match(1, *texts), match(2)]
+
+
+@pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
+def test_a_mark_close_to_an_event_is_no_part_of_it(style: Style) -> None:
+    marked = [row(number) | {"mark": str(number)} for number in (2, 4)]
+    items = [DAY, LEAGUE, row(1), goals(1), marked[0], row(3), goals(3), marked[1], row(5), goals(5)]
+    market = "Gólszám 2,5 (H: kev., V: több)"
+    expected = [match(1, market), match(2), match(3, market), match(4), match(5, market)]
+    assert matches(items, replace(style, head="none", widths={**style.widths, "mark": 3})) == expected

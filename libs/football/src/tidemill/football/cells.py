@@ -91,7 +91,10 @@ def _place(
 ) -> None:
     event, market, mark = cells
     left, tolerance = phrase[0].left - origin, 0.6 * height
-    if len(phrase) == 1 and len(phrase[0].text) <= 3 and left < columns.begin - tolerance:
+    if len(phrase) > 1 and _begins_with_a_mark(phrase, origin + columns.begin, height):
+        mark.append(phrase[0])
+        _place(phrase[1:], origin, columns, height, cells)
+    elif len(phrase) == 1 and len(phrase[0].text) <= 3 and left < columns.begin - tolerance:
         mark.extend(phrase)
     elif columns.market is None:
         event.extend(phrase)
@@ -104,6 +107,12 @@ def _place(
             at = 0 if left >= edge - tolerance else _runs_over(phrase, origin + edge, height)
         first.extend(phrase[:at])
         second.extend(phrase[at:])
+
+
+def _begins_with_a_mark(phrase: Sequence[Word], begin: float, height: float) -> bool:
+    """Whether a short word stands before the edge of a cell so near that only the edge parts it from the text."""
+    first, second = phrase[:2]
+    return len(first.text) <= 3 and first.right < begin and abs(second.left - begin) < 0.2 * height
 
 
 def _runs_over(phrase: list[Word], edge: float, height: float) -> int:
