@@ -7,6 +7,7 @@ import pytest
 from conversions import convert, rows
 from generate import make_paper
 from paper import WIDTHS, Paper, Style, bind, lay_out, print_paper
+from pdf_writer import Page
 
 from tidemill.plugin import Accounting, Outcome
 
@@ -110,5 +111,25 @@ def test_the_layout_may_change_within_an_issue(names: tuple[str, str], paper: Pa
     pages = lay_out(replace(paper, items=paper.items[:half]), first)
     pages += lay_out(replace(paper, items=paper.items[half:], boxes=[]), second)
     conversion = convert(bind(pages, first))
+    assert conversion.document["rejected"] == []
+    assert rows(conversion.document) == rows(truth)
+
+
+def spread(left: Page, right: Page) -> Page:
+    """Two pages beside one another on one sheet."""
+    wide, high = left.size
+    moved = [
+        [f"q 1 0 0 1 {wide} 0 cm ".encode() + part + b" Q" for part in parts] for parts in (right.shapes, right.runs)
+    ]
+    return Page((2 * wide, high), shapes=[*left.shapes, *moved[0]], runs=[*left.runs, *moved[1]])
+
+
+@pytest.mark.parametrize("name", ["one wide ruled table", "two columns"])
+def test_pages_may_be_printed_in_pairs(name: str, paper: Paper, truth: dict[str, Any]) -> None:
+    style = replace(STYLES[name], page=(680, 500), offer_only=True)
+    pages = lay_out(paper, style)
+    pairs = [spread(left, right) for left, right in zip(pages[::2], pages[1::2], strict=False)]
+    conversion = convert(bind([*pairs, *pages[2 * len(pairs) :]], style))
+    assert conversion.outcome is Outcome.CONVERTED, conversion.reason
     assert conversion.document["rejected"] == []
     assert rows(conversion.document) == rows(truth)

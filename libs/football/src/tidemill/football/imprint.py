@@ -18,12 +18,12 @@ _ISSUE_DATE = re.compile(r"(?:\d{1,3} )?\d{4}\. ?\w+ \d{1,2}\.?")
 
 @dataclass(slots=True)
 class Imprint:
-    """Issue dates, the number of the issue, and that of the page within the offer."""
+    """Issue dates, the number of the issue, and those of the page within the offer: two of a double page."""
 
     dates: set[date] = field(default_factory=set)
     issue: int | None = None
     """`XXIV. évfolyam 51. szám`"""
-    folio: int | None = None
+    folios: set[int] = field(default_factory=set)
     """`Ajánlat: 3`"""
 
 
@@ -38,7 +38,7 @@ def read_imprint(lines: Sequence[Sequence[Word]]) -> Imprint:
             if _ISSUE_DATE.fullmatch(text) and (day := find_date(text)):
                 imprint.dates.add(day)
             elif folio := _FOLIO.fullmatch(text):
-                imprint.folio = int(folio[1])
+                imprint.folios.add(int(folio[1]))
             elif number := parse_issue_number(text):
                 imprint.issue = number
     return imprint

@@ -102,8 +102,9 @@ class Offer:
 
     def _follows_a_gap(self, page: Page) -> bool:
         """Whether the page before, by the numbering of the offer's pages, is not in the file."""
-        last, self._folio = self._folio, page.imprint.folio or self._folio
-        return None not in (last, page.imprint.folio) and page.imprint.folio not in (last, (last or 0) + 1)
+        last, folios = self._folio, page.imprint.folios
+        self._folio = max(folios, default=last)
+        return last is not None and bool(folios) and not folios & {last, last + 1}
 
     def _read_outright(self, page: int, outright: Outright, count: _Count) -> Iterator[Record]:
         count.seen += len(outright.outcomes)

@@ -71,11 +71,11 @@ def in_reading_order(pages: Sequence[Page]) -> list[Page]:
 
     What a heading says holds over page breaks: read in another order, rows would stand under a foreign one.
     """
-    folios = {page.number: page.imprint.folio for page in pages if page.has_rows and page.imprint.folio}
+    folios = {page.number: min(page.imprint.folios) for page in pages if page.has_rows and page.imprint.folios}
     if len(set(folios.values())) < len(folios):  # Printed twice: nothing tells which page follows which.
         return list(pages)
     numbered = [page for page in pages if page.number in folios]
-    ordered = iter(sorted(numbered, key=lambda page: page.imprint.folio or 0))
+    ordered = iter(sorted(numbered, key=lambda page: folios[page.number]))
     return [next(ordered) if page.number in folios else page for page in pages]
 
 
@@ -92,7 +92,7 @@ def find_losses(pages: Sequence[Page], container: Container) -> list[str]:
     for state in dict.fromkeys(page.state for page in suspects):
         lost = numbers(page.number for page in suspects if page.state is state)
         losses.append(f"Page {lost} of {len(pages)}: {_LOST[state]}.")
-    folios = sorted({page.imprint.folio for page in pages if page.has_rows and page.imprint.folio})
+    folios = sorted({folio for page in pages if page.has_rows for folio in page.imprint.folios})
     gaps = [folio for low, high in pairwise(folios) for folio in range(low + 1, high)]
     if gaps and not suspects:
         losses.append(f"Offer page {numbers(gaps)} is not in the file.")
@@ -102,8 +102,8 @@ def find_losses(pages: Sequence[Page], container: Container) -> list[str]:
 def _is_beside_the_offer(page: Page, pages: Sequence[Page]) -> bool:
     """Whether a page that cannot be read held no rows: by the numbering of those that do (`Ajánlat: 3`)."""
     offer = [other for other in pages if other.has_rows]
-    folios = [other.imprint.folio for other in offer]
-    if folios != list(range(1, len(offer) + 1)):
+    folios = [folio for other in offer for folio in sorted(other.imprint.folios)]
+    if folios != list(range(1, len(folios) + 1)) or not all(other.imprint.folios for other in offer):
         return False
     last = offer[-1].number
     followed = any(other.number == last + 1 and other.state is State.READ for other in pages)
