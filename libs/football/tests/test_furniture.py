@@ -135,3 +135,21 @@ def test_a_mark_close_to_an_event_is_no_part_of_it(style: Style) -> None:
     market = "Gólszám 2,5 (H: kev., V: több)"
     expected = [match(1, market), match(2), match(3, market), match(4), match(5, market)]
     assert matches(items, replace(style, head="none", widths={**style.widths, "mark": 3})) == expected
+
+
+ORDERS = {
+    "before the time": ("day", "time", "serial", "event", "market", "kim", "H", "D", "V"),
+    "behind the serial": ("time", "serial", "day", "event", "market", "kim", "H", "D", "V"),
+    "last": ("time", "serial", "event", "market", "kim", "H", "D", "V", "day"),
+}
+
+
+@pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
+@pytest.mark.parametrize("width", [5, 9])
+@pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
+def test_the_day_letter_may_have_a_cell_of_its_own(order: tuple[str, ...], width: float, style: Style) -> None:
+    days = ["P", "P", "Szo", "Szo"]
+    items = [row(number) | {"day": day, "time": f"1{number}:00"} for number, day in enumerate(days)]
+    style = replace(style, head="none", order=order, widths={**style.widths, "day": width})
+    dates = [date for date, *_ in matches([DAY, LEAGUE, *items], style)]
+    assert dates == ["2025-07-18", "2025-07-18", "2025-07-19", "2025-07-19"]

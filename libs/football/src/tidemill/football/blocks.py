@@ -52,12 +52,17 @@ class RowWords:
         self.phrases = phrases_of(texts)
 
     def _find_day(self) -> Word | None:
-        """The day letter stands beside the time, where it is not part of its word."""
+        """The day letter stands beside the time, or in a cell of its own, where it is not part of its word."""
         if self.time is None or not self.time.text[0].isdigit():
             return None
+        letters = [word for word in self.words if word.text in DAYS]
+        if not letters:
+            return None
         centre, reach = self.time.centre, 6 * self.height
-        near = [w for w in self.words if w.text in DAYS and abs(w.centre - centre) < reach]
-        return min(near, key=lambda word: abs(word.centre - centre), default=None)
+        near = [word for word in letters if abs(word.centre - centre) < reach]
+        texts = phrases_of(word for word in self.words if not PRICE.fullmatch(word.text))
+        alone = [phrase[0] for phrase in texts if len(phrase) == 1 and phrase[0] in letters]
+        return min(near or alone, key=lambda word: abs(word.centre - centre), default=None)
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from itertools import chain
 
-from tidemill.football.anchors import KIM, TIME
+from tidemill.football.anchors import DAYS, KIM, TIME
 from tidemill.football.blocks import RowWords
 from tidemill.football.columns import OUTCOMES, Columns, TextColumns
 from tidemill.football.fixtures import parse_event
@@ -16,20 +16,24 @@ def cut(row: RowWords, origin: float, columns: Columns, last_event: str, place: 
     """A row, cell by cell; `last_event` is that of the row before, and `place` puts its box on the page."""
     prices = _prices(row, origin, columns)
     kim = _kim(row, origin, columns) if len(prices) == 1 else None
+    time = TIME.fullmatch(row.time.text) if row.time else None
     event, market, mark = _cells(row, row.tail, kim, origin, columns)
     mark += [row.mark] if row.mark else []
+    day = row.day
+    if day is None and time and not time[1]:  # Every row has its day, which stands here if nowhere else.
+        day = next((word for word in (*mark, *event[:1]) if word.text in DAYS), None)
+        mark, event = ([word for word in words if word is not day] for words in (mark, event))
     overrun = _overrun(event, market, origin, columns.texts, row.height)
     if overrun:
         rest = [word for word in (*event, *market) if word not in overrun]
         if _is_same_event(text_of(rest), last_event):
             event, market, overrun = rest, [word for word in (*event, *market) if word in overrun], []
-    time = TIME.fullmatch(row.time.text) if row.time else None
     anchor = [word for word in (row.time, row.serial) if word]
     everything = [*anchor, *row.words, *row.tail]
     return Row(
         box=place(box_of(everything)),
         raw=text_of(everything),
-        day=row.day.text.rstrip(".") if row.day else (time[1] or "" if time else ""),
+        day=day.text.rstrip(".") if day else (time[1] or "" if time else ""),
         time=time[2] if time else "",
         serial=row.serial.text if row.serial else "",
         mark=text_of(mark),
