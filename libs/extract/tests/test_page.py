@@ -26,7 +26,11 @@ from tidemill.extract.text import fold, tidy
         ('<meta http-equiv="Content-Type" content="text/html; charset=windows-1250"><p>Őrség', "", "windows-1250"),
         ("<p>“Ääkköset” €", "", "cp1252"),
         ("<p>Őrség", "text/html; charset=utf-16-le", "utf-16-le"),
-        ("<p>日本", "text/html; charset=shift_jis", "shift_jis"),
+        ("<p>日本 ①㈱", "text/html; charset=shift_jis", "cp932"),
+        ("<p>价格 镕", "text/html; charset=gb2312", "gb18030"),
+        ("<p>가격 뷁", "text/html; charset=euc-kr", "cp949"),
+        ("<p>中古カメラ、あり", "", "cp932"),
+        ("<p>中古カメラ、あり", "text/html", "euc-jp"),
     ],
 )
 def test_a_page_is_read_in_the_encoding_it_is_in(body: str, content_type: str, encoding: str) -> None:
@@ -48,6 +52,33 @@ def test_a_byte_order_mark_wins_over_everything() -> None:
 def test_encodings_that_are_none_or_unknown_are_passed_over() -> None:
     for name in ("rot13", "idna", "unicode_escape", "nonsense", "utf-16"):
         assert Page.of_bytes(b"<p>\xc4", headers={"content-type": f"text/html; charset={name}"}).text == "Ä"
+
+
+@pytest.mark.parametrize(
+    ("text", "declared", "encoding"),
+    [
+        ("Œuvre à Genève, 3 août", "utf-8", "utf-8"),
+        ("Œuvre à Genève, 3 août", "", "utf-8"),
+        ("中古カメラ", "shift_jis", "cp932"),
+    ],
+)
+def test_a_character_that_was_cut_in_two_spoils_no_other(text: str, declared: str, encoding: str) -> None:
+    cut = text[-1].encode(encoding)[:1] if declared == "shift_jis" else "é".encode(encoding)[:1]
+    page = Page.of_bytes(
+        b"<p>" + text.encode(encoding) + cut + b"</p>", headers={"content-type": f"text/html; charset={declared}"}
+    )
+    assert page.text.startswith(text)
+    assert page.encoding == encoding
+
+
+def test_a_page_that_is_not_in_the_encoding_it_names_is_read_as_western() -> None:
+    page = Page.of_bytes("<p>Prix : 3 €, déjà".encode("cp1252"), headers={"content-type": "text/html; charset=utf-8"})
+    assert page.text == "Prix : 3 €, déjà"
+
+
+@given(st.text(alphabet="aeinrst ,.-’«»éèêàçüöäßñÀÉÜ€œ", max_size=200))
+def test_no_western_text_is_taken_for_japanese(text: str) -> None:
+    assert Page.of_bytes(text.encode("cp1252")).encoding in ("cp1252", "utf-8")
 
 
 def test_json_is_told_by_its_header_or_its_beginning() -> None:

@@ -18,8 +18,10 @@ _INTRODUCTION = """\
 Written by `python -m tidemill.extract.reference` from the models that check the rules; a test holds both equal, and
 runs every example: rules, what they are used on, and after `→` what comes of it.
 
-A page is HTML or JSON. A rule finds texts, or values of JSON, on it; a type makes values of them. What is not sure is
-no value but a problem with its reason: `1.234` may be two numbers, `3/4/2026` two days, and a range is not one price.
+A page is HTML or JSON, in UTF-8, or in what its header or it itself names, or, where neither does, Japanese
+(Shift_JIS, EUC-JP) or Western (windows-1252). A rule finds texts, or values of JSON, on it; a type makes values of
+them. What is not sure is no value but a problem with its reason: `1.234` may be two numbers, `3/4/2026` two days, and
+a range is not one price.
 """
 
 _TYPES = """\
