@@ -114,6 +114,12 @@ KINDS: Mapping[str, Sequence[Example]] = {
             '<b itemprop="postalCode">99001</b></p></div>',
             "99001",
         ),
+        Example(
+            "{from: {microdata: price, of: Car, within: main}, type: money}",
+            '<aside itemscope itemtype="https://schema.org/Car">Also nice: <b itemprop="price">CHF 99.–</b></aside>\n'
+            '<main><p itemscope itemtype="https://schema.org/Car"><b itemprop="price">CHF 73’900.–</b></main>',
+            {"amount": "73900", "currency": "CHF"},
+        ),
     ),
     "jsonpath": (
         Example("{from: {jsonpath: $.data.rooms}, type: rooms}", '{"data": {"rooms": 3.5}}', "3.5"),

@@ -140,7 +140,8 @@ def _json_ld(rule: Rule, part: Part) -> list[Json]:
 
 def _micro_data(rule: Rule, part: Part) -> list[Json]:
     path = path_of(rule.microdata or "", through_lists=True)
-    return _scalars([value for thing in of_type(part.micro_data, rule.of) for value in path.find(thing)])
+    scope = part.below(rule.within) if rule.within else part
+    return _scalars([value for thing in of_type(scope.micro_data, rule.of) for value in path.find(thing)])
 
 
 def _scalars(values: list[Json]) -> list[Json]:

@@ -142,7 +142,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "table": ("rows", "labels", "values", "within"),
     "xpath": ("pick", "join"),
     "jsonld": ("of", "pick", "join"),
-    "microdata": ("of", "pick", "join"),
+    "microdata": ("of", "within", "pick", "join"),
     "jsonpath": ("script", "variable", "attribute", "pick", "join"),
     "regex": ("search", "within", "pick", "join"),
     "concat": ("join",),
@@ -171,9 +171,11 @@ class Rule(Reading):
     xpath: XPath | None = None
     """XPath 1.0. Slower than the others, because the page is parsed a second time."""
     jsonld: JsonPath | None = None
-    """Path within an object of JSON-LD, wherever in the page it stands: `offers.price`. Lists are gone through."""
+    """Path within an object of JSON-LD, wherever in the page it stands: `offers.price`. Lists are gone through. Of
+    several objects the first one counts that has it."""
     microdata: JsonPath | None = None
-    """Path within an item of microdata: `offers.price`."""
+    """Path within an item of microdata: `offers.price`. Of several items the first one counts that has it, be it one
+    that the page only recommends: `within` keeps to the right one."""
     jsonpath: JsonPath | None = None
     """Path in the JSON of an API, or of a script of the page: `$.props.listing.price`, `$.images[*].url`,
     `$.facts[?(@.name == 'rooms')].value`, `$..price`."""
