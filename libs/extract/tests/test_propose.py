@@ -64,6 +64,22 @@ def test_the_largest_group_of_like_links_is_the_first() -> None:
     assert second.pattern == "/agents/*"
 
 
+@pytest.mark.parametrize(
+    ("hrefs", "pattern", "css"),
+    [
+        (("../auto/7-golf?pos=1", "../auto/8-zoe?pos=2"), "/de/auto/*", 'a[href*="/auto/"]'),
+        (("auto/7", "auto/8"), "/de/autos/auto/*", 'a[href*="auto/"]'),
+        (("item.asp?cat=5&id=7", "item.asp?cat=5&id=8"), "/de/autos/item.asp?id=*", 'a[href*="item.asp"]'),
+        (("?page=2", "?page=3", "?page=4", "?id=7", "?id=8"), "/de/autos/?id=*", 'a[href*="id="]'),
+        (("7", "8"), "/de/autos/*", "a[href]"),
+    ],
+)
+def test_links_are_proposed_however_the_page_writes_them(hrefs: tuple[str, ...], pattern: str, css: str) -> None:
+    page = Page("".join(f'<a href="{href}">x</a>' for href in hrefs), url="https://cars.example/de/autos/")
+    proposed = propose_links(page)[0]
+    assert (proposed.pattern, proposed.rule) == (pattern, {"css": css, "attribute": "href"})
+
+
 def test_paging_is_known_by_a_next_link_or_by_a_counting_parameter() -> None:
     assert propose_paging(Page(SEARCH, url="https://homes.example/search?city=1")) == {"param": "page", "first": 1}
     assert propose_paging(Page('<a rel="next" href="/s?p=2">more</a>', url="https://x.example/s")) == {

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -138,32 +138,31 @@ class Listed:
     """Links of a search page that look alike: those to its entries, if they are many."""
 
     pattern: str
-    """Their path with `*` for what differs."""
+    """Their path with `*` for what differs, with the parameter that does where the path is the same."""
     rule: Mapping[str, Any]
     """That finds them."""
     urls: tuple[str, ...]
 
 
 def propose_links(page: Page) -> list[Listed]:
-    """Groups of links of one site that differ in a number or a last part, the largest first."""
+    """Groups of links of one site that differ in a number or a last part, the largest first; those to the page itself,
+    with other parameters, last."""
     if page.node is None:
         return []
-    host = urlsplit(page.url).netloc
-    groups: dict[str, dict[str, None]] = {}
+    here = urlsplit(page.url)
+    groups: dict[str, dict[str, str]] = {}
     for node in page.node.css("a[href]"):
         href = (node.attributes.get("href") or "").strip()
         url = urljoin(urljoin(page.url, page.base_url), href)
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or (host and parts.netloc != host):
+        if parts.scheme not in ("http", "https") or (here.netloc and parts.netloc != here.netloc):
             continue
-        groups.setdefault(_pattern(parts.path), {})[url.partition("#")[0]] = None
-    found = []
-    for pattern, urls in groups.items():
-        if "*" not in pattern or len(urls) < 2:
-            continue
-        rule = {"css": f'a[href*="{_fixed(pattern)}"]', "attribute": "href"}
-        found.append(Listed(pattern, rule, tuple(urls)))
-    return sorted(found, key=lambda one: -len(one.urls))
+        groups.setdefault(_pattern(parts.path), {})[url.partition("#")[0]] = href
+    found = [
+        _listed(pattern, hrefs) if "*" in pattern else _told_apart(pattern, hrefs) for pattern, hrefs in groups.items()
+    ]
+    ours = f"{here.path}?"
+    return sorted(filter(None, found), key=lambda one: (one.pattern.startswith(ours), -len(one.urls)))
 
 
 def _pattern(path: str) -> str:
@@ -171,9 +170,36 @@ def _pattern(path: str) -> str:
     return "/".join("*" if re.search(r"\d", part) else part for part in parts)
 
 
-def _fixed(pattern: str) -> str:
-    """The longest piece of a pattern that stands in every address of it."""
-    return max(pattern.split("*"), key=len) or "/"
+def _told_apart(path: str, hrefs: Mapping[str, str]) -> Listed | None:
+    """By the first parameter that gives them different numbers, and no page of a list: `item.php?id=*`."""
+    numbers: dict[str, dict[str, str]] = {}
+    for url in hrefs:
+        for name, value in parse_qsl(urlsplit(url).query):
+            if re.search(r"\d", value) and not _PAGES.search(name):
+                numbers.setdefault(name, {})[url] = value
+    for name, values in numbers.items():
+        if len(set(values.values())) > 1:
+            return _listed(f"{path}?{name}=*", {url: hrefs[url] for url in values})
+    return None
+
+
+def _listed(pattern: str, hrefs: Mapping[str, str]) -> Listed | None:
+    if len(hrefs) < 2:
+        return None
+    fixed = _fixed(pattern, hrefs.values())
+    rule = {"css": f'a[href*="{fixed}"]' if fixed else "a[href]", "attribute": "href"}
+    return Listed(pattern, rule, tuple(hrefs))
+
+
+def _fixed(pattern: str, hrefs: Collection[str]) -> str:
+    """The longest piece of a pattern that stands in every link of it, as the page writes them: `../homes/7` too."""
+    pieces = sorted(re.split(r"[*?]", pattern), key=len, reverse=True)
+    ends = (piece[start:] for piece in pieces for start in range(len(piece)))
+    return next((end for end in ends if all(end in href for href in hrefs)), "")
+
+
+_PAGES = re.compile(r"page|seite|sivu|pagina|^p$|pg", re.IGNORECASE)
+"""Parameters that count pages."""
 
 
 def propose_paging(page: Page) -> dict[str, Any] | None:
@@ -191,5 +217,5 @@ def propose_paging(page: Page) -> dict[str, Any] | None:
         if parts.path != here.path:
             continue
         counted.update(name for name, value in parse_qsl(parts.query) if re.fullmatch(r"\d{1,3}", value))
-    known = [name for name, _ in counted.most_common() if re.search(r"page|seite|sivu|pagina|^p$|pg", name, re.I)]
+    known = [name for name, _ in counted.most_common() if _PAGES.search(name)]
     return {"param": known[0], "first": 1} if known else None
