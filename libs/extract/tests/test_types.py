@@ -45,6 +45,10 @@ def read(text: object, kind: Kind, **form: object) -> object:
         ("250000.00 EUR", {"from_program": True, "locale": "de"}, 250000, "EUR"),
         ("-850 €", {}, -850, "EUR"),
         ("850 €/m2", {}, 850, "EUR"),
+        ("12,500円（税込）", {"locale": "ja"}, 12500, "JPY"),
+        ("￥１２，５００", {"locale": "ja"}, 12500, "JPY"),
+        ("36.5万円", {"locale": "ja"}, 365000, "JPY"),
+        ("2億円", {"currency": "JPY"}, 200000000, "JPY"),
         (950, {"currency": "EUR"}, 950, "EUR"),
         (950.5, {"currency": "EUR"}, "950.5", "EUR"),
     ],
@@ -226,6 +230,13 @@ def test_a_day_without_a_locale_is_read_rightly_or_refused(day: date, month_firs
         assert day.day <= 12
         return
     assert read_day == day
+
+
+def test_a_day_is_read_as_it_is_printed_in_east_asia() -> None:
+    for text in ("2026年3月9日", "２０２６年３月９日（月）", "2026년 3월 9일"):
+        assert read(text, "date") == date(2026, 3, 9)
+    with pytest.raises(Unreadable, match="no date"):
+        read("令和8年3月9日", "date")
 
 
 def test_the_order_of_a_date_can_be_given() -> None:

@@ -16,10 +16,10 @@ from tidemill.extract.rules import FieldRules, PageRules
 from tidemill.extract.types import Kind
 
 TRIED: tuple[tuple[Kind, str], ...] = (
-    ("money", r"[€$£]|\b(?:EUR|CHF|USD|GBP|HUF|kr|Ft)\b|\bFr\."),
+    ("money", r"[€$£¥￥円]|\b(?:EUR|CHF|USD|GBP|HUF|kr|Ft)\b|\bFr\."),
     ("area", r"m²|m2\b|\bsq\.? ?ft|\bqm\b|\d (?:ha|a|ar)$"),
     ("rooms", r"½|\d ?h\b|Zimmer|rooms?\b|pièces|szoba"),
-    ("date", r"\d{4}-\d\d-\d\d|\d{1,2}\.\s?(?:\d{1,2}\.|\w+)\s?\d{4}"),
+    ("date", r"\d{4}-\d\d-\d\d|\d{1,2}\.\s?(?:\d{1,2}\.|\w+)\s?\d{4}|\d{4}[年년]"),
     ("year", r"^\D{0,12}(?:1[6-9]|20)\d\d\b"),
     ("boolean", r"^(?:ja|nein|yes|no|kyllä|ei|oui|non|igen|nem|true|false)$"),
     ("integer", r"^\d{1,3}(?:['’ .,\u00a0\u202f]\d{3})*$"),

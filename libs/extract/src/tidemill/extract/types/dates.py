@@ -44,6 +44,7 @@ _ISO = re.compile(
     r"(?<![0-9])([0-9]{4})-([0-9]{2})-([0-9]{2})(?![0-9])"
     r"(?:[T ][0-9]{2}:[0-9]{2}[0-9:.,]*(?:Z|[+-][0-9]{2}:?[0-9]{2})?)?"
 )
+_EAST_ASIAN = re.compile(r"(?<![0-9])([0-9]{4}) ?[年년] ?([0-9]{1,2}) ?[月월] ?([0-9]{1,2}) ?[日일]")
 _COMPACT = re.compile(r"([0-9]{4})([0-9][0-9])([0-9][0-9])")
 _DIGITS = re.compile(r"(?<![0-9.])([0-9]{1,4})(\. ?|/|-)([0-9]{1,2})(\. ?|/|-)([0-9]{4}|[0-9]{1,2})(?![0-9])")
 _WORD = r"([^\W\d_]{3,15})"
@@ -56,8 +57,8 @@ _MONTH_FIRST_COUNTRIES = ("US",)
 
 
 def parse_date(value: Json, form: Form) -> date:
-    """`2026-11-22`, `22.11.2026`, `22 novembre 2026`, `2026. november 22.`. Raises Unreadable, also for `3/4/2026`
-    where neither `order` nor the country of the locale says which is the day.
+    """`2026-11-22`, `22.11.2026`, `22 novembre 2026`, `2026. november 22.`, `2026年11月22日`. Raises Unreadable, also
+    for `3/4/2026` where neither `order` nor the country of the locale says which is the day.
 
     Of a time with its zone it is the day as printed. Years of two digits are 1970 to 2069, where the order is sure.
     """
@@ -67,6 +68,7 @@ def parse_date(value: Json, form: Form) -> date:
     if found := _COMPACT.fullmatch(text):
         return _day(found[1], found[2], found[3], text)
     days = {_day(found[1], found[2], found[3], text) for found in _ISO.finditer(text)}
+    days |= {_day(found[1], found[2], found[3], text) for found in _EAST_ASIAN.finditer(text)}
     rest = _ISO.sub(" ", text)
     days |= {_of_digits(found, form, text) for found in _DIGITS.finditer(rest)}
     days |= _named(rest, text)

@@ -52,6 +52,7 @@ _SIGNS: Mapping[str, str] = {
     "₴": "UAH",
     "₪": "ILS",
     "₹": "INR",
+    "円": "JPY",
 }
 _SHARED: Mapping[str, Mapping[str, str]] = {
     "$": {"US": "USD", "CA": "CAD", "AU": "AUD", "NZ": "NZD", "HK": "HKD", "SG": "SGD", "MX": "MXN"},
@@ -62,7 +63,8 @@ _SHARED: Mapping[str, Mapping[str, str]] = {
 _SAME = {"kr.": "kr", ":-": "kr"}
 
 _KNOWN = {code.lower() for code in CODES} | _SIGNS.keys() | _SHARED.keys() | _SAME.keys()
-_WORD = re.compile(r"[^\W\d_]{1,2}\$|[^\W\d_]+\.?|:-|[€£¥$₺₴₪₹]")
+# No space stands before 円, so that it is a word of its own within 万円.
+_WORD = re.compile(r"[^\W\d_]{1,2}\$|[^\W\d_円]+\.?|:-|[€£¥$₺₴₪₹円]")
 
 
 def _signs(text: str) -> list["re.Match[str]"]:
@@ -82,6 +84,8 @@ _TIMES: Mapping[str, int] = {
         ("m", "mio", "mill", "million", "millions", "millionen", "millió", "milj", "miljoonaa", "mn"), 10**6
     ),
     **dict.fromkeys(("mrd", "milliard", "milliards", "milliarden", "milliárd", "bn"), 10**9),
+    "万": 10_000,
+    "億": 10**8,
 }
 _SIGN = "¤"
 _FACTOR = re.compile(rf"\s?([^\W\d_]+)\.?(?:\s?({_SIGN})|(?=[\s/]|$))")
@@ -136,7 +140,7 @@ def _times(after: str) -> int:
     if word is None:
         return 1
     known = _TIMES.get(word[1].lower())
-    if known is not None and (word[2] or len(word[1]) > 1 or word[1] in ("M", "k")):
+    if known is not None and (word[2] or len(word[1]) > 1 or word[1] in ("M", "k", "万", "億")):
         return known
     if known is not None or word[2]:
         raise Unreadable(f"nobody here knows how many {word[1]} are")

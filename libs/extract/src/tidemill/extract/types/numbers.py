@@ -35,7 +35,8 @@ NOTATIONS: Mapping[str, Notation] = {
 }
 """By language, or language and country."""
 
-_APOSTROPHES = str.maketrans(dict.fromkeys("’‘ʼ′´`", "'") | dict.fromkeys("−‒–—", "-"))
+_FULL_WIDTH = {0xFF00 + code: 0x20 + code for code in range(1, 95)} | {ord("￥"): "¥", ord("￡"): "£"}
+_SAME_MARKS = str.maketrans(_FULL_WIDTH | dict.fromkeys(map(ord, "’‘ʼ′´`"), "'") | dict.fromkeys(map(ord, "−‒–—"), "-"))
 _PLAIN = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
 _SHAPE = re.compile(r"([+-]?)\s?([0-9](?:[0-9.,' ]*[0-9])?)")
 _IN_TEXT = re.compile(
@@ -45,8 +46,8 @@ _DASH_END = re.compile(r"(?<=[0-9])[.,]\s?-{1,2}(?![0-9])")
 
 
 def normal(text: str) -> str:
-    """One kind of apostrophe, dash and space; the dash that stands for no cents (`1'200.–`) is gone."""
-    return _DASH_END.sub("", " ".join(text.translate(_APOSTROPHES).split()))
+    """One kind of apostrophe, dash, space and width (`１２`); the dash that stands for no cents (`1'200.–`) is gone."""
+    return _DASH_END.sub("", " ".join(text.translate(_SAME_MARKS).split()))
 
 
 def notation_of(locale: str) -> Notation:
