@@ -61,6 +61,9 @@ def test_an_amount_has_its_currency(text: object, form: dict[str, object], amoun
     ("kind", "text", "reason"),
     [
         ("money", "1.234 €", "could be"),
+        ("integer", "12k", "is shortened"),
+        ("integer", "3万km", "is shortened"),
+        ("decimal", "4,5 mio", "is shortened"),
         ("money", "8 400 kr", "could be SEK or NOK"),
         ("money", "$900", "could be USD"),
         ("money", "1 200 – 1 400 €", "has 2 numbers"),

@@ -13,6 +13,7 @@ _GROUP_SHAPED = re.compile(r"[+-]?[1-9][0-9]{0,2}\.[0-9]{3}")
 _PLAIN = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 _YEAR = re.compile(r"(?<![0-9.,'])[12][0-9]{3}(?![0-9'])(?![.,][0-9])")
 _SPAN = re.compile(r"\s?[-/]\s?[0-9][0-9](?![0-9])")
+_SHORTENED = re.compile(r"(?:[kKM]|\s?(?i:mio|mrd))(?![^\W_])|[万億]")
 _YES = frozenset("true yes y ja kyllä on oui si sì sí igen van tak ano 1 ✓ ✔ x".split())
 _NO = frozenset("false no n nein ei non nem nincs nie ne nej 0 ✗ ✘ - –".split())
 
@@ -50,13 +51,17 @@ def _could_be_grouped(text: str, locale: str) -> bool:
 
 
 def parse_decimal(value: Json, form: Form) -> Decimal:
-    """The only number in a text: `54,5 kpl`. Raises Unreadable."""
+    """The only number in a text: `54,5 kpl`. Raises Unreadable, also for `12k`, which is not 12."""
     number = native(value)
     if number is not None:
         return number
     if not isinstance(value, str):
         raise Unreadable("is no number")
-    return read_number(one_number(normal(value))[0], form)
+    text = normal(value)
+    printed = one_number(text)
+    if short := _SHORTENED.match(text, printed.end()):
+        raise Unreadable(f"{printed[0]}{short[0]} is shortened; choose the number with `match`")
+    return read_number(printed[0], form)
 
 
 def parse_integer(value: Json, form: Form) -> int:
