@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.common.config import ConfigError, Problem
+from tidemill.common.config.content import read_content
 from tidemill.common.config.yamlfile import parse_value, parse_yaml, read_yaml
 
 
@@ -139,6 +141,16 @@ def test_a_file_that_is_no_text_is_refused_with_the_line(tmp_path: Path) -> None
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"f\.yaml: cannot be read: Is a directory"):
         read_yaml(tmp_path, "f.yaml")
+
+
+def test_a_pipe_in_place_of_a_file_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "sources" / "demo.yaml"
+    pipe.parent.mkdir()
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigError, match=r"demo\.yaml: cannot be read: Is a pipe or a device, not a file"):
+        read_yaml(pipe, "demo.yaml")
+    with pytest.raises(ConfigError, match="Is a pipe or a device"):
+        read_content(tmp_path, pipe.parent)
 
 
 @pytest.mark.parametrize(

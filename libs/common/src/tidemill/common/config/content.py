@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tidemill.common.config.errors import ConfigError, Origin, Problem
 from tidemill.common.config.layers import Layer
-from tidemill.common.config.yamlfile import parse_yaml, read_yaml
+from tidemill.common.config.yamlfile import bytes_of, parse_yaml, read_yaml
 
 FILE = "tidemill.yaml"
 ENVIRONMENT = "TIDEMILL_ENV"
@@ -116,7 +116,7 @@ def read_content(folder: Path, sources_dir: Path) -> dict[str, str]:
     files |= {f"{sources_dir.name}/{file.name}": file for file in files_in(sources_dir, SOURCES)}
     for name, file in sorted(files.items()):
         try:
-            found[name] = file.read_bytes().decode("utf-8-sig")
+            found[name] = bytes_of(file).decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             why = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else "is not UTF-8"
             wrong.append(Problem(Origin("file", name), "", why))

@@ -5,6 +5,7 @@ to blow a file up.
 """
 
 import copy
+import errno
 import json
 import re
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ _NODES = 100_000
 def read_yaml(file: FilePath, name: str) -> Layer:
     """The mapping in a file; `name` is what messages call it. Raises ConfigError."""
     try:
-        content = file.read_bytes()
+        content = bytes_of(file)
     except OSError as error:
         raise ConfigError([Problem(Origin("file", name), "", f"cannot be read: {error.strerror}")]) from error
     try:
@@ -37,6 +38,13 @@ def read_yaml(file: FilePath, name: str) -> Layer:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError([Problem(Origin("file", name, line), "", "is not UTF-8; save the file as UTF-8")]) from error
     return parse_yaml(text, name)
+
+
+def bytes_of(file: FilePath) -> bytes:
+    """What a file holds. Raises OSError, also for a pipe or a device, which might be read for ever."""
+    if file.exists() and not (file.is_file() or file.is_dir()):
+        raise OSError(errno.EINVAL, "Is a pipe or a device, not a file", str(file))
+    return file.read_bytes()
 
 
 def parse_yaml(text: str, name: str) -> Layer:
