@@ -146,6 +146,9 @@ def test_an_interview_refuses_names_and_addresses_that_cannot_be(folder: Path) -
     assert "is no name" in run("new", "Portal X", "--yes").stderr
     assert "Give it on the command line" in run("new", "portal", "--yes").stderr
     assert "is no address on the web" in run("new", "portal", "--search", "ftp://x", "--yes").stderr
+    klingon = run("new", "portal", "--search", "https://portal.example/", "--locale", "klingon", "--yes")
+    assert "numbers are written in klingon" in klingon.stderr
+    assert "nobody answers: Address of a page" in run("new", "portal", typed="").stderr
     (folder / "shell.html").write_text("<html><script src=app.js></script><div id=root></div></html>")
     refused = run("new", "portal", "--search", "https://portal.example/", "--search-page", "shell.html", "--yes")
     assert "filled by JavaScript" in refused.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -41,6 +42,8 @@ def new(
     assignments: Assignments = None,
 ) -> None:
     """Ask what is needed, look at a search page and at the page of one entry, propose rules, write the source file."""
+    from tidemill.extract.types.numbers import known_locale
+
     asks = Interview(yes=yes)
     name = asks.text("Name of the source (lower case, dashes)", name)
     if not NAME.fullmatch(name):
@@ -51,11 +54,14 @@ def new(
     search = asks.text("Address of a page that lists what there is", search)
     contact = asks.text("Your address or URL, for the site's owner", contact, default="")
     locale = asks.text("How numbers are written there (fi, de-CH, en-GB, auto)", locale, default="auto")
+    if not known_locale(locale):
+        fail(f"nobody here knows how numbers are written in {locale}; take fi, de-CH, en-GB or auto")
     draft: dict[str, Any] = {"source": name, "politeness": {"rate": "1/s"} | ({"contact": contact} if contact else {})}
     listing = _got(draft, search, search_page)
     found = _search(asks, listing, search)
     entry = found.pop("entry")
-    becomes = asks.text("What the pages become: listings, or none (kept only, for now)", converter, default="listings")
+    kinds = "listings, pages (records of any kind), or none (kept only)"
+    becomes = asks.text(f"What the pages become: {kinds}", converter, default="listings")
     fields = _fields(asks, _got(draft, entry, page), locale, becomes)
     source = {
         "source": name,
@@ -83,12 +89,12 @@ class Interview:
             if default is None:
                 fail(f"{question}? Give it on the command line, or leave out --yes")
             return default
-        return str(typer.prompt(question, default=default)).strip()
+        return _asked(question, default=default).strip()
 
     def names(self, question: str, known: Sequence[str]) -> list[str]:
         """Some of the known names; asked again while others are given."""
         while not self._yes:
-            given = [name for name in re.split(r"[,\s]+", typer.prompt(question, default="")) if name]
+            given = [name for name in re.split(r"[,\s]+", _asked(question, default="")) if name]
             unknown = [name for name in given if name not in known]
             if not unknown:
                 return given
@@ -97,7 +103,17 @@ class Interview:
 
     def choice(self, question: str, most: int) -> int:
         """A number from 1."""
-        return 1 if self._yes or most == 1 else int(typer.prompt(question, default=1, type=typer_range(most)))
+        return 1 if self._yes or most == 1 else int(_asked(question, default=1, type=typer_range(most)))
+
+
+def _asked(question: str, **prompt: Any) -> str:
+    """What a person answers, who is there to do so."""
+    try:
+        return str(typer.prompt(question, **prompt))
+    except typer.Abort:
+        if sys.stdin.isatty():
+            raise
+        fail(f"nobody answers: {question}? Give it on the command line, and --yes for all that is proposed")
 
 
 def typer_range(most: int) -> Any:
