@@ -82,6 +82,13 @@ def test_what_cannot_be_read_is_said_in_a_sentence(tmp_path: Path, name: str, co
         rewrite(path, tmp_path, None, None, "")
 
 
+def test_a_file_that_is_not_there_or_a_folder_is_named(tmp_path: Path) -> None:
+    for path, why in ((tmp_path / "a.csv", "No such file or directory"), (tmp_path, "Is a directory")):
+        status, said = run("import", str(path))
+        assert status == 1
+        assert f"tidemill: {path} cannot be read: {why}" in said
+
+
 def geoparquet(path: Path, crs: Any, shapes: list[bytes]) -> None:
     geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": {"encoding": "WKB", "crs": crs}}}
     frame = polars.DataFrame({"osm_id": list(range(len(shapes))), "geometry": shapes})

@@ -72,8 +72,10 @@ def import_(
     with TemporaryDirectory(prefix="tidemill-geo-") as folder:
         try:
             written = rewrite(file, Path(folder), kind, within, city)
-        except (UnreadableGeodata, OSError) as error:
+        except UnreadableGeodata as error:
             fail(str(error))
+        except OSError as error:
+            fail(f"{error.filename or file} cannot be read: {error.strerror or error}")
         empty = [one.kind for one in written if one.box is None]
         if empty or not written:
             left = "; ".join(f"{reason} {count}" for one in written for reason, count in one.left_out.items())
