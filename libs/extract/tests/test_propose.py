@@ -88,6 +88,20 @@ def test_paging_is_known_by_a_next_link_or_by_a_counting_parameter() -> None:
     assert propose_paging(Page("<p>all there is</p>", url="https://x.example/s")) is None
 
 
+def test_labels_are_proposed_whatever_their_script_and_markup() -> None:
+    page = Page(
+        "<table><tr><th>価格</th><td>12,500円</td></tr><tr><th>在庫</th><td>あり</td></tr></table>"
+        "<li><strong>Date de parution :</strong> 3 mars 2026<li><b>Auteur&nbsp;:</b> Hugo<p>A <b>very</b> good book."
+    )
+    found = {one.name: (one.rules["from"], one.value) for one in propose_fields(page, "ja")}
+    assert found == {
+        "field": ({"label": "価格"}, {"amount": "12500", "currency": "JPY"}),
+        "field_2": ({"label": "在庫"}, "あり"),
+        "date_de_parution": ({"label": "Date de parution"}, "2026-03-03"),
+        "auteur": ({"label": "Auteur"}, "Hugo"),
+    }
+
+
 def test_an_answer_that_is_no_page_proposes_nothing() -> None:
     for source in ("", "{}", "[1,2]", "<html></html>"):
         assert propose_fields(Page(source)) == []

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urljoin, urlsplit
 
 from tidemill.extract.extract import Extracted, extract, plain
 from tidemill.extract.model import Json
+from tidemill.extract.nodes import text_of
 from tidemill.extract.page import Page
 from tidemill.extract.rules import FieldRules, PageRules
 from tidemill.extract.types import Kind
@@ -19,7 +20,7 @@ TRIED: tuple[tuple[Kind, str], ...] = (
     ("money", r"[€$£¥￥円]|\b(?:EUR|CHF|USD|GBP|HUF|kr|Ft)\b|\bFr\."),
     ("area", r"m²|m2\b|\bsq\.? ?ft|\bqm\b|\d (?:ha|a|ar)$"),
     ("rooms", r"½|\d ?h\b|Zimmer|rooms?\b|pièces|szoba"),
-    ("date", r"\d{4}-\d\d-\d\d|\d{1,2}\.\s?(?:\d{1,2}\.|\w+)\s?\d{4}|\d{4}[年년]"),
+    ("date", r"\d{4}-\d\d-\d\d|\d{1,2}\.\s?(?:\d{1,2}\.|\w+)\s?\d{4}|\d{1,2} [^\W\d_]{3,} \d{4}|\d{4}[年년]"),
     ("year", r"^\D{0,12}(?:1[6-9]|20)\d\d\b"),
     ("boolean", r"^(?:ja|nein|yes|no|kyllä|ei|oui|non|igen|nem|true|false)$"),
     ("integer", r"^\d{1,3}(?:['’ .,\u00a0\u202f]\d{3})*$"),
@@ -53,7 +54,7 @@ def propose_fields(page: Page, locale: str = "auto") -> list[Proposal]:
     What cannot be read as a typed value is proposed as text."""
     found: dict[str, Proposal] = {}
     values: set[str] = set()
-    for name, rule in (*_of_json_ld(page), *_of_labels(page), *_of_heading(page)):
+    for name, rule in (*_of_json_ld(page), *_of_labels(page), *_of_bold_labels(page), *_of_heading(page)):
         proposal = _tried(page, name, rule, locale)
         told = f"{proposal.value}" if proposal else ""
         if proposal is None or told in values:
@@ -115,8 +116,17 @@ def _paths(thing: Mapping[str, Any], above: str = "", depth: int = 0) -> Iterato
 def _of_labels(page: Page) -> Iterator[tuple[str, dict[str, Any]]]:
     for pairs in list(page.labelled.values())[:MOST_LABELS]:
         label = pairs[0][0].rstrip(" :")
-        if label and (name := _slug(label)):
-            yield name, {"label": label}
+        if label:
+            yield _slug(label) or "field", {"label": label}
+
+
+def _of_bold_labels(page: Page) -> Iterator[tuple[str, dict[str, Any]]]:
+    """`<b>Price:</b> 5 €`, wherever it stands; the colon tells it from what is merely important."""
+    known = {pairs[0][0].rstrip(" :") for pairs in page.labelled.values()}
+    nodes = [] if page.node is None else page.node.css("b, strong")
+    labels = dict.fromkeys(text.rstrip(" :") for node in nodes if (text := text_of(node)).endswith(":"))
+    for label in [label for label in labels if label and label not in known][:MOST_LABELS]:
+        yield _slug(label) or "field", {"label": label}
 
 
 def _of_heading(page: Page) -> Iterator[tuple[str, dict[str, Any]]]:
