@@ -243,7 +243,8 @@ async def test_a_page_asks_no_faster_than_its_source(fetch: PoliteFetch, server:
     await get(fetch, source(server, polite={"rate": "2/s", "concurrency": 1}), f"{server.url}/1")
     gaps = [after.at - before.at for before, after in zip(server.asked, server.asked[1:], strict=False)]
     assert len(gaps) == 3
-    assert min(gaps) > 0.45
+    assert min(gaps) > 0.25  # Without, hardly any; a server that is late for one finds it nearer to the next.
+    assert sum(gaps) > 1.4
 
 
 COOKIES = """
