@@ -37,6 +37,9 @@ LOOK_EVERY_SECONDS = 10.0
 READ_AGAIN_SECONDS = 60.0
 LEAVE_SECONDS = 2.0
 GREET_SECONDS = 1.0
+YOUNG_SECONDS = 10.0
+"""So long after its beginning a replica gives a sign of life every second: those that begin at the same time may not
+answer yet when they are greeted."""
 PROCESS = ("data_dir", "database_url", "health", "log", "nats_url", "redis_required", "runs_in", "sources_dir")
 """Settings that belong to the process: the services in it share them, and they were used before any was opened."""
 
@@ -87,12 +90,14 @@ class Following:
     async def run(self, bus: Bus, engine: AsyncEngine, wiring: Wiring, told: asyncio.Event) -> None:
         """Return when the service has to be opened again, by another `config`."""
         bus.state_fact("instance", self.instance)
+        grown_at = asyncio.get_running_loop().time() + YOUNG_SECONDS
         while True:
             told.clear()
+            young = asyncio.get_running_loop().time() < grown_at
             try:
                 if await self._follow(engine, wiring):
                     return
-                await self._answer(bus, engine, wiring)
+                await self._answer(bus, engine, wiring, 1.0 if young else SEEN_EVERY_SECONDS)
                 if not self._greeted and bus.connected:
                     await self._greet(bus, engine)
                 self._lost = False
@@ -100,7 +105,7 @@ class Following:
                 if not self._lost:
                     self._log.warning("cannot follow the configuration; trying again", error=describe(error))
                 self._lost = True
-            await woken(told, to_the_second(LOOK_EVERY_SECONDS))
+            await woken(told, to_the_second(1.0 if young else LOOK_EVERY_SECONDS))
 
     async def leave(self, engine: AsyncEngine) -> None:
         """This replica ends: nobody waits for its acknowledgement any more."""
@@ -193,7 +198,7 @@ class Following:
             self._log.error("stays with the configuration before", refused=number, problem=problem)
         self._refused, self._read_again_at = (number, problem), math.inf
 
-    async def _answer(self, bus: Bus, engine: AsyncEngine, wiring: Wiring) -> None:
+    async def _answer(self, bus: Bus, engine: AsyncEngine, wiring: Wiring, every: float) -> None:
         """Say what this replica makes of the active version, once, and then give signs of life."""
         number, problem = self._refused or (self.sources.version, _sentence(wiring.complaints()))
         said = Acknowledgement(
@@ -208,7 +213,7 @@ class Following:
                 await acknowledge(connection, said)
             if self._restart:
                 self._log.warning("settings wait for a restart of the process", settings=self._restart)
-        elif now - self._seen_at >= SEEN_EVERY_SECONDS / 2:
+        elif now - self._seen_at >= every / 2:
             async with engine.begin() as connection:
                 await give_sign_of_life(connection, self._spec.name, self.instance)
         else:
