@@ -153,6 +153,7 @@ def test_a_replica_that_is_cut_off_is_shown_and_costs_nothing() -> None:
         begun = time.monotonic()
         shown = system.cli("status", check=False).stdout
         assert time.monotonic() - begun < SHOWN_SECONDS
+        assert "lost: does not answer" in shown, shown
         (lost,) = [line for line in shown.splitlines() if "lost: does not answer" in line]
         assert f"-{system.services[AWAY].pid}-" in lost
         took.note(f"{AWAY} is cut off", "paper", load.seconds_of_paper())
