@@ -125,7 +125,11 @@ async def test_without_a_version_the_files_of_the_folder_hold(millers: Millers) 
     millers.start()
     await becomes(lambda: millers.opened)
     assert (millers.opened[0].sources["demo"].title, millers.opened[0].sources.version) == ("file", 0)
-    assert await millers.acknowledged() == [(0, 0, "", [])]
+
+    async def acknowledged() -> bool:
+        return await millers.acknowledged() == [(0, 0, "", [])]
+
+    await becomes(acknowledged)
 
 
 async def test_a_replica_without_a_folder_starts_with_the_active_version(millers: Millers) -> None:
