@@ -1,16 +1,21 @@
 """What a person sees of `tidemill up`."""
 
+import asyncio
 import json
 import resource
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import StringIO
 from pathlib import Path
 
 from tidemill.cli import live, together
 from tidemill.cli.live import Numbers, Screen, total
-from tidemill.cli.together import LogFile
+from tidemill.cli.machine import Machine
+from tidemill.cli.together import LogFile, Together
+from tidemill.common.bus.supervise import cancel
+from tidemill.common.config import Sources, load_config
+from tidemill.common.servers import Addresses
 from tidemill.common.telemetry.metrics import CONTROL_HELD, DOCUMENTS, FILES, RECORDS, Metrics
 
 
@@ -119,3 +124,32 @@ def files_limited_to(size: int) -> Iterator[None]:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
+
+
+class Forgetful(Together):
+    """One of its parts loses a cancellation, as nats-py does."""
+
+    async def _wait_until_ready(self) -> list[str]:
+        return []
+
+    def _summary(self, *_: object) -> str:
+        return "ready"
+
+    async def _live(self) -> None:
+        await asyncio.Event().wait()
+
+    async def _count(self, *_: object) -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+
+async def test_a_part_of_the_display_that_loses_a_cancellation_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    config, screen = load_config(tmp_path, services={}), Screen(StringIO())
+    together = Forgetful(config, Sources({}), [], Machine(config.common, screen.say), screen)
+    showing = asyncio.create_task(together._show(together._tell(Addresses("", "", ""), demo=False, begun=0)))
+    await asyncio.sleep(0.01)
+    begun = asyncio.get_running_loop().time()
+    await cancel([showing])
+    assert showing.cancelled()
+    assert asyncio.get_running_loop().time() - begun < 3

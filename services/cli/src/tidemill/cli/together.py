@@ -5,11 +5,12 @@ import json
 import shlex
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from io import TextIOBase
 from pathlib import Path
+from typing import Any
 
 import nats.errors
 
@@ -123,33 +124,33 @@ class Together:
                 health.add(service.health)
             addresses.write(self._config.common.data_dir)
             running = [asyncio.create_task(service.run(self._stop)) for service in self._services]
-            beside = [asyncio.create_task(self._show(addresses, demo, begun))]
+            beside = [asyncio.create_task(self._show(self._tell(addresses, demo, begun)))]
             beside.append(asyncio.create_task(Nightly(self._config, self._screen.say).run()))
             if any(spec.name == SCHEDULER for spec in self._specs):
                 folder = OwnFolder(self._config, addresses, self._screen.say)
                 beside.append(asyncio.create_task(folder.run()))
             await self._stop.wait()
-            await cancel(beside)  # Again and again: nats-py loses some cancellations.
+            await cancel(beside)
             self._screen.end()
             self._screen.say("Stopping; Ctrl-C again ends at once.")
             await asyncio.gather(*running)
 
-    async def _show(self, addresses: Addresses, demo: bool, begun: float) -> None:
+    async def _show(self, part: Coroutine[Any, Any, None]) -> None:
         """What goes wrong here is only told: the services work on."""
         try:
-            await self._tell(addresses, demo, begun)
+            await part
         except Exception:  # noqa: BLE001 - whatever it is, the work matters more than its display
-            self._screen.say(f"Nothing more is shown here; see {self._machine.log}")
+            self._screen.say(f"Not everything is shown here any more; see {self._machine.log}")
             get_logger("tidemill.up").exception("cannot show what happens")
 
     async def _tell(self, addresses: Addresses, demo: bool, begun: float) -> None:
         lasting = await self._wait_until_ready()
         self._screen.say(self._summary(addresses, time.monotonic() - begun, lasting))
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._count(addresses))
-            tasks.create_task(self._live())
-            if demo:
-                tasks.create_task(self._convert_sample(addresses, begun))
+        parts = [self._count(addresses), self._live()]
+        if demo:
+            parts.append(self._convert_sample(addresses, begun))
+        # Not a TaskGroup: that hands on the first cancellation alone, and nats-py loses some.
+        await asyncio.gather(*map(self._show, parts))
 
     async def _wait_until_ready(self) -> list[str]:
         """What is wrong all the same, and stays so."""
@@ -186,10 +187,10 @@ class Together:
 
     async def _count(self, addresses: Addresses) -> None:
         """What waits in the streams, over a connection of its own."""
-        while not self._stop.is_set():  # nats-py makes errors of its own out of some cancellations.
+        while True:
             with suppress(CommandFailed, nats.errors.Error, OSError, TimeoutError):
                 async with open_client(addresses.nats_url) as client:
-                    while client.is_connected and not self._stop.is_set():
+                    while client.is_connected:
                         _, consumers = await waiting(client.jetstream())
                         self._queue = sum(each.pending + each.in_hand for each in consumers)
                         await asyncio.sleep(COUNT_SECONDS if self._queue else COUNT_IDLE_SECONDS)

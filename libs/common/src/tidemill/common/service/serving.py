@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tidemill.common.archive import Archive
 from tidemill.common.bus.activity import to_the_second
 from tidemill.common.bus.bus import Bus
-from tidemill.common.bus.supervise import Supervisor
+from tidemill.common.bus.supervise import Supervisor, cancel
 from tidemill.common.cache import open_cache
 from tidemill.common.config import Config, ConfigError, Sources, load_config, load_sources, parse_assignments
 from tidemill.common.config.references import UnresolvedReference
@@ -150,8 +150,7 @@ class Service:
             self.health.started = True
             self._log.info("started", version=self.spec.version, config_version=self._following.sources.version)
             await _until(stop, asyncio.wait([handling, following], return_when=asyncio.FIRST_COMPLETED))
-            await _end(following)
-            await _end(telling)
+            await cancel([following, telling])
             await bus.stop(self._following.config.common.shutdown_after)
             await handling
             if stop.is_set():
