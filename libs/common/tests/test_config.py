@@ -355,6 +355,8 @@ def test_the_schema_refuses_unknown_keys_and_writes_defaults_with_their_unit() -
         ("nats_url: nats://a:4222,http://b", "begins with http://; valid: nats://"),
         ("redis_url: http://a", "begins with http://; valid: redis://"),
         ("archive_url: ftp://a", "begins with ftp://; valid: file://, s3://"),
+        ("database_url: postgresql://me:70000@a:70001/b", "has port 70001; the highest is 65535"),
+        ("nats_url: 'nats://a:4222,nats://[::1]:65536'", "has port 65536"),
     ],
 )
 def test_an_address_of_another_kind_of_server_is_refused_with_the_valid_ones(

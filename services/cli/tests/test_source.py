@@ -116,6 +116,9 @@ def test_a_saved_search_page_shows_entries_with_their_identity_and_where_it_goes
     table = run("test", "portal", "--search", "--page", "search.html", "--url", url).stdout
     assert "2 entries of 2 that the site counts" in table
     assert "/objekt/4711" in table
+    refused = run("test", "portal", "--search", "--page", "search.html", "--url", url, "--status", "429")
+    assert refused.exit_code == 1
+    assert "the site answered 429" in refused.stdout
 
 
 def test_what_cannot_be_tried_is_told(portal: Path, folder: Path) -> None:

@@ -25,6 +25,8 @@ LINKS_SHOWN = 10
 RAW_SHOWN = 60
 UNWELL = 1
 """Exit status: the page is no success by these rules."""
+REFUSED_FROM = 400
+"""HTTP status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,17 +209,18 @@ def _of_search(source: SourceFile, got: Got) -> dict[str, Any]:
     first_pages = (begin(scrape.search, start) for start in starts(scrape.search))
     position = next((first for first in first_pages if first.url == got.url), Position(got.url, got.url))
     step = advance(scrape.search, position, got.page())
+    refused = [f"the site answered {got.status}"] if got.status >= REFUSED_FROM else []
     return {
         "kind": "search",
         "url": got.url,
         "status": got.status,
         "bytes": len(got.content),
-        "ok": bool(step.links) or (step.complete and step.position.found == 0),
+        "ok": not refused and (bool(step.links) or (step.complete and step.position.found == 0)),
         "found": step.position.found,
         "entries": [{**_entry(link), "identity": canonical(link.url, scrape.urls)} for link in step.links],
         "next": step.position.url if step.stop is None else None,
         "stop": step.stop.value if step.stop else None,
-        "problems": list(dict.fromkeys(step.problems)),
+        "problems": [*refused, *dict.fromkeys(step.problems)],
     }
 
 

@@ -220,11 +220,9 @@ class Together:
             for name, source in sorted(self._sources.items())
             if source.watch
         ]
+        none = [("sources", f"none: write a source file into {self._config.common.sources_dir}, or use --demo")]
         rows = [
-            *(
-                inboxes
-                or [("inbox", f"none: write a source file into {self._config.common.sources_dir}, or use --demo")]
-            ),
+            *(inboxes if self._sources else none),
             *((child.name, child.url) for child in self._machine.others),
             ("archive", archive_url(self._config)),
             ("NATS", masked(addresses.nats_url)),

@@ -16,6 +16,8 @@ _PARAMETER = re.compile(
     r"(?P<before>[?&][a-z_-]*(?:password|passwd|secret|token|signature|access_key)[a-z_-]*=)[^&\s#]+", re.IGNORECASE
 )
 
+_PORT = re.compile(r"(?:://|@)(?:\[[^\]]*\]|[^\s/:?#@]*):(\d+)(?=[/?#]|$)")
+HIGHEST_PORT = 65535
 
 _SHORTEST = 6
 """Shorter ones cannot be found in a text without finding everything."""
@@ -70,6 +72,8 @@ def Schemes(*known: str) -> AfterValidator:  # noqa: N802 - read as a type's pro
             scheme, colon, _ = each.strip().partition("://")
             if colon and "$" not in scheme and scheme.lower() not in known:
                 raise ValueError(f"begins with {scheme}://; valid: {', '.join(f'{name}://' for name in known)}")
+            if (port := _PORT.search(each.strip())) and int(port[1]) > HIGHEST_PORT:
+                raise ValueError(f"has port {port[1]}; the highest is {HIGHEST_PORT}")
         return value
 
     return AfterValidator(check)
