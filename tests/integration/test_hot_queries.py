@@ -180,13 +180,17 @@ class Mill:
             },
         }
 
-    async def work(self, turn: int) -> None:
-        """Something for every service, until all of it has ended."""
+    def publish(self, turn: int) -> None:
+        """What the site has from now on."""
         entries = "".join(f'<article><a href="/homes/{n}">Home {n}</a></article>' for n in range(5 + turn))
         self.site.put("/homes?page=1", f"<!doctype html><title>Homes</title>{entries}".encode())
         for n in range(5 + turn):
             self.site.put(f"/homes/{n}", f"<!doctype html><title>Home</title><h1>Home {n}, {turn}</h1>".encode())
         self.site.put("/prices.json", json.dumps([{"id": n, "price": turn} for n in range(10)]).encode())
+
+    async def work(self, turn: int) -> None:
+        """Something for every service, until all of it has ended."""
+        self.publish(turn)
         (self.folder / "data" / "inbox" / f"{turn}.pdf").write_bytes(SAMPLE.read_bytes() + b"\n%% %d\n" % turn)
         await self.ask("scheduler", "run", source="homes")
         ended = f"""
@@ -324,6 +328,7 @@ async def open_mill() -> AsyncIterator[Mill]:
         engine = open_engine(postgres.url, statement_seconds=None)
         async with open_site() as site:
             mill = Mill(place, Addresses(nats.url, postgres.url), site, engine)
+            mill.publish(0)  # What a slot does not find while services still start is left alone for a while.
             try:
                 await mill.start()
                 yield mill
