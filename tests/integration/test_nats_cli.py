@@ -130,10 +130,12 @@ def test_a_key_set_by_hand_is_obeyed_mirrored_and_audited(mill: System) -> None:
 
 
 def test_a_run_is_cancelled_by_request_and_by_key(mill: System) -> None:
+    ask(mill, "pause", '{"service": "downloader"}')  # Else a run may fail before it is cancelled.
     first, second = (ask(mill, "run", '{"source": "bulletin"}')["run"] for _ in range(2))
     assert ask(mill, "cancel", json.dumps({"run": first, "reason": "wrong day"}))["state"] == "cancelled"
     nats(mill, "kv", "put", "tidemill-control", f"cancel.run.{second}", "wrong day")
     eventually(lambda: runs(mill, f"run = '{second}' AND state = 'cancelled'"))
+    assert ask(mill, "resume", '{"service": "downloader"}')["resumed"] == ["pause.service.downloader"]
 
 
 def test_every_replica_of_every_service_is_listed_with_its_versions(mill: System) -> None:
