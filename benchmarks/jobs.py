@@ -81,7 +81,7 @@ async def rate(kind: str, workers: int, jobs: int, urls: tuple[str, str]) -> tup
         finally:
             for worker in started:
                 worker.terminate()
-        spent = [json.loads(worker.communicate()[0]) for worker in started]
+        spent = [json.loads(worker.communicate()[0].splitlines()[-1]) for worker in started]
         return per_second, sum(spent) / jobs
     finally:
         await client.close()
