@@ -19,8 +19,7 @@ from tidemill.common.http.machine_limits import MachineLimits
 from tidemill.common.http.pacing import FAILURES, LEASE_SECONDS, Outcome, Terms
 from tidemill.common.http.redis_limits import PAUSE_SECONDS, RedisLimits
 from tidemill.common.telemetry.metrics import Metrics, value
-from tidemill.common.testing.awake import most_in_a_second
-from tidemill.common.testing.hostile import hostile_server
+from tidemill.common.testing.hostile import hostile_server, most_in_a_second
 from tidemill.common.testing.wire import Wire
 
 T = TypeVar("T")

@@ -21,7 +21,7 @@ from tidemill.common.http.pacing import (
     Terms,
     terms_of,
 )
-from tidemill.common.testing.awake import most_in_a_second
+from tidemill.common.testing.hostile import most_in_a_second
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC).timestamp()
 ONCE = Terms("source", interval=1.0)

@@ -4,14 +4,11 @@ import asyncio
 import hashlib
 import re
 import threading
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
-
-from tidemill.common.testing.awake import Awake, staying_awake
 
 _RANGE = re.compile(r"bytes=([0-9]+)-")
 
@@ -36,8 +33,6 @@ class Asked:
     sent: int = 0
     """Bytes of the body."""
     at: float = 0.0
-    """When it was read, by the monotonic clock; it came after `not_before`."""
-    not_before: float = 0.0
 
 
 @dataclass
@@ -50,7 +45,6 @@ class Site:
     """Sent with those."""
     bytes_per_second: int | None = None
     asked: list[Asked] = field(default_factory=list)
-    awake: Awake = field(default_factory=Awake)
 
     @property
     def host(self) -> str:
@@ -78,8 +72,7 @@ class Site:
                 asked = Asked(
                     head[0].split(" ")[1],
                     {name.lower(): value for name, value in headers.items()},
-                    at=time.monotonic(),
-                    not_before=self.awake.not_before,
+                    at=asyncio.get_running_loop().time(),
                 )
                 self.asked.append(asked)
                 await self._reply(asked, writer)
@@ -136,8 +129,7 @@ async def open_site() -> AsyncIterator[Site]:
     server = await asyncio.start_server(site.answer, "127.0.0.1", 0, limit=1 << 20)
     site.port = server.sockets[0].getsockname()[1]
     try:
-        async with staying_awake(site.awake):
-            yield site
+        yield site
     finally:
         server.close()
 
