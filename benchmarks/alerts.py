@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from sqlalchemy import text
 
+from benchmarks._rest import rested_memory
 from tidemill.alerter.facts import save_signals
 from tidemill.alerter.main import SPEC
 from tidemill.alerter.signals import Signal
@@ -31,7 +32,8 @@ def run() -> list[dict[str, Any]]:
         folder = Path(place)
         folder.chmod(0o755)
         with NatsServer(folder / "nats") as nats, PostgresServer(folder / "postgres") as postgres:
-            return asyncio.run(measure(folder, nats.url, postgres.url))
+            rows = asyncio.run(measure(folder, nats.url, postgres.url))
+    return [*rows, rested_memory()]
 
 
 def written() -> str:

@@ -13,6 +13,8 @@ from typing import Any
 
 import psutil
 
+from benchmarks._rest import rested_memory
+
 READY_GOAL_S = 3.0
 IDLE_CPU_GOAL = 2.0
 IDLE_MEMORY_GOAL_MB = 450.0
@@ -38,6 +40,7 @@ def run() -> list[dict[str, Any]]:
         row("up to ready, used folder", ready, "s", READY_GOAL_S),
         row("idle CPU, servers included", idle[0], "% of a core", IDLE_CPU_GOAL),
         row("idle memory, servers included", idle[1], "MB", IDLE_MEMORY_GOAL_MB),
+        rested_memory(),
     ]
 
 
