@@ -1,5 +1,8 @@
 """When a host may be asked next: the rules, without clock and without network."""
 
+import heapq
+from collections.abc import Generator
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import count, pairwise
 from zoneinfo import ZoneInfo
@@ -11,9 +14,11 @@ from hypothesis import strategies as st
 from tidemill.common.config.politeness import Politeness
 from tidemill.common.http.pacing import (
     COOLDOWN_SECONDS,
+    EXACT_SECONDS,
     FAILURES,
     HOLD_SECONDS,
     LEASE_SECONDS,
+    LEAVING_SECONDS,
     SLOWNESS,
     Host,
     NotNow,
@@ -199,6 +204,7 @@ def test_a_late_request_begins_again_without_being_counted_twice() -> None:
     host, terms = Host(), Terms("source", 1.0, budget=5, concurrency=2)
     assert host.admit(terms, "slow", NOW) is None
     assert host.begin_again(terms, "slow", NOW + 0.7) is None
+    host.left("slow", 0.0, NOW + 0.7)
     assert host.admit(terms, "next", NOW + 1.2) == NotNow("rate", NOW + 1.7)
     assert host.admit(terms, "next", NOW + 1.7) is None
     assert host.begin_again(terms, "slow", NOW + 2) == NotNow("rate", NOW + 2.7)
@@ -207,9 +213,78 @@ def test_a_late_request_begins_again_without_being_counted_twice() -> None:
 
 def test_the_next_request_keeps_its_distance_to_one_that_left_late() -> None:
     host = Host()
-    fetch(host, NOW)
-    host.left_late(NOW + 0.6)
+    assert host.admit(ONCE, "late", NOW) is None
+    host.left("late", 0.6, NOW + 0.7)
+    host.finish("late", WELL, NOW + 0.8)
     assert host.admit(ONCE, "b", NOW + 1.2) == NotNow("rate", NOW + 1.6)
+
+
+def test_the_next_request_waits_for_the_word_that_the_one_before_has_left() -> None:
+    host, terms = Host(), Terms("source", EXACT_SECONDS, concurrency=3)
+    assert host.admit(terms, "slow", NOW) is None
+    assert host.begin_again(terms, "slow", NOW) is None
+    wait = host.admit(terms, "next", NOW + 1)
+    assert wait is not None
+    assert wait.reason == "rate"
+    host.left("slow", 1.1, NOW + 1.2)
+    assert host.admit(terms, "next", NOW + 1.2) == NotNow("rate", pytest.approx(NOW + 1.3))
+    assert host.admit(terms, "next", NOW + 1.31) is None
+
+
+@pytest.mark.parametrize("how", ["it crashed", "it was given up"])
+def test_a_request_that_never_leaves_does_not_hold_the_others(how: str) -> None:
+    host, terms = Host(), Terms("source", EXACT_SECONDS, concurrency=3)
+    assert host.admit(terms, "lost", NOW) is None
+    assert host.begin_again(terms, "lost", NOW) is None
+    if how == "it was given up":
+        host.finish("lost", Outcome("unknown"), NOW + 0.1)
+        assert host.admit(terms, "next", NOW + EXACT_SECONDS + 0.01) is None
+    else:
+        assert host.admit(terms, "next", NOW + LEAVING_SECONDS - 0.01) == NotNow("rate", NOW + LEAVING_SECONDS)
+        assert host.admit(terms, "next", NOW + LEAVING_SECONDS) is None
+
+
+@given(
+    rate=st.integers(1, 5),
+    stalls=st.lists(st.tuples(st.floats(0, 0.4), st.floats(0, 1.9), st.floats(0, 0.05)), min_size=40, max_size=40),
+)
+def test_replicas_that_are_kept_waiting_anywhere_keep_the_rate(
+    rate: int, stalls: list[tuple[float, float, float]]
+) -> None:
+    """Each of four: admitted, stalled, asks once more, stalled, sends, says so. Nothing is known of the stalls."""
+    host, terms = Host(), Terms("source", 1 / rate, concurrency=8)
+    sent: list[float] = []
+    waiting = iter(enumerate(stalls))
+
+    def replica() -> Generator[float, float, None]:
+        """Yields how long it does nothing; is sent the time."""
+        now = yield 0.0
+        for number, (before, between, after) in waiting:
+            lease = str(number)
+            while wait := host.admit(terms, lease, now):
+                now = yield wait.until - now
+            now = yield before
+            while wait := host.begin_again(terms, lease, now):
+                now = yield wait.until - now
+            begun = now
+            now = yield between
+            sent.append(now)
+            now = yield after
+            host.left(lease, between, now)
+            assert begun + between == pytest.approx(sent[-1])
+            host.finish(lease, WELL, now)
+
+    queue: list[tuple[float, int, Generator[float, float, None]]] = []
+    for number in range(4):
+        going = replica()
+        next(going)
+        heapq.heappush(queue, (NOW, number, going))
+    while queue:
+        now, number, going = heapq.heappop(queue)
+        with suppress(StopIteration):
+            heapq.heappush(queue, (now + max(going.send(now), 1e-6), number, going))
+    assert len(sent) == len(stalls)
+    assert min(b - a for a, b in pairwise(sent)) >= terms.interval - 1e-3
 
 
 def test_a_late_request_does_not_begin_when_the_host_said_no_meanwhile() -> None:

@@ -48,7 +48,8 @@ class Permit(Protocol):
     """Leave for one request. Whoever holds it must finish it."""
 
     async def start(self) -> None:
-        """To be awaited right before the request is sent: waits a little more if time went by since. Raises Held."""
+        """To be awaited right before the request is sent: waits a little more if time went by since, or if another is
+        about to send. Raises Held."""
 
     async def sent(self) -> None:
         """To be awaited right after it was sent."""
@@ -258,14 +259,17 @@ class _Permit:
         return time.monotonic() - self._asked_at > max(FINEST_SECONDS, min(LATE_SECONDS, self._terms.interval / 4))
 
     async def start(self) -> None:
+        certain = not self._terms.exact
         for _ in range(ASK_AGAIN):
-            if not self._late():
+            if certain and not self._late():
                 return
             self._asked_at = await self._limits.begin_again(self._host, self._terms, self._lease, self._wait)
+            certain = True
 
     async def sent(self) -> None:
-        if self._late():
-            await self._limits.tell(self._host, lambda state, now: state.left_late(now))
+        seconds = time.monotonic() - self._asked_at
+        if self._terms.exact or self._late():
+            await self._limits.tell(self._host, lambda state, now: state.left(self._lease, seconds, now))
 
     async def finish(self, outcome: Outcome) -> None:
         await asyncio.shield(self._limits.finish(self._host, self._lease, outcome))

@@ -23,6 +23,11 @@ CRAWL_DELAY_SECONDS = 120.0
 """The longest `Crawl-delay` that is obeyed to the letter; a longer one counts as this."""
 HOLD_SECONDS = 24 * 3600.0
 """The longest Retry-After that is believed."""
+EXACT_SECONDS = 0.2
+"""From this interval on nobody begins before it is known when the one before has left: replicas that a busy machine
+keeps waiting on the last step would leave together."""
+LEAVING_SECONDS = 2.0
+"""Who has not said by then that its request left has crashed."""
 STRICT_SECONDS = 600.0
 """So long after its last request a slow source slows down the others on its host."""
 
@@ -55,6 +60,10 @@ class Terms:
     concurrency: int = 1
     budget: int | None = None
     zone: str = "UTC"
+
+    @property
+    def exact(self) -> bool:
+        return self.interval >= EXACT_SECONDS
 
 
 def terms_of(source: str, politeness: Politeness, crawl_delay: float | None = None) -> Terms:
@@ -90,6 +99,9 @@ class Host:
     last_at: float = 0.0
     last_lease: str = ""
     """When the last request began, and whose it was."""
+    leaving: str = ""
+    leaving_until: float = 0.0
+    """Who is about to send, and until when the others wait for its word that it did."""
     strictest: float = 0.0
     strict_until: float = 0.0
     """The longest interval that a source asked for lately."""
@@ -132,23 +144,30 @@ class Host:
         return None
 
     def begin_again(self, terms: Terms, lease: str, now: float) -> NotNow | None:
-        """For a request that was admitted and did not leave at once: begin now instead, or say why not."""
+        """For a request that was admitted and is about to leave: begin now instead, or say why not."""
         self._tidy(now)
         wait = self._wait(terms, lease, now)
         if wait is None:
             self._begin(terms, lease, now)
+            if terms.exact:
+                self.leaving, self.leaving_until = lease, now + LEAVING_SECONDS
         return wait
 
-    def left_late(self, now: float) -> None:
-        """A request left only now that had been begun earlier; the next keeps its distance to it."""
+    def left(self, lease: str, seconds: float, now: float) -> None:
+        """A request left, so many seconds after it asked for leave; the next keeps its distance to that."""
         self._tidy(now)
-        self.last_at = now
+        if self.leaving == lease:
+            self.leaving = ""
+        left_at = self.last_at + seconds if self.last_lease == lease else now
+        self.last_at = max(self.last_at, min(left_at, now))
 
     def finish(self, lease: str, outcome: Outcome, now: float) -> None:
         """Give the place back, and learn from how it went."""
         self._tidy(now)
         probing = self.probe == lease
         self.leases.pop(lease, None)
+        if self.leaving == lease:
+            self.leaving = ""
         if probing:
             self.probe = ""
         if outcome.retry_after is not None:
@@ -210,6 +229,8 @@ class Host:
             return NotNow("not_before", self.not_before)
         # A request that is only late moves its own beginning.
         due = self.last_at + self.interval(terms) if lease != self.last_lease else now
+        if self.leaving not in ("", lease) and now < self.leaving_until:
+            due = max(due, min(now + EXACT_SECONDS / 4, self.leaving_until))
         return NotNow("rate", due) if now < due else None
 
     def _begin(self, terms: Terms, lease: str, now: float) -> None:
@@ -254,5 +275,6 @@ class Host:
         if now >= self.strict_until:
             self.strictest = 0.0
         self.last_at = min(self.last_at, now)
+        self.leaving_until = min(self.leaving_until, now + LEAVING_SECONDS)
         self.not_before = min(self.not_before, now + HOLD_SECONDS)
         self.open_until = min(self.open_until, now + COOLDOWN_SECONDS[1])
