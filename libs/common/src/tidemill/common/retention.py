@@ -14,7 +14,6 @@ from tidemill.common.bus.step import WHO, Answer, Change, Command, CommandRefuse
 from tidemill.common.config.settings import RetentionSettings
 from tidemill.common.telemetry.logs import get_logger
 from tidemill.common.telemetry.metrics import RETENTION_REMOVED, Metrics
-from tidemill.common.waiting import on_the_beat
 
 log = get_logger(__name__)
 
@@ -132,7 +131,7 @@ class Retention:
         """Every night, until cancelled. Replicas take turns by a lock; what is gone is gone for all of them."""
         due = self._next(datetime.now(UTC))
         while True:
-            await asyncio.sleep(on_the_beat(LOOK_EVERY))
+            await asyncio.sleep(LOOK_EVERY)
             now = datetime.now(UTC)
             if due is None or now < due:
                 continue

@@ -19,12 +19,12 @@ from tidemill.alerter.policy import Policy
 from tidemill.alerter.signals import Signal
 from tidemill.alerter.tell import events_of
 from tidemill.alerter.words import message_of
+from tidemill.common.bus.activity import to_the_second
 from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.step import Tx
 from tidemill.common.channels import Deliveries, To
 from tidemill.common.telemetry.logs import get_logger
 from tidemill.common.telemetry.metrics import ALERT_ROUND_SECONDS, ALERTS, NOTIFICATIONS, Metrics
-from tidemill.common.waiting import on_the_beat
 
 OVERLAP = timedelta(seconds=90)
 """A transaction that noted a signal may have taken so long to commit."""
@@ -97,7 +97,7 @@ class Rounds:
                 self._show()
             elif self._now() - mine_at > NOT_MINE * self._every:
                 self._hide()
-            await asyncio.sleep(on_the_beat(self._every.total_seconds()))
+            await asyncio.sleep(to_the_second(self._every.total_seconds()))
 
     async def what_is_wrong(self) -> str | None:
         """Why nobody outside should believe that alerts are watched; None when all is well."""
@@ -112,8 +112,8 @@ class Rounds:
 
     async def _is_mine(self) -> bool:
         now = self._now()
-        # Early, so that a loop that wakes on the beat is not put off by a whole turn.
-        early = self._every * 0.6
+        # A little early, so that a loop that wakes on time is not put off by a whole turn.
+        early = self._every * 0.9
         async with self._engine.begin() as tx:
             return await tx.scalar(CLAIM, {"now": now, "before": now - early}) is not None
 

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.alerter.settings import AlerterSettings
+from tidemill.common.bus.activity import to_the_second
 from tidemill.common.bus.supervise import describe
 from tidemill.common.channels import Emergency, Message, To, one_line
 from tidemill.common.channels.cached import write_whole
@@ -20,11 +21,10 @@ from tidemill.common.config.channels import Channel
 from tidemill.common.database import open_engine
 from tidemill.common.servers import Addresses
 from tidemill.common.telemetry.metrics import Metrics
-from tidemill.common.waiting import on_the_beat
 
 FOLDER = "alerter"
 RUNBOOK = "docs/runbooks/database_down.md"
-LOOK_SECONDS = 16.0
+LOOK_SECONDS = 10.0
 ANSWER_SECONDS = 5.0
 
 
@@ -103,7 +103,7 @@ async def watch(config: Config, addresses: Addresses) -> None:
     try:
         while not sending.done():
             look(folder, emergency, await _problem(asking), datetime.now(UTC))
-            await asyncio.sleep(on_the_beat(LOOK_SECONDS))
+            await asyncio.sleep(to_the_second(LOOK_SECONDS))
         sending.result()
     finally:
         sending.cancel()

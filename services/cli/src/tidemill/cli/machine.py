@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tidemill.common.bus.activity import to_the_second
 from tidemill.common.config import CommonSettings
 from tidemill.common.servers import (
     Addresses,
@@ -21,10 +22,9 @@ from tidemill.common.servers import (
 from tidemill.common.servers.addresses import FILE
 from tidemill.common.servers.child import nearest, port_is_free, remembered
 from tidemill.common.servers.nats import WELL_KNOWN_PORT
-from tidemill.common.waiting import on_the_beat
 
-LOOK_SECONDS = 1.0
-DISK_SECONDS = 2.0
+LOOK_SECONDS = 0.5
+DISK_SECONDS = 1.0
 PAUSES = (0.0, 0.5, 2.0, 5.0, 10.0)
 """Before a server that ended again is started again; the last one repeats."""
 STEADY_SECONDS = 30.0
@@ -142,12 +142,12 @@ class Machine:
                     self.nats.ask_to_end()
             elif low and free > 2 * DISK_LEAST_BYTES:
                 low = False
-            await asyncio.sleep(on_the_beat(DISK_SECONDS))
+            await asyncio.sleep(to_the_second(DISK_SECONDS))
 
     async def _keep(self, child: ChildServer) -> None:
         failures, steady_since = 0, time.monotonic()
         while True:
-            await asyncio.sleep(on_the_beat(LOOK_SECONDS))
+            await asyncio.sleep(LOOK_SECONDS)
             if child.alive():
                 continue
             failures = 0 if time.monotonic() - steady_since > STEADY_SECONDS else failures + 1

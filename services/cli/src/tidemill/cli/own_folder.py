@@ -8,15 +8,15 @@ from typing import Any
 from sqlalchemy import text
 
 from tidemill.cli.asking import actor
+from tidemill.common.bus.activity import to_the_second
 from tidemill.common.bus.client import open_client, request_command
 from tidemill.common.config import Config, ConfigError
 from tidemill.common.config.content import SETTINGS, SOURCES, digest, files_in, read_content
 from tidemill.common.database import open_engine
 from tidemill.common.servers import Addresses
 from tidemill.common.telemetry.logs import get_logger
-from tidemill.common.waiting import on_the_beat
 
-LOOK_SECONDS = 2.0
+LOOK_SECONDS = 1.0
 AGAIN_SECONDS = 0.4
 """What looks the same twice is complete: editors and `git pull` write file by file."""
 
@@ -54,7 +54,7 @@ class OwnFolder:
                         log.warning("the folder cannot be applied yet", error=str(error))
                     told = str(error)
             still, before = now == before, now
-            await asyncio.sleep(on_the_beat(LOOK_SECONDS) if still else AGAIN_SECONDS)
+            await asyncio.sleep(to_the_second(LOOK_SECONDS) if still else AGAIN_SECONDS)
 
     def _signature(self) -> Signature:
         folder, sources = self.config.folder, self.config.common.sources_dir

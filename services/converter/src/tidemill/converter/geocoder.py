@@ -22,7 +22,6 @@ from tidemill.common.http import FetchFailure, Held, PoliteClient, Sizes, open_l
 from tidemill.common.service import Context
 from tidemill.common.service.spec import Task
 from tidemill.common.telemetry.logs import get_logger
-from tidemill.common.waiting import on_the_beat
 from tidemill.converter.enriched import make_stale
 from tidemill.converter.settings import GeocoderSettings
 from tidemill.converter.tables import enriched, geocoded
@@ -72,7 +71,7 @@ class Geocoder:
                         await self.allowed()
                 finally:
                     await _release(connection, mine=bool(mine))
-            await asyncio.sleep(on_the_beat(LOOK_EVERY))
+            await asyncio.sleep(LOOK_EVERY)
 
     async def ask_one(self) -> bool:
         """Whether there was a question, and an answer to keep."""

@@ -19,7 +19,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from tidemill.common.archive import Archive
 from tidemill.common.bus.step import Tx
 from tidemill.common.retention import Going, Layer, rows_layer
-from tidemill.common.waiting import on_the_beat
 from tidemill.converter.tables import doomed
 from tidemill.converter.versions import lock_datasets
 
@@ -170,7 +169,7 @@ class Undertaker:
     async def run(self) -> None:
         while True:
             await self.work()
-            await asyncio.sleep(on_the_beat(LOOK_EVERY))
+            await asyncio.sleep(LOOK_EVERY)
 
     async def work(self) -> None:
         async with self.engine.connect() as connection:

@@ -11,7 +11,6 @@ from tidemill.common.bus.step import Outgoing
 from tidemill.common.config.sources import SourceFile
 from tidemill.common.events import PublicationLate
 from tidemill.common.telemetry.metrics import PUBLICATION_LATE, Metrics
-from tidemill.common.waiting import on_the_beat
 from tidemill.downloader import store
 
 log = structlog.get_logger(__name__)
@@ -38,7 +37,7 @@ class Lateness:
                     window = source.download.window.closed_before(self._now())
                     if window is not None:
                         await self._look(source.source, *window)
-            await asyncio.sleep(on_the_beat(LOOK_EVERY))
+            await asyncio.sleep(LOOK_EVERY)
 
     async def _look(self, source: str, opened_at: datetime, closed_at: datetime) -> None:
         async with self._bus.transaction() as tx:

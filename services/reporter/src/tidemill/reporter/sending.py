@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.archive import Archive
+from tidemill.common.bus.activity import woken
 from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.step import Tx, Unavailable
 from tidemill.common.bus.transient import is_transient
 from tidemill.common.channels import Deliveries, Message, Outcome, To, Unsendable
 from tidemill.common.config.channels import Channel
 from tidemill.common.telemetry.logs import get_logger
-from tidemill.common.waiting import on_the_beat, woken
 from tidemill.reporter.days import utc_now
 from tidemill.reporter.deciding import Wish, decide
 from tidemill.reporter.letters import CARRIED_BYTES, message_id, write_message
@@ -92,7 +92,7 @@ class Sending:
                     pass
             except Unavailable as away:
                 log.warning("reports wait: their files cannot be kept now", error=str(away))
-            await woken(self._woken, on_the_beat(LOOK_SECONDS))
+            await woken(self._woken, LOOK_SECONDS)
             self._woken.clear()
 
     async def send_next(self) -> bool:

@@ -11,6 +11,7 @@ import nats.errors
 from sqlalchemy import delete, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from tidemill.common.bus.activity import woken
 from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.control import OFF, Bucket
 from tidemill.common.bus.step import Tx
@@ -18,7 +19,6 @@ from tidemill.common.bus.topology import CONTROL_BUCKET
 from tidemill.common.bus.transient import is_transient
 from tidemill.common.telemetry.logs import get_logger
 from tidemill.common.telemetry.metrics import Metrics
-from tidemill.common.waiting import on_the_beat, woken
 from tidemill.scheduler import audit
 from tidemill.scheduler.ledger import Verdict, end_runs
 from tidemill.scheduler.ledger_steps import tell
@@ -79,7 +79,7 @@ class ControlMirror:
             self._changed.clear()
             if self._bus.connected and self._bus.control.known:
                 await self._try()
-            await woken(self._changed, on_the_beat(LOOK_EVERY))
+            await woken(self._changed, LOOK_EVERY)
 
     async def _try(self) -> None:
         try:

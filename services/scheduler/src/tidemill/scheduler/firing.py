@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from tidemill.common.bus.activity import woken
 from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.step import Outgoing, Tx
 from tidemill.common.telemetry.logs import get_logger
 from tidemill.common.telemetry.metrics import SLOT_LATENESS_SECONDS, SLOTS, Metrics
-from tidemill.common.waiting import woken
 from tidemill.schedule import ON_TIME
 from tidemill.scheduler import schedules
 from tidemill.scheduler.admission import Admission, RunRequest

@@ -9,11 +9,11 @@ import nats.errors
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from tidemill.common.bus.activity import woken
 from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.step import Tx
 from tidemill.common.telemetry.logs import get_logger
 from tidemill.common.telemetry.metrics import RUNS_WAITING, Metrics
-from tidemill.common.waiting import on_the_beat, woken
 from tidemill.scheduler import audit, control_mirror
 from tidemill.scheduler.admission import Admission
 from tidemill.scheduler.firing import utc_now
@@ -110,10 +110,10 @@ class Limits:
         while True:
             self._awake.clear()
             if not self._control.known:
-                await woken(self._awake, on_the_beat(LOOK_EVERY))
+                await woken(self._awake, LOOK_EVERY)
             elif await self._anything():
                 await self.look()
-                await woken(self._awake, on_the_beat(LOOK_EVERY))
+                await woken(self._awake, LOOK_EVERY)
             else:
                 await self._bus.rest(LOOK_EVERY, IDLE)
 

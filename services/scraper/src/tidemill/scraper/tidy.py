@@ -5,7 +5,6 @@ import asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.telemetry.metrics import PAGES_WAITING, TARGETS, Metrics
-from tidemill.common.waiting import on_the_beat
 from tidemill.scraper import store
 
 EVERY = 3600.0
@@ -35,7 +34,7 @@ class Census:
         """Until cancelled."""
         while True:
             await self.count()
-            await asyncio.sleep(on_the_beat(COUNT_EVERY))
+            await asyncio.sleep(COUNT_EVERY)
 
     async def count(self) -> None:
         counts = {(source, state): count for source, state, count in await store.count_targets(self._engine)}

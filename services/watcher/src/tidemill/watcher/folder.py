@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from tidemill.common.waiting import on_the_beat
 from tidemill.watcher import store
 from tidemill.watcher.errors import FolderAway, StillChanging, UnreadableName
 from tidemill.watcher.intake import Intake
@@ -113,7 +112,7 @@ class Folder:
                 next_scan = self._clock() + pause.total_seconds()
             self._hand_over()
             due = self._stillness.next_due()
-            wake = min(next_scan, self._clock() + on_the_beat(AWAY_SECONDS), *(() if due is None else (due,)))
+            wake = min(next_scan, self._clock() + AWAY_SECONDS, *(() if due is None else (due,)))
             try:
                 paths = await asyncio.wait_for(changed.get(), max(0.005, wake - self._clock()))
             except TimeoutError:

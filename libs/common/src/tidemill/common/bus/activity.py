@@ -2,8 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-
-from tidemill.common.waiting import on_the_beat, woken
+from contextlib import suppress
 
 Rest = Callable[[float, float], Awaitable[None]]
 """`Activity.rest`, as tasks of a service have it."""
@@ -29,4 +28,19 @@ class Activity:
             await asyncio.sleep(busy)
             return
         self._stirred.clear()
-        await woken(self._stirred, on_the_beat(idle))
+        await woken(self._stirred, to_the_second(idle))
+
+
+def to_the_second(seconds: float) -> float:
+    """About so long from now, to a whole second of the loop's clock: what need not be punctual wakes up together, and
+    a process at rest sleeps in one piece."""
+    now = asyncio.get_running_loop().time()
+    return seconds if seconds < 1 else round(now + seconds) - now
+
+
+async def woken(event: asyncio.Event, within: float) -> bool:
+    """Whether it is set within these seconds. Unlike `wait_for` it makes no task for that."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within):
+            return await event.wait()
+    return False

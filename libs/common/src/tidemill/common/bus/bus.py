@@ -35,7 +35,6 @@ from tidemill.common.bus.supervise import Supervisor, cancel, describe
 from tidemill.common.bus.tables import BusTables
 from tidemill.common.bus.topology import STREAMS, ensure_consumers, ensure_topology
 from tidemill.common.telemetry.tracing import Telemetry
-from tidemill.common.waiting import on_the_beat
 
 log = structlog.get_logger(__name__)
 
@@ -343,6 +342,6 @@ def _every(seconds: float, work: Callable[[], Awaitable[object]]) -> Task:
     async def loop() -> None:
         while True:
             await work()
-            await asyncio.sleep(on_the_beat(seconds))
+            await asyncio.sleep(seconds)
 
     return loop

@@ -13,10 +13,10 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
+from tidemill.common.bus.activity import to_the_second, woken
 from tidemill.common.bus.dial import dialled
 from tidemill.common.config.references import without_references
 from tidemill.common.telemetry.metrics import BUS_CONNECTED, RECONNECTS, Metrics
-from tidemill.common.waiting import on_the_beat, woken
 
 log = structlog.get_logger(__name__)
 
@@ -137,7 +137,7 @@ class Connection:
             max_reconnect_attempts=-1,
             reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type]
             connect_timeout=2,
-            ping_interval=20,  # Our own probe notices a silent server earlier.
+            ping_interval=4,
             max_outstanding_pings=1,
             pending_size=0,  # Nothing is buffered while disconnected: an old ack could swallow a new message.
             error_cb=self._on_error,
@@ -154,7 +154,7 @@ class Connection:
                 if self._silent_for() > REPLACE_AFTER:
                     log.warning("NATS connection is silent; making a new one", address=self._address)
                     return
-            await asyncio.sleep(on_the_beat(PROBE_EVERY))
+            await asyncio.sleep(to_the_second(PROBE_EVERY))
 
     async def _probe(self) -> None:
         # Not rtt(): a pong that comes after its timeout kills the reader of nats-py.

@@ -13,6 +13,7 @@ from opentelemetry import context
 from opentelemetry.trace import Span, SpanKind, set_span_in_context
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from tidemill.common.bus.activity import to_the_second, woken
 from tidemill.common.bus.connection import Connection
 from tidemill.common.bus.control import Holds
 from tidemill.common.bus.dead_letters import DeadLetters
@@ -36,7 +37,6 @@ from tidemill.common.telemetry.metrics import (
     WORK_SECONDS,
 )
 from tidemill.common.telemetry.tracing import Telemetry, fail, traceparent
-from tidemill.common.waiting import on_the_beat, woken
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -142,12 +142,12 @@ class Consumer:
                 await self._fetcher.withdraw()
             elif self._connection.connected:
                 await self._fetcher.ask()
-            await woken(self._fetcher.changed, on_the_beat(LOOK_EVERY))
+            await woken(self._fetcher.changed, to_the_second(LOOK_EVERY))
 
     async def _keep_alive(self) -> None:
         """Long work keeps its message; so do results that wait for Postgres."""
         while True:
-            await asyncio.sleep(on_the_beat(self._step.ack_wait.total_seconds() / 3))
+            await asyncio.sleep(to_the_second(self._step.ack_wait.total_seconds() / 3))
             for item in list(self._in_hand.values()):
                 await item.in_progress()
 

@@ -13,14 +13,14 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
+from tidemill.common.bus.activity import to_the_second, woken
 from tidemill.common.bus.connection import Connection, NatsClient
 from tidemill.common.bus.topology import CONTROL_STREAM, CONTROL_SUBJECT, ensure_control
 from tidemill.common.telemetry.metrics import CONTROL_HELD, CONTROL_STATE, Metrics
-from tidemill.common.waiting import on_the_beat, woken
 
 log = structlog.get_logger(__name__)
 
-READ_EVERY = 16.0
+READ_EVERY = 10.0
 RETRY_AFTER = 0.2
 OPERATION = "KV-Operation"
 HOLDS = ("stop.", "pause.")
@@ -125,14 +125,14 @@ class Control:
         return await read_bucket(self._connection.js)
 
     async def follow(self) -> None:
-        """Listen, and read everything on connecting and every 16 s, until cancelled. (A KV watch takes 6 to 14 s to
-        recover from a server kill.)"""
+        """Listen, and read everything on connecting and every ten seconds, until cancelled. (A KV watch takes 6 to 14 s
+        to recover from a server kill.)"""
         while True:
             await self._connection.wait_connected()
             self._read_now.clear()
             await self._subscribe()
             await self._read()
-            await woken(self._read_now, on_the_beat(READ_EVERY) if self.known else RETRY_AFTER)
+            await woken(self._read_now, to_the_second(READ_EVERY) if self.known else RETRY_AFTER)
 
     async def _subscribe(self) -> None:
         if self._connection.nc is not self._nc:

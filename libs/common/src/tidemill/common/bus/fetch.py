@@ -12,7 +12,6 @@ from tidemill.common.bus.message import Fetched
 from tidemill.common.bus.pull import Pull
 from tidemill.common.bus.step import Step
 from tidemill.common.bus.topology import durables, ensure_consumers
-from tidemill.common.waiting import on_the_beat
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +61,7 @@ class Fetcher:
             return
         self._round += 1
         if len(self._pulls) == 1:
-            await self._offer(self._pulls[0], self._unclaimed(), on_the_beat(LINGER))
+            await self._offer(self._pulls[0], self._unclaimed(), LINGER)
             return
         # First what is there already, in the order of the lanes; then wait in every lane for what may come.
         for pull in self._in_order():

@@ -11,14 +11,13 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tidemill.common.bus.activity import Activity
+from tidemill.common.bus.activity import Activity, woken
 from tidemill.common.bus.connection import Connection
 from tidemill.common.bus.headers import headers_of
 from tidemill.common.bus.publish import Confirmed, Publisher, Row
 from tidemill.common.bus.step import Outgoing, Poison, Tx
 from tidemill.common.bus.tables import BusTables
 from tidemill.common.telemetry.metrics import OUTBOX_OLDEST_SECONDS, OUTBOX_UNSENT, Metrics
-from tidemill.common.waiting import on_the_beat, woken
 
 log = structlog.get_logger(__name__)
 
@@ -155,7 +154,7 @@ class Outbox:
             if server and clock() - cleaned >= CLEAN_EVERY:
                 cleaned = clock()
                 await self.clean(server)
-            await woken(self._wake, on_the_beat(CLEAN_EVERY))
+            await woken(self._wake, CLEAN_EVERY)
             self._wake.clear()
             await asyncio.sleep(MARK_EVERY)
 

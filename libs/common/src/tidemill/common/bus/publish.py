@@ -10,10 +10,10 @@ import structlog
 from nats.aio.msg import Msg
 from nats.js.api import Header
 
+from tidemill.common.bus.activity import woken
 from tidemill.common.bus.connection import Connection, NatsClient, ServerMessage
 from tidemill.common.bus.headers import Headers
 from tidemill.common.telemetry.metrics import DUPLICATES_SUPPRESSED, PUBLISHED, Metrics
-from tidemill.common.waiting import woken
 
 log = structlog.get_logger(__name__)
 

@@ -10,9 +10,9 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.api import Header
 
+from tidemill.common.bus.activity import woken
 from tidemill.common.bus.connection import Connection, NatsClient, ServerMessage
 from tidemill.common.bus.message import Fetched
-from tidemill.common.waiting import woken
 
 POLL_TIMEOUT = 2.0
 GRACE = 2.0

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from tidemill.common.bus.activity import woken
 from tidemill.common.bus.step import Tx
 from tidemill.common.bus.supervise import describe
 from tidemill.common.bus.transient import is_transient
@@ -31,12 +32,11 @@ from tidemill.common.telemetry.metrics import (
     DELIVERY_SECONDS,
     Metrics,
 )
-from tidemill.common.waiting import on_the_beat, woken
 
 log = get_logger(__name__)
 
 LOOK_EVERY = 1.0
-LOOK_IDLE = 16.0
+LOOK_IDLE = 5.0
 """While nothing waits: what is stated in this process wakes us."""
 AT_ONCE = 4
 """Attempts under way for one channel, so that one that hangs takes no place from another."""
@@ -114,7 +114,7 @@ class Deliveries:
         try:
             while True:
                 await self._start_due()
-                await woken(self._wake, on_the_beat(LOOK_EVERY if self._waiting else LOOK_IDLE))
+                await woken(self._wake, LOOK_EVERY if self._waiting else LOOK_IDLE)
                 self._wake.clear()
         finally:
             await self._settle()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tidemill.common.bus.activity import to_the_second
 from tidemill.common.channels.cached import CachedChannels
 from tidemill.common.channels.deliveries import LEASE_BEYOND, UNKNOWN_AFTER
 from tidemill.common.channels.masking import masked_message
@@ -20,7 +21,6 @@ from tidemill.common.channels.slips import Slip, Slips
 from tidemill.common.config.channels import Channel
 from tidemill.common.telemetry.logs import get_logger
 from tidemill.common.telemetry.metrics import DELIVERIES, DELIVERY_ATTEMPTS, Metrics
-from tidemill.common.waiting import on_the_beat
 
 log = get_logger(__name__)
 
@@ -67,7 +67,7 @@ class Emergency:
         """Send what waits, until cancelled."""
         while True:
             await self.round()
-            await asyncio.sleep(on_the_beat(LOOK_EVERY))
+            await asyncio.sleep(to_the_second(LOOK_EVERY))
 
     async def round(self) -> int:
         """Send all that is due now, and wait for it; how many attempts that were."""

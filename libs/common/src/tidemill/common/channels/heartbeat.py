@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from tidemill.common.bus.activity import to_the_second
 from tidemill.common.channels.masking import said
 from tidemill.common.channels.posting import verdict_of
 from tidemill.common.config.heartbeat import HeartbeatSettings
@@ -13,11 +14,10 @@ from tidemill.common.http import Calls, FetchFailure
 from tidemill.common.http.guard import Resolve, resolve
 from tidemill.common.telemetry.logs import get_logger
 from tidemill.common.telemetry.metrics import HEARTBEATS, Metrics
-from tidemill.common.waiting import on_the_beat
 
 log = get_logger(__name__)
 
-LOOK_EVERY = 4.0
+LOOK_EVERY = 1.0
 AGAIN_AFTER = timedelta(seconds=30)
 CHECK_SECONDS = 10.0
 
@@ -62,7 +62,7 @@ class Heartbeat:
     async def run(self) -> None:
         while True:
             await self.round()
-            await asyncio.sleep(on_the_beat(LOOK_EVERY))
+            await asyncio.sleep(to_the_second(LOOK_EVERY))
 
     async def round(self) -> Decision:
         """Send a sign if it is time, and all is well."""

@@ -67,7 +67,7 @@ acknowledgements = Table(
 
 ABSENT = "to_regclass('config.versions') IS NULL"
 
-SEEN_EVERY_SECONDS = 16.0
+SEEN_EVERY_SECONDS = 10.0
 GONE_AFTER_SECONDS = 35
 """A replica that gave no sign of life for so long runs no more."""
 

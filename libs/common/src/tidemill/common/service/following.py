@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from tidemill.common.bus.activity import to_the_second, woken
 from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.supervise import describe
 from tidemill.common.config import CommonSettings, Config, ConfigError, Sources, load_config, load_sources
@@ -30,9 +31,8 @@ from tidemill.common.config.versions import (
 from tidemill.common.service.spec import ServiceSpec, Wiring
 from tidemill.common.telemetry.logs import get_logger
 from tidemill.common.telemetry.metrics import CONFIG_PROBLEM, CONFIG_VERSION, Metrics
-from tidemill.common.waiting import on_the_beat, woken
 
-LOOK_EVERY_SECONDS = SEEN_EVERY_SECONDS
+LOOK_EVERY_SECONDS = 10.0
 """Also without being told."""
 READ_AGAIN_SECONDS = 60.0
 LEAVE_SECONDS = 2.0
@@ -105,7 +105,7 @@ class Following:
                 if not self._lost:
                     self._log.warning("cannot follow the configuration; trying again", error=describe(error))
                 self._lost = True
-            await woken(told, on_the_beat(1.0 if young else LOOK_EVERY_SECONDS))
+            await woken(told, to_the_second(1.0 if young else LOOK_EVERY_SECONDS))
 
     async def leave(self, engine: AsyncEngine) -> None:
         """This replica ends: nobody waits for its acknowledgement any more."""

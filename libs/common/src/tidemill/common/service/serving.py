@@ -17,6 +17,7 @@ from urllib.parse import quote
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tidemill.common.archive import Archive
+from tidemill.common.bus.activity import to_the_second
 from tidemill.common.bus.bus import Bus
 from tidemill.common.bus.supervise import Supervisor, cancel
 from tidemill.common.cache import open_cache
@@ -33,7 +34,6 @@ from tidemill.common.surroundings import NoRedis, bind_host, log_format, require
 from tidemill.common.telemetry.health import Health, HealthServer
 from tidemill.common.telemetry.logs import configure_logs, get_logger, log_fields
 from tidemill.common.telemetry.tracing import Telemetry
-from tidemill.common.waiting import on_the_beat
 
 LOOK_AGAIN_SECONDS = 0.5
 """While tables are missing."""
@@ -125,7 +125,7 @@ class Service:
         await asyncio.sleep(TELL_FIRST_SECONDS)
         while True:
             bus.state_fact("wrong", json.dumps(await self.health.wrong()))
-            await asyncio.sleep(on_the_beat(TELL_EVERY_SECONDS))
+            await asyncio.sleep(to_the_second(TELL_EVERY_SECONDS))
 
     def _fail(self, failure: Exception) -> None:
         async def why() -> str:

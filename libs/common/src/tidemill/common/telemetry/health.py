@@ -15,7 +15,6 @@ from typing import Any, Self
 
 from tidemill.common.telemetry.logs import clean
 from tidemill.common.telemetry.metrics import CONTENT_TYPE, LOOP_LAG_SECONDS, READY, Metrics, exposition
-from tidemill.common.waiting import on_the_beat
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +27,7 @@ Answer = tuple[int, str, bytes]
 TIME_LIMIT = timedelta(seconds=2)
 KEEP_SECONDS = 0.5
 """An answer is given again for so long: probes must not become load on what they probe."""
-HEARTBEAT_SECONDS = 2.0
+HEARTBEAT_SECONDS = 1.0
 STUCK_AFTER = timedelta(seconds=10)
 REQUEST_BYTES = 8 << 10
 REQUEST_SECONDS = 5.0
@@ -147,9 +146,8 @@ class HealthServer:
 
     async def _beat_on(self) -> None:
         while True:
-            pause = on_the_beat(HEARTBEAT_SECONDS)
-            due = time.monotonic() + pause
-            await asyncio.sleep(pause)
+            due = time.monotonic() + HEARTBEAT_SECONDS
+            await asyncio.sleep(HEARTBEAT_SECONDS)
             self._beat = time.monotonic()
             for health in self._services.values():
                 health.loop_lag.set(max(0.0, self._beat - due))

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 from tidemill.cli.backups.errors import BackupDamaged
 from tidemill.cli.backups.layout import Folder
+from tidemill.common.bus.activity import to_the_second
 from tidemill.common.config import Config
 from tidemill.common.config.settings import BackupSettings
 from tidemill.common.telemetry.logs import get_logger
-from tidemill.common.waiting import on_the_beat
 
 LOOK_SECONDS = 20.0
 AGAIN_AFTER = timedelta(minutes=15)
@@ -47,7 +47,7 @@ class Nightly:
             if rested and is_due(settings, await asyncio.to_thread(_newest, folder), now):
                 self._tried_at = now
                 await self._make()
-            await asyncio.sleep(on_the_beat(LOOK_SECONDS))
+            await asyncio.sleep(to_the_second(LOOK_SECONDS))
 
     async def _make(self) -> None:
         given = [word for key, value in self.config.given.items() for word in ("--set", f"{key}={value}")]
