@@ -1,8 +1,9 @@
 """Power loss of the NATS host: its streams come back older than they were, and are repaired from the outboxes."""
 
 import asyncio
+import json
 import shutil
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,10 @@ async def test_a_stream_that_came_back_older_is_repaired(ground: Any, nats_serve
         await emit(ground, bus, *names[30:])
         await ground.until_recorded(60)
         await ground.until_settled()
+        replaced_at = datetime.now(UTC)
         await put_in_place(ground, nats_server, older)
-        assert await _messages(ground, "DOCUMENTS") < 60
         await ground.until(lambda: _has(ground, DOCUMENTS=60, RECORDS=60))
+        assert await _stored_at(ground, "DOCUMENTS", 1) < replaced_at < await _stored_at(ground, "DOCUMENTS", 60)
         await ground.until_settled()
         await ground.until(lambda: not any(bus.health().values()))
     # Every document and every fact is in its stream once, and nothing was recorded again.
@@ -72,6 +74,11 @@ async def test_what_was_confirmed_is_published_again_before_anything_is_cleaned(
 
 async def _messages(ground: Any, stream: str) -> int:
     return int((await ground.nc.jetstream().stream_info(stream)).state.messages)
+
+
+async def _stored_at(ground: Any, stream: str, sequence: int) -> datetime:
+    answer = await ground.nc.request(f"$JS.API.STREAM.MSG.GET.{stream}", json.dumps({"seq": sequence}).encode())
+    return datetime.fromisoformat(json.loads(answer.data)["message"]["time"])
 
 
 async def _has(ground: Any, **streams: int) -> bool:
