@@ -99,9 +99,8 @@ class Host:
     last_at: float = 0.0
     last_lease: str = ""
     """When the last request began, and whose it was."""
-    leaving: str = ""
     leaving_until: float = 0.0
-    """Who is about to send, and until when the others wait for its word that it did."""
+    """Until then the others wait for the word of the last one that its request has left."""
     strictest: float = 0.0
     strict_until: float = 0.0
     """The longest interval that a source asked for lately."""
@@ -150,24 +149,25 @@ class Host:
         if wait is None:
             self._begin(terms, lease, now)
             if terms.exact:
-                self.leaving, self.leaving_until = lease, now + LEAVING_SECONDS
+                self.leaving_until = now + LEAVING_SECONDS
         return wait
 
     def left(self, lease: str, seconds: float, now: float) -> None:
         """A request left, so many seconds after it asked for leave; the next keeps its distance to that."""
         self._tidy(now)
-        if self.leaving == lease:
-            self.leaving = ""
-        left_at = self.last_at + seconds if self.last_lease == lease else now
-        self.last_at = max(self.last_at, min(left_at, now))
+        if self.last_lease == lease:
+            self.leaving_until = 0.0
+            self.last_at = min(self.last_at + seconds, now)
+        else:
+            self.last_at = now
 
     def finish(self, lease: str, outcome: Outcome, now: float) -> None:
         """Give the place back, and learn from how it went."""
         self._tidy(now)
         probing = self.probe == lease
         self.leases.pop(lease, None)
-        if self.leaving == lease:
-            self.leaving = ""
+        if self.last_lease == lease:
+            self.leaving_until = 0.0
         if probing:
             self.probe = ""
         if outcome.retry_after is not None:
@@ -227,9 +227,10 @@ class Host:
                 return NotNow("breaker_open", self.leases[self.probe])
         if now < self.not_before:
             return NotNow("not_before", self.not_before)
-        # A request that is only late moves its own beginning.
-        due = self.last_at + self.interval(terms) if lease != self.last_lease else now
-        if self.leaving not in ("", lease) and now < self.leaving_until:
+        if lease == self.last_lease:  # A request that is only late moves its own beginning.
+            return None
+        due = self.last_at + self.interval(terms)
+        if now < self.leaving_until:
             due = max(due, min(now + EXACT_SECONDS / 4, self.leaving_until))
         return NotNow("rate", due) if now < due else None
 
