@@ -8,6 +8,7 @@ import resource
 import secrets
 import subprocess
 import sys
+import threading
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
@@ -29,7 +30,7 @@ from tidemill.common.archive import (
     Stored,
 )
 from tidemill.common.archive.packing import SAMPLE, SLICE, Packer
-from tidemill.common.archive.store import REFRESH_AFTER
+from tidemill.common.archive.store import REFRESH_AFTER, FolderArchive, Incoming
 from tidemill.common.bus.step import Unavailable
 from tidemill.common.telemetry.metrics import Metrics, value
 
@@ -412,6 +413,24 @@ class TestFolderArchive(ArchiveContract):
 
         putting = asyncio.create_task(archive.put(endless()))
         await asyncio.sleep(0.1)
+        putting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await putting
+        assert self.files(root) == []
+
+    async def test_a_put_that_is_cancelled_while_its_place_is_made_leaves_nothing(
+        self, archive: Archive, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        making, make = threading.Event(), FolderArchive.incoming
+
+        def make_slowly(store: FolderArchive) -> Incoming:
+            making.set()
+            time.sleep(0.2)
+            return make(store)
+
+        monkeypatch.setattr(FolderArchive, "incoming", make_slowly)
+        putting = asyncio.create_task(put(archive, NOISE))
+        assert await asyncio.to_thread(making.wait, 20)
         putting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await putting

@@ -16,7 +16,7 @@ from prometheus_client import Counter
 
 from tidemill.common.archive.errors import ArchiveUnavailable, ChangedWhileReading, CorruptArchive, NotArchived
 from tidemill.common.archive.packing import SLICE, Packer, Unpacker, packed_size
-from tidemill.common.archive.store import Entry, ObjectArchive, key, open_store
+from tidemill.common.archive.store import Entry, Incoming, ObjectArchive, key, open_store
 from tidemill.common.config.references import resolved
 from tidemill.common.telemetry.metrics import ARCHIVE_BYTES, ARCHIVE_PUTS, Metrics
 
@@ -106,7 +106,7 @@ class Archive:
                 if known:
                     return known
                 file.seek(0)
-                with await self._in_thread(_Packing, self._store, size_bytes) as packing:
+                with _Packing(self._store, size_bytes) as packing:
                     while await self._in_thread(packing.feed_from, file, size_bytes):
                         pass
                     grown = await self._in_thread(file.read, 1)
@@ -122,7 +122,7 @@ class Archive:
             first, second = await anext(slices, b""), await anext(slices, b"")
             if not second:
                 return await self._in_thread(self._put_whole, first)
-            with await self._in_thread(_Packing, self._store, None) as packing:
+            with _Packing(self._store, None) as packing:
                 await self._in_thread(packing.packer.feed, first)
                 await self._in_thread(packing.packer.feed, second)
                 async for piece in slices:
@@ -257,8 +257,16 @@ class _Packing:
     """A packer and the place it writes to, which is gone afterwards unless it was stored."""
 
     def __init__(self, store: ObjectArchive, size_bytes: int | None) -> None:
-        self.incoming = store.incoming()
-        self.packer = Packer(self.incoming.write, size_bytes)
+        self._store = store
+        self._incoming: Incoming | None = None
+        self.packer = Packer(lambda piece: self.incoming.write(piece), size_bytes)
+
+    @property
+    def incoming(self) -> Incoming:
+        """Made in the thread that writes first: whoever is cancelled meanwhile still holds it, and discards it."""
+        if self._incoming is None:
+            self._incoming = self._store.incoming()
+        return self._incoming
 
     def feed_from(self, file: IO[bytes], size_bytes: int) -> int:
         """One slice, but nothing behind the size that was announced: the compressor would refuse it."""
@@ -270,7 +278,8 @@ class _Packing:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.incoming.discard()
+        if self._incoming is not None:
+            self._incoming.discard()
 
 
 class _Reader:
