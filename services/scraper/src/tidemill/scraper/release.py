@@ -15,8 +15,9 @@ from tidemill.scraper import policy, store
 
 EVERY = 0.5
 IDLE = 5.0
-BEFORE_DEADLINE = timedelta(seconds=5)
-"""So long before a run times out, what waits for a held host is given up: in time for the run to say why."""
+BEFORE_DEADLINE = timedelta(seconds=IDLE + 5)
+"""So long before a run times out, what waits for a held host is given up: in time for the run to say why, even where
+nothing happened and the next look is IDLE away."""
 
 PolitenessOf = Callable[[str], Politeness]
 """How a source asks its hosts."""
