@@ -1,4 +1,4 @@
-"""What `make test` adds to pytest: the longest tests begin first, and some run without being measured."""
+"""What `make test` adds to pytest: who begins with the longest tests, and some run without being measured."""
 
 import os
 from collections.abc import Generator, Iterator
@@ -10,7 +10,8 @@ import pytest
 from coverage import Coverage
 
 LONGEST_FIRST = ("chaos", "slow")
-"""Marks; each worker begins with its share of these, and at the end only short tests are left to share."""
+"""Marks; half of the workers begin with these, while the others run short ones: so many whole systems at once that each
+still finds a processor, and at the end only short tests are left to share."""
 WHOLE_SYSTEMS = Path(__file__).parent
 ELSEWHERE = ("long", "deploy")
 """Marks of what `make chaos` and `make test-deploy` run."""
@@ -21,11 +22,19 @@ CHILDREN = "COVERAGE_PROCESS_CONFIG"
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items[:] = [item for item in items if not any(item.get_closest_marker(name) for name in ELSEWHERE)]
-    items.sort(key=lambda item: [item.get_closest_marker(mark) is None for mark in LONGEST_FIRST])
+    items.sort(key=_rank)
     workers = getattr(config, "workerinput", {}).get("workercount", 1)
     # A worker begins with one of so many equal parts of the list, and a module shares its servers.
-    modules = [list(module) for _, module in groupby(items, key=lambda item: item.path)]
-    items[:] = [item for worker in range(workers) for module in modules[worker::workers] for item in module]
+    modules = [list(module) for _, module in groupby(items, key=lambda item: (_rank(item), item.path))]
+    parts: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    for module in modules:
+        long = not all(_rank(module[0]))
+        min(parts[: (workers + 1) // 2] if long else parts, key=len).extend(module)
+    items[:] = [item for part in parts for item in part]
+
+
+def _rank(item: pytest.Item) -> list[bool]:
+    return [item.get_closest_marker(mark) is None for mark in LONGEST_FIRST]
 
 
 @pytest.hookimpl(wrapper=True)
