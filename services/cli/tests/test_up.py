@@ -145,6 +145,7 @@ def test_a_configured_postgres_that_is_not_there_yet_is_waited_for(place, open_f
 def test_a_service_that_cannot_work_yet_is_told_after_a_while(place) -> None:
     broken = place.folder / "broken"
     broken.touch()
+    place.has_been_used()
     up = place.begin_up("--service", "mill", "--set", f"mill.broken={broken}")
     up.wait_for("Still waiting: mill: stones: the stones are worn", within=40)
     broken.unlink()
