@@ -1,6 +1,7 @@
 """The archive: what goes in comes out, once, whole, or says why not."""
 
 import asyncio
+import gc
 import hashlib
 import os
 import random
@@ -435,6 +436,18 @@ class TestFolderArchive(ArchiveContract):
         with pytest.raises(asyncio.CancelledError):
             await putting
         assert self.files(root) == []
+
+    @pytest.mark.parametrize("content", [TEXT[:1000], TEXT], ids=["small", "large"])
+    async def test_what_a_put_used_is_gone_without_a_search_for_garbage(self, archive: Archive, content: bytes) -> None:
+        gc.collect()
+        gc.disable()
+        try:
+            await put(archive, content)
+            async with asyncio.timeout(5):  # The thread lets go of it a moment after it has said so.
+                while any(isinstance(each, Packer) for each in gc.get_objects()):
+                    await asyncio.sleep(0.01)
+        finally:
+            gc.enable()
 
     async def test_the_event_loop_never_waits_long(self, archive: Archive, tmp_path: Path) -> None:
         with (tmp_path / "large").open("wb") as file:

@@ -232,7 +232,7 @@ class Archive:
 
     def _add(self, packing: "_Packing") -> Stored:
         packer = packing.packer
-        self._store.store(packing.incoming, key(packer.sha256, compressed=packer.compressed))
+        self._store.store(packing.place.incoming, key(packer.sha256, compressed=packer.compressed))
         self._new.inc()
         self._written.inc(packer.stored_bytes)
         return Stored(packer.sha256, packer.size_bytes, packer.stored_bytes, existed=False)
@@ -253,20 +253,35 @@ class Archive:
         return entry is not None
 
 
+class _Place:
+    """Where content goes on its way in, made in the thread that writes first: whoever is cancelled meanwhile still
+    holds it, and discards it."""
+
+    def __init__(self, store: ObjectArchive) -> None:
+        self._store = store
+        self._incoming: Incoming | None = None
+
+    @property
+    def incoming(self) -> Incoming:
+        if self._incoming is None:
+            self._incoming = self._store.incoming()
+        return self._incoming
+
+    def write(self, piece: bytes) -> None:
+        self.incoming.write(piece)
+
+    def discard(self) -> None:
+        if self._incoming is not None:
+            self._incoming.discard()
+
+
 class _Packing:
     """A packer and the place it writes to, which is gone afterwards unless it was stored."""
 
     def __init__(self, store: ObjectArchive, size_bytes: int | None) -> None:
-        self._store = store
-        self._incoming: Incoming | None = None
-        self.packer = Packer(lambda piece: self.incoming.write(piece), size_bytes)
-
-    @property
-    def incoming(self) -> Incoming:
-        """Made in the thread that writes first: whoever is cancelled meanwhile still holds it, and discards it."""
-        if self._incoming is None:
-            self._incoming = self._store.incoming()
-        return self._incoming
+        # The packer knows its place alone: in a ring with it, a megabyte would wait for the search for garbage.
+        self.place = _Place(store)
+        self.packer = Packer(self.place.write, size_bytes)
 
     def feed_from(self, file: IO[bytes], size_bytes: int) -> int:
         """One slice, but nothing behind the size that was announced: the compressor would refuse it."""
@@ -278,8 +293,7 @@ class _Packing:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._incoming is not None:
-            self._incoming.discard()
+        self.place.discard()
 
 
 class _Reader:
